@@ -1,0 +1,1 @@
+//! The traits between dormouse and the world, and the suite every implementation must pass.

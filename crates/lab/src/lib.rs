@@ -1,0 +1,1 @@
+//! Real libvirtd, QEMU and sshd hosts in network namespaces on one machine.

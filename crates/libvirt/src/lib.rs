@@ -1,0 +1,1 @@
+//! Hypervisor and Probe over libvirt (qemu) and ssh.

@@ -1,0 +1,1 @@
+//! Power: Wake-on-LAN and the guarded power-off over ssh.

@@ -1,0 +1,1 @@
+//! Store and lease over embedded SQLite.
