@@ -1,0 +1,224 @@
+//! A plan leaves the executor no choice: every step names its objects, its deadline, what it needs, and why.
+
+use crate::{Goal, HostId, HostState, Millis, PlanId, PolicyName, Snapshot, StepId, VmId, VmState};
+use std::fmt;
+
+/// Steps in an order that could be carried out one by one; `needs` makes every parallel order safe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub id: PlanId,
+    pub policy: PolicyName,
+    pub goal: Goal,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub id: StepId,
+    pub action: Action,
+    /// Steps of the same plan that must have *succeeded* before this one may start.
+    pub needs: Vec<StepId>,
+    /// How long it may take before it is aborted or counts as failed.
+    pub deadline: Millis,
+    pub because: Because,
+}
+
+/// What a plan can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    Migrate { vm: VmId, from: HostId, to: HostId },
+    Wake { host: HostId },
+    Sleep { host: HostId },
+    Start { vm: VmId, host: HostId },
+    Stop { vm: VmId, host: HostId },
+}
+
+/// Why a step is in the plan: what it buys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// Its VMs go so that this host can sleep.
+    Empties { host: HostId },
+    /// Empty, and the reserves hold without it.
+    Empty,
+    /// This host is over its load.
+    Relieves { host: HostId },
+    /// Policy `seed`: the round in which the pair met.
+    Round { round: u32 },
+    /// Places are missing: free places for the largest VM, and how many there must be.
+    Spare { free: u32, wanted: u32 },
+    /// Demand does not fit on the hosts that are on.
+    NoRoom,
+    /// The window says hosts should be up.
+    Opening,
+    /// The VM's home is up.
+    Home,
+    /// Each host shall run a VM of its own.
+    Spreads,
+    /// An operator asked for this host to be emptied.
+    Drains { host: HostId },
+    /// A move was planned around a cycle through this spare room.
+    BreaksCycle,
+    /// This host did not wake in time.
+    Substitute { of: HostId },
+    /// An operator asked for it.
+    Asked,
+}
+
+/// Why a step cannot be applied to this picture: it was planned on another one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Premise {
+    #[error("{vm} is not running on {from}")]
+    NotThere { vm: VmId, from: HostId },
+    #[error("{host} is {state}, not {wanted}")]
+    HostState { host: HostId, state: HostState, wanted: HostState },
+    #[error("{host} still holds {vm}")]
+    NotEmpty { host: HostId, vm: VmId },
+    #[error("{0} is not known here")]
+    NoSuch(StepId),
+}
+
+impl Action {
+    /// The word of `plan --format json`.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Migrate { .. } => "migrate",
+            Self::Wake { .. } => "wake",
+            Self::Sleep { .. } => "sleep",
+            Self::Start { .. } => "start",
+            Self::Stop { .. } => "stop",
+        }
+    }
+
+    #[must_use]
+    pub const fn vm(self) -> Option<VmId> {
+        match self {
+            Self::Migrate { vm, .. } | Self::Start { vm, .. } | Self::Stop { vm, .. } => Some(vm),
+            Self::Wake { .. } | Self::Sleep { .. } => None,
+        }
+    }
+
+    /// The hosts it changes.
+    #[must_use]
+    pub fn hosts(self) -> Vec<HostId> {
+        match self {
+            Self::Migrate { from, to, .. } => vec![from, to],
+            Self::Wake { host } | Self::Sleep { host } | Self::Start { host, .. } | Self::Stop { host, .. } => vec![host],
+        }
+    }
+
+    /// Waking and starting are always allowed when in doubt; the rest freezes.
+    #[must_use]
+    pub const fn is_destructive(self) -> bool {
+        matches!(self, Self::Migrate { .. } | Self::Sleep { .. } | Self::Stop { .. })
+    }
+
+    /// Makes the picture what it will be once this is done.
+    /// The expected end picture, the checker's replay and `compare` all come from here.
+    ///
+    /// # Errors
+    /// The premise no longer holds; the picture is unchanged.
+    pub fn apply(self, snapshot: &mut Snapshot) -> Result<(), Premise> {
+        match self {
+            Self::Migrate { vm, from, to } => {
+                let paused = match snapshot.vm(vm).state {
+                    VmState::Running { at } if at == from => false,
+                    VmState::Paused { at } if at == from => true,
+                    _ => return Err(Premise::NotThere { vm, from }),
+                };
+                expect_state(snapshot, to, HostState::On)?;
+                snapshot.vm_mut(vm).state = if paused { VmState::Paused { at: to } } else { VmState::Running { at: to } };
+            }
+            Self::Wake { host } => {
+                let state = snapshot.host(host).state;
+                if !state.is_down() {
+                    return Err(Premise::HostState { host, state, wanted: HostState::Asleep });
+                }
+                snapshot.host_mut(host).state = HostState::On;
+            }
+            Self::Sleep { host } => {
+                let state = snapshot.host(host).state;
+                if !matches!(state, HostState::On | HostState::Draining) {
+                    return Err(Premise::HostState { host, state, wanted: HostState::On });
+                }
+                if let Some(vm) = snapshot.vms_on(host).next() {
+                    return Err(Premise::NotEmpty { host, vm });
+                }
+                snapshot.host_mut(host).state = HostState::Asleep;
+            }
+            Self::Start { vm, host } => {
+                expect_state(snapshot, host, HostState::On)?;
+                if let Some(at) = snapshot.vm(vm).state.hosts().first() {
+                    return Err(Premise::NotEmpty { host: *at, vm });
+                }
+                snapshot.vm_mut(vm).state = VmState::Running { at: host };
+            }
+            Self::Stop { vm, host } => {
+                if snapshot.vm(vm).state.host() != Some(host) {
+                    return Err(Premise::NotThere { vm, from: host });
+                }
+                snapshot.vm_mut(vm).state = VmState::Stopped;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn expect_state(snapshot: &Snapshot, host: HostId, wanted: HostState) -> Result<(), Premise> {
+    let state = snapshot.host(host).state;
+    if state == wanted { Ok(()) } else { Err(Premise::HostState { host, state, wanted }) }
+}
+
+impl Plan {
+    /// The picture after all steps.
+    ///
+    /// # Errors
+    /// A step's premise does not hold when its turn comes.
+    pub fn apply(&self, snapshot: &Snapshot) -> Result<Snapshot, Premise> {
+        let mut after = snapshot.clone();
+        for step in &self.steps {
+            step.action.apply(&mut after)?;
+        }
+        Ok(after)
+    }
+
+    #[must_use]
+    pub fn migrations(&self) -> usize {
+        self.steps.iter().filter(|step| matches!(step.action, Action::Migrate { .. })).count()
+    }
+}
+
+impl Because {
+    /// In words, with names from the picture it was planned on.
+    #[must_use]
+    pub fn words(&self, snapshot: &Snapshot) -> String {
+        let name = |host: &HostId| snapshot.host(*host).spec.name.clone();
+        match self {
+            Self::Empties { host } => format!("empties {}", name(host)),
+            Self::Empty => "empty, and the reserves hold without it".to_owned(),
+            Self::Relieves { host } => format!("relieves {}", name(host)),
+            Self::Round { round } => format!("round {round}"),
+            Self::Spare { free, wanted } => format!("{free} places free for the largest VM, {wanted} wanted"),
+            Self::NoRoom => "demand does not fit on the hosts that are on".to_owned(),
+            Self::Opening => "opening".to_owned(),
+            Self::Home => "goes home".to_owned(),
+            Self::Spreads => "a VM for each host".to_owned(),
+            Self::Drains { host } => format!("drains {}", name(host)),
+            Self::BreaksCycle => "makes room for an exchange".to_owned(),
+            Self::Substitute { of } => format!("takes the place of {}, which did not wake", name(of)),
+            Self::Asked => "asked for".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Migrate { vm, from, to } => write!(f, "migrate {vm} {from} -> {to}"),
+            Self::Wake { host } => write!(f, "wake {host}"),
+            Self::Sleep { host } => write!(f, "sleep {host}"),
+            Self::Start { vm, host } => write!(f, "start {vm} on {host}"),
+            Self::Stop { vm, host } => write!(f, "stop {vm} on {host}"),
+        }
+    }
+}

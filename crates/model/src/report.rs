@@ -1,0 +1,165 @@
+//! What planning returns beside the plan: why it did no more, and how far from the best it is.
+
+use crate::{HostId, HostState, Mib, Millis, Obstacle, Permille, Role, VmId, Watts};
+use std::fmt;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub hosts_on_before: u32,
+    pub hosts_on_after: u32,
+    /// No placement that keeps the constraints needs fewer hosts on.
+    pub lower_bound: u32,
+    pub watts_before: Watts,
+    pub watts_after: Watts,
+    /// For every host that is on at the end, what keeps it awake.
+    pub awake: Vec<(HostId, AwakeReason)>,
+    pub refusals: Vec<Refusal>,
+    /// Policy `seed`: rounds of moves.
+    pub rounds: u32,
+}
+
+/// What keeps a host awake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AwakeReason {
+    /// It carries VMs, and as many hosts as now are needed: the bound says why.
+    Carries { vms: u32 },
+    /// The window's goal wants it up.
+    Window,
+    Role(Role),
+    KeepOn,
+    Keep { count: u32 },
+    MinOn { count: u32 },
+    /// Free for the reserve: places for the largest VM with and without it, and how many there must be.
+    Spare { without: u32, wanted: u32 },
+    /// So many hosts may die at once and their VMs must fit on the rest.
+    Failover { hosts: u32 },
+    Maintenance,
+    Hold { by: Option<String>, why: Option<String> },
+    Unproven,
+    /// It is not `on`, so it is not ours to put to sleep now.
+    State(HostState),
+    /// On for less than `min_up`.
+    MinUp { left: Millis },
+    /// Power cycles of this day used up.
+    Cycles { used: u32 },
+    /// One of its VMs has to stay, and why.
+    Immovable { vm: VmId, why: RefusalReason },
+    /// What the host itself says against it: a person, a lock, a job.
+    Obstacle(Obstacle),
+    /// Watts saved over the horizon do not pay for moves and boot.
+    Payback { ratio: Permille, wanted: Permille },
+    /// Its CPU demand does not fit elsewhere under `cpu.target`.
+    NoCpu,
+    /// Its memory does not fit elsewhere: what its VM asks and the most that is free on one host.
+    NoMemory { vm: VmId, asked: Mib, best: Mib, on: Option<HostId> },
+    NoSlot { vm: VmId },
+    /// The load is above `load.low` (policy `seed`).
+    Load { load: Permille },
+    /// The goal is to hold still.
+    GoalHold,
+    /// Plans work through it in a later round or cycle.
+    Later,
+}
+
+/// A host or VM that was left where it is although the goal would have had it otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub subject: Subject,
+    pub reason: RefusalReason,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    Host(HostId),
+    Vm(VmId),
+}
+
+/// Why a host or VM was left where it is. Shown to operators; counted in metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefusalReason {
+    /// No awake host has room for it.
+    NoMemory { asked: Mib, best: Mib },
+    NoCpu,
+    NoSlot,
+    /// `no-move`.
+    NoMove,
+    /// Its disk or a device is on this host only.
+    LocalDisk,
+    /// Pin, ban or fence leaves it no other host.
+    Rule,
+    CpuGroup,
+    /// Two VMs of a spread group would meet.
+    Spread,
+    /// Its group must stay together and does not fit elsewhere.
+    Gather,
+    /// Moved as often as it may be in this hour or day.
+    MoveBudget,
+    /// Not plainly running where it is (paused counts as running).
+    VmState(&'static str),
+    /// A job of someone else runs on it.
+    ForeignJob,
+    /// The host has never been seen to wake, so putting it to sleep is a one-way trip.
+    WakeUnproven,
+    /// Something about this host could not be seen in this cycle.
+    NotSeen,
+    /// Moves form a cycle and no spare room breaks it.
+    Cycle,
+    /// The last try failed; not again before its back-off ends.
+    BackOff { left: Millis },
+    /// No host is left to wake.
+    NothingToWake,
+    /// No host, even empty, is large enough.
+    Unplaceable,
+}
+
+impl RefusalReason {
+    /// One stable word for JSON, golden events and metrics.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoMemory { .. } => "no-memory",
+            Self::NoCpu => "no-cpu",
+            Self::NoSlot => "no-slot",
+            Self::NoMove => "no-move",
+            Self::LocalDisk => "local-disk",
+            Self::Rule => "rule",
+            Self::CpuGroup => "cpu-group",
+            Self::Spread => "spread",
+            Self::Gather => "gather",
+            Self::MoveBudget => "move-budget",
+            Self::VmState(_) => "vm-state",
+            Self::ForeignJob => "foreign-job",
+            Self::WakeUnproven => "wake-unproven",
+            Self::NotSeen => "not-seen",
+            Self::Cycle => "cycle",
+            Self::BackOff { .. } => "back-off",
+            Self::NothingToWake => "nothing-to-wake",
+            Self::Unplaceable => "unplaceable",
+        }
+    }
+}
+
+impl fmt::Display for RefusalReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMemory { asked, best } => write!(f, "memory: {asked} asked, best free {best}"),
+            Self::NoCpu => f.write_str("its CPU demand fits nowhere else"),
+            Self::NoSlot => f.write_str("no host has a free slot"),
+            Self::NoMove => f.write_str("it is marked no-move"),
+            Self::LocalDisk => f.write_str("its disk or a device is on this host only"),
+            Self::Rule => f.write_str("pin, ban or fence leaves it no other host"),
+            Self::CpuGroup => f.write_str("no other host of its CPU group has room"),
+            Self::Spread => f.write_str("it would meet a VM of its spread group"),
+            Self::Gather => f.write_str("its group must stay together and fits nowhere else"),
+            Self::MoveBudget => f.write_str("moved as often as it may be for now"),
+            Self::VmState(state) => write!(f, "it is {state}"),
+            Self::ForeignJob => f.write_str("someone else's job runs on it"),
+            Self::WakeUnproven => f.write_str("never seen to wake"),
+            Self::NotSeen => f.write_str("not seen in this cycle"),
+            Self::Cycle => f.write_str("moves form a cycle and no spare room breaks it"),
+            Self::BackOff { left } => write!(f, "the last try failed; again in {left}"),
+            Self::NothingToWake => f.write_str("no host is left to wake"),
+            Self::Unplaceable => f.write_str("larger than any host"),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The calendar: spans of the week with a goal of their own, in a named zone.
+
+use crate::Millis;
+use jiff::civil::{Date, Time, Weekday};
+
+/// Windows and holidays in one zone. Outside every window the goal is `compact`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    /// IANA name; `UTC` when the text names none.
+    pub zone: String,
+    /// In the order of the text: the later line wins where two overlap.
+    pub windows: Vec<Window>,
+    pub holidays: Vec<Holiday>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub name: String,
+    pub spans: Vec<Span>,
+    pub goal: WindowGoal,
+    /// How long before its start hosts should be up, usable and spread over.
+    pub up_by: Millis,
+    /// Also wake hosts that someone else switched off.
+    pub wake_all: bool,
+}
+
+/// From `start` on each of `days` to `end`, which lies on the next day when it is not after `start`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub days: Vec<Weekday>,
+    pub start: Time,
+    pub end: Time,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WindowGoal {
+    Compact,
+    Spread,
+    Hold,
+}
+
+/// Dates, both ends included, that count as another weekday; `None`: closed, no window starts on them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holiday {
+    pub from: Date,
+    pub to: Date,
+    pub as_day: Option<Weekday>,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self { zone: "UTC".to_owned(), windows: vec![], holidays: vec![] }
+    }
+}
