@@ -1,0 +1,48 @@
+//! What the controller must still know after a restart. Everything else is seen again.
+
+use dormouse_model::{HostState, Intent};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Read once at start from the store.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    pub hosts: Vec<HostMemory>,
+    pub vms: Vec<VmMemory>,
+    /// Written, but without an outcome: to be settled by looking, never by doing again.
+    pub open: Vec<Intent>,
+    /// Intent ids continue above this.
+    pub last_intent: u64,
+}
+
+/// One host, by its name in the configuration. Times are wall-clock seconds since 1970: only they survive a reboot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostMemory {
+    pub host: String,
+    pub state: HostState,
+    pub since: i64,
+    /// The machine and the boot seen last.
+    pub machine: Option<Uuid>,
+    pub boot: Option<Uuid>,
+    pub proven: bool,
+    /// The same machine came back as another: not forgotten by a restart.
+    pub maintenance: bool,
+    pub drain: bool,
+    /// Starts of sleep within the last day.
+    pub sleeps: Vec<i64>,
+    /// Failed tries to reach the wanted power state since the last success.
+    pub tries: u32,
+    /// Measured boot times, newest last, in seconds; bounded.
+    pub boots_s: Vec<u64>,
+}
+
+/// One VM, by UUID: where it was last and when it was moved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmMemory {
+    pub vm: Uuid,
+    pub name: String,
+    /// Host name.
+    pub at: Option<String>,
+    /// Moves within the last day.
+    pub moves: Vec<i64>,
+}
