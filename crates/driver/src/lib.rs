@@ -1,1 +1,37 @@
-//! The traits between dormouse and the world, and the suite every implementation must pass.
+//! The traits between dormouse and the world.
+//!
+//! Absent from this crate: any decision about what should be done, and any knowledge of how it is done. A trait here
+//! says what a driver promises; the conformance suite holds every implementation to it.
+//!
+//! Hosts are given as [`HostSpec`](dormouse_model::HostSpec): its name is the key under which a driver keeps a
+//! connection, its address is where it is found. VMs are addressed by UUID and by nothing else.
+//! Every call has a deadline and returns by then, whatever the host does.
+
+mod clock;
+mod hypervisor;
+mod power;
+mod probe;
+mod remote;
+mod store;
+
+pub use clock::{Clock, SystemClock};
+pub use hypervisor::{Definition, End, Hypervisor, MoveRequest, Settled, Settlement, judge};
+pub use power::{GuardOrder, Power};
+pub use probe::Probe;
+pub use remote::{Ran, Remote, RemoteError, Script};
+pub use store::{ActionRecord, EventRecord, IntentRecord, Kind, Lease, LeaseError, Remembered, Store, StoreError, Term};
+
+use dormouse_model::{Millis, ProbeError};
+
+/// Why a question to a driver brought no answer. Effects answer with [`dormouse_model::Outcome`] instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DriverError {
+    /// The host could not be asked.
+    #[error(transparent)]
+    Host(#[from] ProbeError),
+    /// It answered, and the answer is no. Untrusted text.
+    #[error("{what}: {why}")]
+    Refused { what: &'static str, why: String },
+    #[error("{what}: not over after {after}")]
+    Deadline { what: &'static str, after: Millis },
+}

@@ -1,0 +1,146 @@
+//! Moving, starting and defining VMs.
+
+use async_trait::async_trait;
+use dormouse_model::{DomainState, HostSpec, Job, Millis, Outcome};
+use std::fmt;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::DriverError;
+
+/// One live move: the plan has left nothing open.
+#[derive(Clone, Debug)]
+pub struct MoveRequest<'a> {
+    pub vm: Uuid,
+    pub from: &'a HostSpec,
+    pub to: &'a HostSpec,
+    /// From the size of its memory and the rate of the link; the move is aborted then.
+    pub deadline: Millis,
+    /// Where progress is told, if anybody wants it.
+    pub progress: Option<watch::Sender<Option<Job>>>,
+}
+
+/// A VM as a host has it defined, running or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition {
+    pub uuid: Uuid,
+    /// Untrusted text.
+    pub name: String,
+    pub state: DomainState,
+    pub persistent: bool,
+    /// The persistent definition; untrusted text.
+    pub xml: String,
+}
+
+/// How one host has a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// It was asked and does not know the VM.
+    Absent,
+    /// It knows the VM.
+    Has { state: DomainState, persistent: bool },
+    /// It could not be asked.
+    Unseen,
+}
+
+/// What was found and done about a move that may be half done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    pub settlement: Settlement,
+    /// What was seen at the ends, before anything was done.
+    pub source: End,
+    pub destination: End,
+}
+
+/// The cases of a half-done move (fault M04).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Settlement {
+    /// Runs at the destination, and the source is without it.
+    Moved,
+    /// Runs (or is paused by its user) at the source, and the destination is without it.
+    Stayed,
+    /// Runs at the destination; the source holds a paused copy from the move, which is dropped.
+    DropSource,
+    /// Held by the move at the source, and the destination is without it: it is resumed.
+    ResumeSource,
+    /// Runs at the destination; a shut-off definition is left at the source, and the destination's is persistent.
+    DropDefinition,
+    /// A job still runs: nothing is touched before it ends.
+    UnderWay,
+    /// An end could not be seen: wait.
+    Unseen,
+    /// Both run, or nothing here is safe to touch: a person decides.
+    Conflict,
+    /// Neither end has it running: it ended while it moved.
+    Gone,
+}
+
+/// Decides what a half-done move is, from both ends. Touches nothing. Never picks an action that could end the last
+/// running copy, start a second one, or remove the last definition.
+#[must_use]
+pub fn judge(source: End, destination: End, job: bool) -> Settlement {
+    use DomainState::{Crashed, Paused, PausedFault, PausedMigrating, Running, Saved, ShutOff, ShuttingDown};
+    use End::{Absent, Has, Unseen};
+    match (source, destination) {
+        (Unseen, _) | (_, Unseen) => Settlement::Unseen,
+        _ if job => Settlement::UnderWay,
+        (Absent, Has { state: Running | Paused | PausedFault | ShuttingDown, .. }) => Settlement::Moved,
+        (Has { state: Running | Paused | PausedFault | ShuttingDown, .. }, Absent | Has { state: ShutOff, .. }) => Settlement::Stayed,
+        (Has { state: PausedMigrating, .. }, Has { state: Running, .. }) => Settlement::DropSource,
+        (Has { state: PausedMigrating, .. }, Absent | Has { state: ShutOff, .. }) => Settlement::ResumeSource,
+        (Has { state: ShutOff, .. }, Has { state: Running | Paused | ShuttingDown, persistent: true }) => Settlement::DropDefinition,
+        (Absent | Has { state: ShutOff | Saved | Crashed, .. }, Absent | Has { state: ShutOff | Saved | Crashed, .. }) => Settlement::Gone,
+        _ => Settlement::Conflict,
+    }
+}
+
+/// A hypervisor on many hosts. One call at a time per VM; the caller sees to that.
+#[async_trait]
+pub trait Hypervisor: Send + Sync {
+    /// Moves a running VM. `Done` only when afterwards the source was seen without it and the destination with it
+    /// running (invariant I22). `Failed` only when the source was seen running it. Anything else is `Unsure`.
+    async fn migrate(&self, request: MoveRequest<'_>) -> Outcome;
+
+    /// Ends a running move at its source. The move's own call then answers. `Done` when there was nothing to end, too.
+    async fn abort(&self, vm: Uuid, from: &HostSpec, deadline: Millis) -> Outcome;
+
+    async fn start(&self, vm: Uuid, host: &HostSpec, deadline: Millis) -> Outcome;
+
+    /// Asks the guest to shut down and waits for it. Never pulls the plug.
+    async fn stop(&self, vm: Uuid, host: &HostSpec, deadline: Millis) -> Outcome;
+
+    /// Defines a VM from libvirt's XML and gives back its UUID.
+    async fn define(&self, host: &HostSpec, xml: &str, deadline: Millis) -> Result<Uuid, DriverError>;
+
+    /// Removes a definition of a VM that does not run there. Never its disks.
+    async fn undefine(&self, vm: Uuid, host: &HostSpec, deadline: Millis) -> Outcome;
+
+    /// All VMs that the host has defined or running.
+    async fn definitions(&self, host: &HostSpec, deadline: Millis) -> Result<Vec<Definition>, DriverError>;
+
+    /// Looks at both ends of a move that may be half done and sets right the safe cases of [`judge`].
+    async fn settle(&self, vm: Uuid, from: &HostSpec, to: &HostSpec, deadline: Millis) -> Result<Settled, DriverError>;
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("absent"),
+            Self::Unseen => f.write_str("not seen"),
+            Self::Has { state, .. } => write!(
+                f,
+                "{}",
+                match state {
+                    DomainState::Running => "running",
+                    DomainState::Paused => "paused",
+                    DomainState::PausedMigrating => "held by a move",
+                    DomainState::PausedFault => "paused by a fault",
+                    DomainState::ShuttingDown => "shutting down",
+                    DomainState::Crashed => "crashed",
+                    DomainState::ShutOff => "shut off",
+                    DomainState::Saved => "saved",
+                }
+            ),
+        }
+    }
+}
