@@ -1,6 +1,6 @@
 //! What planning returns beside the plan: why it did no more, and how far from the best it is.
 
-use crate::{HostId, HostState, Mib, Millis, Obstacle, Permille, Role, VmId, Watts};
+use crate::{HostId, HostState, Mib, Millis, Obstacle, Permille, Role, Snapshot, VmId, Watts};
 use std::fmt;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +59,53 @@ pub enum AwakeReason {
     GoalHold,
     /// Plans work through it in a later round or cycle.
     Later,
+}
+
+impl AwakeReason {
+    /// In words, with names from the picture it was planned on. Names, and what an obstacle or a hold says, are untrusted.
+    #[must_use]
+    pub fn words(&self, snapshot: &Snapshot) -> String {
+        let vm_name = |vm: &VmId| snapshot.vm(*vm).spec.name.as_str();
+        match self {
+            Self::Carries { vms: 0 } => "runs no VM, but as many hosts are needed".to_owned(),
+            Self::Carries { vms: 1 } => "carries 1 VM".to_owned(),
+            Self::Carries { vms } => format!("carries {vms} VMs"),
+            Self::Window => "the window wants it up".to_owned(),
+            Self::Role(role) => format!("role {role}: never switched off"),
+            Self::KeepOn => "marked keep-on".to_owned(),
+            Self::Keep { count } => format!("a rule keeps {count} of its hosts on"),
+            Self::MinOn { count } => format!("at least {count} hosts stay on (min_on)"),
+            Self::Spare { without, wanted } => {
+                format!("reserve: without it {without} places for the largest VM stay free, {wanted} wanted")
+            }
+            Self::Failover { hosts: 1 } => "failover: the VMs of 1 lost host must fit on the rest".to_owned(),
+            Self::Failover { hosts } => format!("failover: the VMs of {hosts} lost hosts must fit on the rest"),
+            Self::Maintenance => "in maintenance".to_owned(),
+            Self::Hold { by, why } => {
+                let by = by.as_deref().map_or_else(String::new, |by| format!(" by {by}"));
+                let why = why.as_deref().map_or_else(String::new, |why| format!(": {why}"));
+                format!("held{by}{why}")
+            }
+            Self::Unproven => "never seen to wake".to_owned(),
+            Self::State(state) => format!("it is {state}"),
+            Self::MinUp { left } => format!("on for too short a time; {left} left (min_up)"),
+            Self::Cycles { used } => format!("put to sleep {used} times within a day already"),
+            Self::Immovable { vm, why } => format!("{} has to stay: {why}", vm_name(vm)),
+            Self::Obstacle(obstacle) => obstacle.to_string(),
+            Self::Payback { ratio, wanted } => {
+                format!("does not pay: saves {ratio} times what moves and boot cost, {wanted} wanted")
+            }
+            Self::NoCpu => "its CPU demand does not fit elsewhere under cpu.target".to_owned(),
+            Self::NoMemory { vm, asked, best, on } => {
+                let on = on.map_or_else(String::new, |on| format!(" on {}", snapshot.host(on).spec.name));
+                format!("{} does not fit elsewhere: {asked} asked, best free {best}{on}", vm_name(vm))
+            }
+            Self::NoSlot { vm } => format!("no other host has a slot for {}", vm_name(vm)),
+            Self::Load { load } => format!("its load {load} is not below load.low"),
+            Self::GoalHold => "the goal is to hold still".to_owned(),
+            Self::Later => "its turn comes in a later round".to_owned(),
+        }
+    }
 }
 
 /// A host or VM that was left where it is although the goal would have had it otherwise.

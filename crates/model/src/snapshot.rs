@@ -206,6 +206,19 @@ impl Goal {
     }
 }
 
+/// What a `Block` says is untrusted text.
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::People { count: 1, idle } => write!(f, "1 person is logged in, idle for {idle}"),
+            Self::People { count, idle } => write!(f, "{count} people are logged in, the least idle for {idle}"),
+            Self::Block(what) => write!(f, "the host says not now: {what}"),
+            Self::GuardRefused { left } => write!(f, "the guard refused lately; asked again in {left}"),
+            Self::BackOff { left } => write!(f, "a step failed there lately; again in {left}"),
+        }
+    }
+}
+
 impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
