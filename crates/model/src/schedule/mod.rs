@@ -1,13 +1,18 @@
 //! The calendar: spans of the week with a goal of their own, in a named zone.
 
+mod zone;
+
+pub use zone::Zone;
+
 use crate::Millis;
 use jiff::civil::{Date, Time, Weekday};
+use std::fmt;
 
 /// Windows and holidays in one zone. Outside every window the goal is `compact`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
-    /// IANA name; `UTC` when the text names none.
-    pub zone: String,
+    /// `UTC` when the text names none.
+    pub zone: Zone,
     /// In the order of the text: the later line wins where two overlap.
     pub windows: Vec<Window>,
     pub holidays: Vec<Holiday>,
@@ -49,6 +54,30 @@ pub struct Holiday {
 
 impl Default for Schedule {
     fn default() -> Self {
-        Self { zone: "UTC".to_owned(), windows: vec![], holidays: vec![] }
+        Self { zone: Zone::default(), windows: vec![], holidays: vec![] }
+    }
+}
+
+impl WindowGoal {
+    pub const ALL: [Self; 3] = [Self::Compact, Self::Spread, Self::Hold];
+
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|goal| goal.as_str() == name)
+    }
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Compact => "compact",
+            Self::Spread => "spread",
+            Self::Hold => "hold",
+        }
+    }
+}
+
+impl fmt::Display for WindowGoal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }

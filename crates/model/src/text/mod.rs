@@ -1,14 +1,47 @@
 //! The cluster text: one line-based format for plans, scenarios, tests, captures and docs.
 
+//!
+//! [`parse`] reads it whole or names the first mistake; [`print()`] writes it so that `parse` gives the same cluster
+//! back. What it looks like is told in `docs/cluster-text.md`. Its authors are not trusted: every list is counted
+//! before it is expanded, and what an error quotes is safe for a terminal.
+
+mod calendar;
+mod error;
+mod lex;
+mod names;
+mod parse;
+mod parts;
+mod print;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use error::TextError;
+pub use names::names;
+pub use parse::parse;
+pub use print::print;
+
 use crate::Millis;
 
 /// `"; did you mean `x`?"` when one of the known words is close, else nothing.
 pub fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    nearest(word, known).map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
+}
+
+/// The known word nearest to this one, if it is near enough for a slip of the keys.
+fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Comparing costs the product of both lengths: no word we know is so long.
+    const LONGEST: usize = 64;
+    if word.len() > LONGEST {
+        return None;
+    }
     known
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= 1 + candidate.len() / 4)
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
+        .filter(|(distance, candidate)| *distance > 0 && *distance <= 1 + candidate.len() / 4)
         .min()
-        .map_or_else(String::new, |(_, candidate)| format!("; did you mean `{candidate}`?"))
+        .map(|(_, candidate)| candidate)
 }
 
 /// A decimal with at most three places as thousandths: `0.3` is 300. `None` for anything else.
