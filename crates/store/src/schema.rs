@@ -1,0 +1,78 @@
+//! The tables. A store says its version in `user_version`, and that it is ours in `application_id`.
+
+use rusqlite::Connection;
+
+/// The schema that this program writes. Raise it with every change of [`SQL`] and add the step from the one before.
+pub const VERSION: u32 = 1;
+
+/// "dorm"
+pub(crate) const APPLICATION: i32 = 0x646f_726d;
+
+pub(crate) const SQL: &str = "
+CREATE TABLE lead (
+    one     INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    cluster TEXT    NOT NULL,
+    epoch   INTEGER NOT NULL CHECK (epoch >= 0),
+    who     TEXT    NOT NULL,
+    sum     INTEGER NOT NULL
+) STRICT;
+CREATE TABLE intents (
+    id          INTEGER NOT NULL PRIMARY KEY,
+    epoch       INTEGER NOT NULL,
+    plan        INTEGER NOT NULL,
+    step        INTEGER NOT NULL,
+    action      TEXT    NOT NULL CHECK (action IN ('migrate', 'wake', 'sleep', 'start', 'stop')),
+    host        TEXT    NOT NULL,
+    dest        TEXT    CHECK ((action = 'migrate') = (dest IS NOT NULL)),
+    vm          TEXT    CHECK ((action IN ('wake', 'sleep')) = (vm IS NULL)),
+    deadline_ms INTEGER NOT NULL,
+    written_ms  INTEGER NOT NULL,
+    sum         INTEGER NOT NULL
+) STRICT;
+CREATE TABLE outcomes (
+    intent  INTEGER NOT NULL PRIMARY KEY REFERENCES intents (id) ON DELETE CASCADE,
+    outcome TEXT    NOT NULL,
+    sum     INTEGER NOT NULL
+) STRICT;
+CREATE TABLE memory (
+    kind  TEXT    NOT NULL CHECK (kind IN ('host', 'vm', 'setting')),
+    key   TEXT    NOT NULL,
+    value TEXT    NOT NULL,
+    sum   INTEGER NOT NULL,
+    PRIMARY KEY (kind, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE events (
+    seq    INTEGER NOT NULL PRIMARY KEY,
+    at_ms  INTEGER NOT NULL,
+    level  TEXT    NOT NULL,
+    name   TEXT    NOT NULL,
+    fields TEXT    NOT NULL
+) STRICT;
+CREATE TRIGGER only_the_leader_writes BEFORE INSERT ON intents
+WHEN new.epoch <> (SELECT epoch FROM lead)
+BEGIN SELECT raise(ABORT, 'fenced'); END;
+CREATE TRIGGER epochs_rise BEFORE UPDATE OF epoch ON lead
+WHEN new.epoch <= old.epoch
+BEGIN SELECT raise(ABORT, 'epoch does not rise'); END;
+CREATE TRIGGER intents_stay BEFORE UPDATE ON intents
+BEGIN SELECT raise(ABORT, 'an intent does not change'); END;
+CREATE TRIGGER outcomes_stay BEFORE UPDATE ON outcomes
+BEGIN SELECT raise(ABORT, 'an outcome does not change'); END;
+CREATE TRIGGER open_intents_stay BEFORE DELETE ON intents
+WHEN NOT EXISTS (SELECT 1 FROM outcomes WHERE intent = old.id)
+BEGIN SELECT raise(ABORT, 'an open intent is not forgotten'); END;
+";
+
+/// Every table and trigger with its text, to compare a store with what it should be.
+pub(crate) fn objects(db: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    db.prepare("SELECT name, coalesce(sql, '') FROM sqlite_schema ORDER BY name")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+/// The same for a store as this program would make it.
+pub(crate) fn expected() -> rusqlite::Result<Vec<(String, String)>> {
+    let db = Connection::open_in_memory()?;
+    db.execute_batch(SQL)?;
+    objects(&db)
+}
