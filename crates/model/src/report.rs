@@ -38,6 +38,10 @@ pub enum AwakeReason {
     Unproven,
     /// It is not `on`, so it is not ours to put to sleep now.
     State(HostState),
+    /// This cycle's look brought no answer: it counts as full and busy.
+    NotSeen,
+    /// An operator is emptying it: it stays on for him.
+    Drain,
     /// On for less than `min_up`.
     MinUp { left: Millis },
     /// Power cycles of this day used up.
@@ -48,6 +52,8 @@ pub enum AwakeReason {
     Obstacle(Obstacle),
     /// Watts saved over the horizon do not pay for moves and boot.
     Payback { ratio: Permille, wanted: Permille },
+    /// Share of VMs disturbed over share of watts saved.
+    Disrupt { ratio: Permille, wanted: Permille },
     /// Its CPU demand does not fit elsewhere under `cpu.target`.
     NoCpu,
     /// Its memory does not fit elsewhere: what its VM asks and the most that is free on one host.
@@ -88,12 +94,17 @@ impl AwakeReason {
             }
             Self::Unproven => "never seen to wake".to_owned(),
             Self::State(state) => format!("it is {state}"),
+            Self::NotSeen => "not seen in this cycle: counts as full and busy".to_owned(),
+            Self::Drain => "an operator is emptying it".to_owned(),
             Self::MinUp { left } => format!("on for too short a time; {left} left (min_up)"),
             Self::Cycles { used } => format!("put to sleep {used} times within a day already"),
             Self::Immovable { vm, why } => format!("{} has to stay: {why}", vm_name(vm)),
             Self::Obstacle(obstacle) => obstacle.to_string(),
             Self::Payback { ratio, wanted } => {
                 format!("does not pay: saves {ratio} times what moves and boot cost, {wanted} wanted")
+            }
+            Self::Disrupt { ratio, wanted } => {
+                format!("disturbs too much: share of VMs over share of watts is {ratio}, {wanted} allowed")
             }
             Self::NoCpu => "its CPU demand does not fit elsewhere under cpu.target".to_owned(),
             Self::NoMemory { vm, asked, best, on } => {

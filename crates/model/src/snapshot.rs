@@ -157,7 +157,7 @@ impl Snapshot {
 
     /// VMs that hold, or may hold, memory on this host.
     pub fn vms_on(&self, host: HostId) -> impl Iterator<Item = VmId> + '_ {
-        self.vm_ids().filter(move |vm| self.vm(*vm).state.hosts().contains(&host))
+        self.vm_ids().filter(move |vm| self.vm(*vm).state.may_be_on(host))
     }
 
     /// Memory taken on this host by its VMs, their overhead included.

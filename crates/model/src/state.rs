@@ -127,6 +127,17 @@ impl VmState {
         }
     }
 
+    /// `hosts().contains(&host)`, without the list.
+    #[must_use]
+    pub fn may_be_on(&self, host: HostId) -> bool {
+        match self {
+            Self::Stopped | Self::Saved { .. } | Self::Failed { at: None } => false,
+            Self::Running { at } | Self::Paused { at } | Self::Lost { at } | Self::Failed { at: Some(at) } => *at == host,
+            Self::Migrating { from, to } | Self::Stuck { from, to } => *from == host || *to == host,
+            Self::Conflict { hosts } => hosts.contains(&host),
+        }
+    }
+
     /// The one host on which it runs or is paused, when that is certain.
     #[must_use]
     pub const fn host(&self) -> Option<HostId> {
