@@ -6,6 +6,7 @@ use std::fmt;
 use crate::{HostMemory, VmMemory};
 
 /// Both clocks at the moment of an event. Timeouts and leases use `mono`, the calendar uses `wall`, nothing mixes them.
+/// The origin of `mono` lies at least a day before the start, so that remembered moves and sleeps have a place on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     pub mono: Mono,
@@ -68,7 +69,10 @@ pub enum Effect {
     /// Carry it out, then answer [`Event::Ended`]. Only ever sent after its `Durable`.
     Act(Intent),
     /// End this running move at the source. Its `Act` still answers with [`Event::Ended`].
-    Abort(IntentId),
+    Abort(Intent),
+    /// A move was left half-done: paused by the migration at its source, running at its destination. Look at both ends
+    /// again and set right what is safe (faults M04). No answer; looks follow.
+    Settle(Intent),
     /// Make the outcome durable. Exactly one per written intent; no answer.
     Close { intent: IntentId, outcome: Outcome },
     /// Keep what must survive a restart. No answer; writes are in order.

@@ -6,10 +6,24 @@
 //! simulator feed it the same events and carry out the same effects; neither may add to what it decides.
 #![forbid(unsafe_code)]
 
+mod controller;
+mod demand;
 mod event;
+mod flight;
+mod freeze;
+mod gate;
+mod goal;
+mod hosts;
 mod memory;
+mod observe;
+mod orders;
+mod picture;
+mod power;
+mod run;
 mod settings;
+mod vms;
 
+pub use controller::{Controller, Tally};
 pub use event::{Effect, Event, Level, LogEvent, Now, Order};
 pub use memory::{HostMemory, Memory, VmMemory};
 pub use settings::{Automation, Settings};

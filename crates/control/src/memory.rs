@@ -15,7 +15,7 @@ pub struct Memory {
     pub last_intent: u64,
 }
 
-/// One host, by its name in the configuration. Times are wall-clock seconds since 1970: only they survive a reboot.
+/// One host, by its name in the configuration. Times are seconds since 1970 on the calendar's clock: only they survive a reboot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostMemory {
     pub host: String,
@@ -25,13 +25,18 @@ pub struct HostMemory {
     pub machine: Option<Uuid>,
     pub boot: Option<Uuid>,
     pub proven: bool,
-    /// The same machine came back as another: not forgotten by a restart.
     pub maintenance: bool,
+    /// An operator's drain, and whether it shall sleep once empty.
     pub drain: bool,
+    #[serde(default)]
+    pub sleep_asked: bool,
     /// Starts of sleep within the last day.
     pub sleeps: Vec<i64>,
     /// Failed tries to reach the wanted power state since the last success.
     pub tries: u32,
+    /// An off command of ours went out and its answer was lost.
+    #[serde(default)]
+    pub maybe_asleep: bool,
     /// Measured boot times, newest last, in seconds; bounded.
     pub boots_s: Vec<u64>,
 }

@@ -50,6 +50,10 @@ pub struct Settings {
     pub backoff_max: Millis,
     /// Policy `seed` plans this often in closed hours.
     pub seed_every: Millis,
+    /// A move whose ends could not both be seen for so long after it ended is in doubt: a `conflict` until they are.
+    pub confirm_within: Millis,
+    /// Calendar seconds in a second: 1, but for the lab and demos, whose nights take minutes.
+    pub calendar_rate: u32,
 }
 
 impl Default for Settings {
@@ -72,6 +76,8 @@ impl Default for Settings {
             backoff: Millis::from_mins(2),
             backoff_max: Millis::from_mins(60),
             seed_every: Millis::from_mins(15),
+            confirm_within: Millis::from_secs(60),
+            calendar_rate: 1,
         }
     }
 }

@@ -1,0 +1,362 @@
+//! The controller: its state, and the one function through which everything passes.
+//!
+//! A host walks `unknown -> on -> draining -> stopping -> asleep -> waking -> on`; who moves it along each edge:
+//! - `unknown -> on`, `on -> unusable | unknown | set-aside`, back again: what looks say ([`crate::observe`]).
+//! - `on -> draining`: a plan's first step on it, or an operator ([`crate::run`], [`crate::orders`]).
+//! - `draining -> stopping`: the guard on the host agreed; `stopping -> asleep`: then silence ([`crate::power`]).
+//! - `asleep -> waking`: a wake was sent; `waking -> on`: everything answers ([`crate::power`]).
+//!
+//! A step walks `waiting -> writing -> acting -> confirming -> done`; see [`crate::run`]. Nothing is undone.
+
+use crate::flight::Flight;
+use crate::freeze::Freeze;
+use crate::hosts::HostRecord;
+use crate::run::Run;
+use crate::vms::Vms;
+use crate::{Effect, Event, Level, LogEvent, Memory, Now, Order, Settings};
+use dormouse_model::{
+    Cluster, Epoch, Goal, HostId, HostState, Intent, IntentId, Mono, ObservationId, Plan, PlanId, Report, Snapshot, VmId,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A wall clock that jumps by more than this against the monotonic one costs one idle cycle.
+const CLOCK_JUMP_MS: i128 = 60_000;
+
+#[derive(Debug)]
+pub struct Controller {
+    pub(crate) settings: Settings,
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) hosts: Vec<HostRecord>,
+    pub(crate) vms: Vms,
+    pub(crate) now: Now,
+    pub(crate) leads: Option<(Epoch, Mono)>,
+    pub(crate) flights: BTreeMap<IntentId, Flight>,
+    pub(crate) run: Option<Run>,
+    pub(crate) last: Option<(Plan, Report)>,
+    pub(crate) orders: VecDeque<(String, Order)>,
+    pub(crate) freeze: Freeze,
+    /// `Some(None)`: paused until resumed.
+    pub(crate) paused: Option<Option<Mono>>,
+    /// An operator's `normalise` stands against the calendar, until the window in force changes from this one.
+    pub(crate) normalise: Option<Option<String>>,
+    /// An operator applied the plan: the next one is carried out although automation only advises.
+    pub(crate) apply: bool,
+    pub(crate) plan_due: Mono,
+    pub(crate) goal: Option<Goal>,
+    pub(crate) goal_checked: Mono,
+    /// How long a move takes from intent to confirmation, as an exponentially weighted mean.
+    pub(crate) move_mean: Option<dormouse_model::Millis>,
+    /// Times of recent effects, for the budgets.
+    pub(crate) wakes: VecDeque<Mono>,
+    pub(crate) sleeps: VecDeque<Mono>,
+    pub(crate) out: Vec<Effect>,
+    pub(crate) next_observation: u64,
+    pub(crate) next_intent: u64,
+    pub(crate) next_plan: u64,
+    pub(crate) tally: Tally,
+    /// Alarms that stand, so that each is told once.
+    pub(crate) standing: BTreeMap<(&'static str, String), ()>,
+}
+
+/// What this controller has done since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub moves: u64,
+    pub moves_failed: u64,
+    pub wakes: u64,
+    pub sleeps: u64,
+    pub plans: u64,
+}
+
+impl Controller {
+    /// A controller with what the store remembers. It acts on nothing before it has looked at every host and leads.
+    #[must_use]
+    pub fn new(settings: Settings, cluster: Arc<Cluster>, memory: Memory, now: Now) -> Self {
+        let remembered: BTreeMap<&str, _> = memory.hosts.iter().map(|host| (host.host.as_str(), host)).collect();
+        let rate = settings.calendar_rate.max(1);
+        let hosts = cluster
+            .hosts
+            .iter()
+            .enumerate()
+            .map(|(index, spec)| HostRecord::new(HostId::at(index), spec, remembered.get(spec.name.as_str()).copied(), now, rate))
+            .collect();
+        let vms = Vms::new(&cluster, &memory.vms, now, rate);
+        let mut controller = Self {
+            plan_due: now.mono,
+            settings,
+            hosts,
+            vms,
+            now,
+            leads: None,
+            flights: BTreeMap::new(),
+            run: None,
+            last: None,
+            orders: VecDeque::new(),
+            freeze: Freeze::default(),
+            paused: None,
+            normalise: None,
+            apply: false,
+            goal: None,
+            goal_checked: Mono::ZERO,
+            move_mean: None,
+            wakes: VecDeque::new(),
+            sleeps: VecDeque::new(),
+            out: vec![],
+            next_observation: 1,
+            next_intent: memory.last_intent + 1,
+            next_plan: 1,
+            tally: Tally::default(),
+            standing: BTreeMap::new(),
+            cluster,
+        };
+        for intent in memory.open {
+            controller.adopt(intent);
+        }
+        controller
+    }
+
+    /// Takes in one event and returns what is to be done about it, in order.
+    pub fn handle(&mut self, now: Now, event: Event) -> Vec<Effect> {
+        self.keep_time(now);
+        match event {
+            Event::Tick => {}
+            Event::Observed(observation) => self.observed(observation),
+            Event::Durable(intent) => self.durable(intent),
+            Event::NotDurable { intent, why } => self.not_durable(intent, &why),
+            Event::Ended { intent, outcome } => self.ended(intent, outcome),
+            Event::Leads { epoch, until } => {
+                if self.leads.is_none_or(|(was, _)| was != epoch) {
+                    self.tell(LogEvent::new(Level::Info, "leads").with("epoch", epoch));
+                }
+                self.leads = Some((epoch, until));
+            }
+            Event::Deposed => {
+                self.leads = None;
+                self.drop_run("deposed");
+                self.tell(LogEvent::new(Level::Alarm, "deposed"));
+            }
+            Event::Order { by, order } => self.ordered(by, order),
+        }
+        self.watch_looks();
+        self.watch_power();
+        self.watch_flights();
+        self.watch_freeze();
+        self.plan_if_due();
+        self.advance();
+        self.ask_looks();
+        std::mem::take(&mut self.out)
+    }
+
+    /// The latest moment at which the next [`Event::Tick`] is of use.
+    #[must_use]
+    pub fn next_tick(&self) -> Mono {
+        let looks = self.hosts.iter().filter(|host| host.look.is_none()).map(|host| host.next_look);
+        let busy = !self.flights.is_empty()
+            || self.run.is_some()
+            || self.hosts.iter().any(|host| matches!(host.state, HostState::Waking | HostState::Stopping));
+        let beat = if busy { 1000 } else { self.settings.observe_every.0 };
+        looks
+            .chain([self.plan_due])
+            .min()
+            .unwrap_or(Mono(u64::MAX))
+            .max(Mono(self.now.mono.0 + 100))
+            .min(Mono(self.now.mono.0 + beat))
+    }
+
+    /// Wall time that does not go along with monotonic time costs one idle cycle (faults I29, T01).
+    fn keep_time(&mut self, now: Now) {
+        let wall_ms = i128::from(now.wall.as_millisecond()) - i128::from(self.now.wall.as_millisecond());
+        let mono_ms = (i128::from(now.mono.0) - i128::from(self.now.mono.0)) * i128::from(self.settings.calendar_rate.max(1));
+        if (wall_ms - mono_ms).abs() > CLOCK_JUMP_MS {
+            self.tell(LogEvent::new(Level::Warn, "clock.jump").with("seconds", (wall_ms - mono_ms) / 1000));
+            self.drop_run("clock.jump");
+            self.plan_due = now.mono + self.settings.observe_every;
+        }
+        self.now = Now { mono: now.mono.max(self.now.mono), wall: now.wall };
+    }
+
+    pub(crate) fn tell(&mut self, event: LogEvent) {
+        self.out.push(Effect::Tell(event));
+    }
+
+    /// Tells an alarm unless it already stands.
+    pub(crate) fn alarm(&mut self, name: &'static str, subject: &str, event: LogEvent) {
+        if self.standing.insert((name, subject.to_owned()), ()).is_none() {
+            self.tell(event);
+        }
+    }
+
+    pub(crate) fn clear_alarm(&mut self, name: &'static str, subject: &str) {
+        if self.standing.remove(&(name, subject.to_owned())).is_some() {
+            self.tell(LogEvent::new(Level::Info, "alarm.over").with("alarm", name).with("subject", subject));
+        }
+    }
+
+    pub(crate) fn host(&self, id: HostId) -> &HostRecord {
+        &self.hosts[id.index()]
+    }
+
+    pub(crate) fn host_mut(&mut self, id: HostId) -> &mut HostRecord {
+        &mut self.hosts[id.index()]
+    }
+
+    pub(crate) fn host_ids(&self) -> impl Iterator<Item = HostId> + use<> {
+        (0..self.hosts.len()).map(HostId::at)
+    }
+
+    /// Moves a host along an edge of the table, remembers and tells it.
+    ///
+    /// # Panics
+    /// On an edge that the table does not have: that is our bug, and going on would hide it.
+    pub(crate) fn set_state(&mut self, id: HostId, next: HostState, cause: &'static str) {
+        let now = self.now;
+        let rate = self.settings.calendar_rate.max(1);
+        let host = self.host_mut(id);
+        let was = host.state;
+        if was == next {
+            return;
+        }
+        assert!(was.may_become(next), "{} must not go from {was} to {next} ({cause})", host.spec.name);
+        host.state = next;
+        host.since = now.mono;
+        let observation = host.facts.as_ref().map_or(ObservationId(0), |(_, _, observation)| *observation);
+        let memory = host.memory(now, rate);
+        let level = match next {
+            HostState::SetAside => Level::Alarm,
+            HostState::Unknown | HostState::Unusable => Level::Warn,
+            // The first look at a host is no news.
+            HostState::On if was == HostState::Unknown && cause == "first-look" => Level::Debug,
+            _ => Level::Info,
+        };
+        let event = LogEvent::new(level, "host.state")
+            .with("host", &host.spec.name)
+            .with("from", was)
+            .with("to", next)
+            .with("cause", cause)
+            .with("obs", observation.0)
+            .with("epoch", self.leads.map_or(0, |(epoch, _)| epoch.0));
+        self.out.push(Effect::RememberHost(memory));
+        self.tell(event);
+        if matches!(next, HostState::Unknown | HostState::SetAside) || matches!(was, HostState::Unknown | HostState::SetAside)
+        {
+            for vm in self.vms.present_on(id).collect::<Vec<_>>() {
+                self.judge_vm(vm);
+            }
+        }
+    }
+
+    pub(crate) fn remember_host(&mut self, id: HostId) {
+        let memory = self.host(id).memory(self.now, self.settings.calendar_rate.max(1));
+        self.out.push(Effect::RememberHost(memory));
+    }
+
+    pub(crate) fn new_intent(&mut self, plan: PlanId, step: dormouse_model::Step) -> Intent {
+        let id = IntentId(self.next_intent);
+        self.next_intent += 1;
+        Intent {
+            id,
+            epoch: self.leads.map_or(Epoch(0), |(epoch, _)| epoch),
+            plan,
+            step: step.id,
+            action: step.action,
+            vm: step.action.vm().map(|vm| self.vms.record(vm).uuid),
+            deadline: step.deadline,
+            written: self.now.mono,
+        }
+    }
+
+    #[must_use]
+    pub fn host_name(&self, id: HostId) -> &str {
+        &self.host(id).spec.name
+    }
+
+    #[must_use]
+    pub fn vm_name(&self, id: VmId) -> &str {
+        &self.vms.record(id).spec.name
+    }
+
+    #[must_use]
+    pub fn vm_uuid(&self, id: VmId) -> Uuid {
+        self.vms.record(id).uuid
+    }
+
+    /// The VM's place in the inventory, when it was ever named or seen.
+    #[must_use]
+    pub fn vm_by_uuid(&self, uuid: Uuid) -> Option<VmId> {
+        self.vms.find(uuid)
+    }
+
+    /// The plan made last and what it said, whether carried out or not.
+    #[must_use]
+    pub fn last_plan(&self) -> Option<&(Plan, Report)> {
+        self.last.as_ref()
+    }
+
+    /// What would be planned now. Changes nothing.
+    #[must_use]
+    pub fn plan_now(&self, now: Now) -> (Plan, Report) {
+        dormouse_planner::plan(&self.snapshot(now), self.goal_at(now), PlanId(self.next_plan))
+    }
+
+    /// The picture as it stands, with the states of the table.
+    #[must_use]
+    pub fn snapshot(&self, now: Now) -> Snapshot {
+        self.picture(now, false)
+    }
+
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    #[must_use]
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
+    #[must_use]
+    pub const fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// The goal in force, by calendar and orders.
+    #[must_use]
+    pub fn goal_now(&self, now: Now) -> Goal {
+        self.goal_at(now)
+    }
+
+    #[must_use]
+    pub const fn automation(&self) -> crate::Automation {
+        self.settings.automation
+    }
+
+    /// The epoch we lead in, if we lead.
+    #[must_use]
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.leads.map(|(epoch, _)| epoch)
+    }
+
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.freeze.is_frozen()
+    }
+
+    /// Effects under way, oldest first.
+    pub fn in_flight(&self) -> impl Iterator<Item = &Intent> {
+        self.flights.values().map(|flight| &flight.intent)
+    }
+
+    /// The last answer or failure of a host's look, and its age.
+    #[must_use]
+    pub fn last_look(&self, id: HostId) -> (Option<dormouse_model::Millis>, Option<&dormouse_model::ProbeError>) {
+        let host = self.host(id);
+        (host.age(self.now.mono), host.error.as_ref())
+    }
+}

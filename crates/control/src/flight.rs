@@ -1,0 +1,405 @@
+//! Intents under way: from being written to being confirmed. Exactly one outcome is closed for each.
+
+use crate::controller::Controller;
+use crate::run::StepState;
+use crate::{Effect, Level, LogEvent, VmMemory};
+use dormouse_model::{
+    Action, DomainState, HostId, HostState, Intent, IntentId, Millis, Mono, Outcome, OutcomeError, PlanId, Step, VmId, VmState,
+};
+
+/// The driver keeps the deadline; this much later we stop believing that it does.
+const DRIVER_SLACK: Millis = Millis::from_secs(30);
+/// A new sample weighs 1 / this in the mean time of a move.
+const MEAN_WEIGHT: u64 = 4;
+
+#[derive(Debug)]
+pub(crate) struct Flight {
+    pub(crate) intent: Intent,
+    /// The step's place in the running plan, if it belongs to one.
+    pub(crate) step: Option<(PlanId, usize)>,
+    pub(crate) phase: Phase,
+    /// Since when it is in that phase.
+    pub(crate) since: Mono,
+    /// What the driver said, while both ends are looked at.
+    said: Option<Outcome>,
+    abort_sent: bool,
+    settle_sent: bool,
+    /// Both ends could not be seen in time, or show something that must not be touched.
+    in_doubt: Option<Doubt>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Writing,
+    Acting,
+    /// The driver is done with a move; both ends are looked at.
+    Confirming,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    Unseen,
+    Both,
+    Stuck,
+}
+
+impl Flight {
+    /// What this flight makes of the VM, while it is more than a wish.
+    pub(crate) fn vm_state(&self, vm: VmId) -> Option<VmState> {
+        let Action::Migrate { vm: ours, from, to } = self.intent.action else { return None };
+        if ours != vm || self.phase == Phase::Writing {
+            return None;
+        }
+        Some(match self.in_doubt {
+            None => VmState::Migrating { from, to },
+            Some(Doubt::Unseen | Doubt::Both) => VmState::Conflict { hosts: vec![from, to] },
+            Some(Doubt::Stuck) => VmState::Stuck { from, to },
+        })
+    }
+
+    /// It holds a place for a move, for the budgets and the ledger of memory.
+    pub(crate) fn migration(&self) -> Option<(VmId, HostId, HostId)> {
+        match self.intent.action {
+            Action::Migrate { vm, from, to } => Some((vm, from, to)),
+            _ => None,
+        }
+    }
+}
+
+impl Controller {
+    /// Asks for an intent to be made durable. Its effect starts only when it is.
+    pub(crate) fn write_intent(&mut self, plan: PlanId, step_at: Option<usize>, step: Step) {
+        let intent = self.new_intent(plan, step);
+        self.flights.insert(
+            intent.id,
+            Flight {
+                intent: intent.clone(),
+                step: step_at.map(|at| (plan, at)),
+                phase: Phase::Writing,
+                since: self.now.mono,
+                said: None,
+                abort_sent: false,
+                settle_sent: false,
+                in_doubt: None,
+            },
+        );
+        self.out.push(Effect::Write(intent));
+    }
+
+    /// An intent from before our start that has no outcome: it is settled by looking, never by doing it again.
+    pub(crate) fn adopt(&mut self, mut intent: Intent) {
+        if let (Action::Migrate { from, to, .. }, Some(uuid)) = (intent.action, intent.vm) {
+            // VM ids do not outlive a process; the UUID says which one it was.
+            let Some(vm) = self.vms.find(uuid) else {
+                let outcome = Outcome::Unsure("the manager restarted and does not know this VM".to_owned());
+                return self.out.push(Effect::Close { intent: intent.id, outcome });
+            };
+            intent.action = Action::Migrate { vm, from, to };
+        }
+        let event = self.intent_event(Level::Info, "intent.adopted", &intent);
+        self.tell(event);
+        match intent.action {
+            Action::Migrate { .. } => {
+                let flight = Flight {
+                    step: None,
+                    phase: Phase::Confirming,
+                    since: self.now.mono,
+                    said: Some(Outcome::Unsure("the manager restarted".to_owned())),
+                    abort_sent: false,
+                    settle_sent: false,
+                    in_doubt: None,
+                    intent,
+                };
+                self.flights.insert(flight.intent.id, flight);
+            }
+            Action::Sleep { host } => {
+                let outcome = Outcome::Unsure("the manager restarted".to_owned());
+                // A remembered `stopping` or `asleep` is the guard's word, written before we fell.
+                if matches!(self.host(host).state, HostState::Draining | HostState::On | HostState::Unknown) {
+                    self.sleep_answered(host, &outcome);
+                    self.remember_host(host);
+                }
+                self.out.push(Effect::Close { intent: intent.id, outcome });
+            }
+            Action::Wake { .. } | Action::Start { .. } | Action::Stop { .. } => {
+                let outcome = Outcome::Unsure("the manager restarted".to_owned());
+                self.out.push(Effect::Close { intent: intent.id, outcome });
+            }
+        }
+    }
+
+    pub(crate) fn durable(&mut self, id: IntentId) {
+        let Some(flight) = self.flights.get(&id).filter(|flight| flight.phase == Phase::Writing) else { return };
+        let intent = flight.intent.clone();
+        let asked_by_person = flight.step.is_none() || self.run.as_ref().is_some_and(|run| run.by_order);
+        if let Err(why) = self.still_allowed(&intent, asked_by_person) {
+            let event = self.intent_event(Level::Info, "step.withdrawn", &intent).with("why", why);
+            self.tell(event);
+            let outcome = Outcome::Failed(OutcomeError::Driver(format!("withdrawn: {why}")));
+            self.close(id, outcome, StepState::Failed);
+            return self.drop_run("withdrawn");
+        }
+        if let Action::Wake { host } = intent.action {
+            self.begin_wake(host);
+        }
+        if let Action::Sleep { .. } = intent.action {
+            self.sleeps.push_back(self.now.mono);
+        }
+        let now = self.now.mono;
+        if let Some(flight) = self.flights.get_mut(&id) {
+            flight.phase = Phase::Acting;
+            flight.since = now;
+        }
+        let event = self.intent_event(Level::Info, "step.start", &intent);
+        self.tell(event);
+        self.out.push(Effect::Act(intent.clone()));
+        if let Some(vm) = intent.action.vm() {
+            self.judge_vm(vm);
+        }
+    }
+
+    pub(crate) fn not_durable(&mut self, id: IntentId, why: &str) {
+        let Some(flight) = self.flights.get(&id).filter(|flight| flight.phase == Phase::Writing) else { return };
+        let (intent, step) = (flight.intent.clone(), flight.step);
+        self.flights.remove(&id);
+        let event = LogEvent::new(Level::Alarm, "store.refuses").with("intent", intent.id.0).with("why", why);
+        self.alarm("store.refuses", "", event);
+        self.finish_step(step, StepState::Failed);
+        // Without a journal nothing may be done: stay as we are and try again later.
+        self.drop_run("store.refuses");
+        self.plan_due = self.now.mono + self.settings.observe_every;
+    }
+
+    pub(crate) fn ended(&mut self, id: IntentId, outcome: Outcome) {
+        let now = self.now.mono;
+        let Some(flight) = self.flights.get_mut(&id).filter(|flight| flight.phase == Phase::Acting) else { return };
+        self.standing.remove(&("store.refuses", String::new()));
+        match flight.intent.action {
+            Action::Migrate { from, to, .. } => {
+                flight.phase = Phase::Confirming;
+                flight.since = now;
+                flight.said = Some(outcome);
+                self.look_soon(from);
+                self.look_soon(to);
+            }
+            Action::Sleep { host } => {
+                self.sleep_answered(host, &outcome);
+                let state = if matches!(outcome, Outcome::Done { .. }) { StepState::Settling } else { StepState::Failed };
+                self.close(id, outcome, state);
+            }
+            Action::Wake { host } => {
+                self.look_soon(host);
+                // Whether the packet arrived is seen on the host, not in the driver's word.
+                self.close(id, outcome, StepState::Settling);
+            }
+            Action::Start { .. } | Action::Stop { .. } => {
+                let state = if matches!(outcome, Outcome::Done { .. }) { StepState::Done } else { StepState::Failed };
+                self.close(id, outcome, state);
+            }
+        }
+    }
+
+    /// Writes the one outcome of an intent and lets its step go on.
+    fn close(&mut self, id: IntentId, outcome: Outcome, state: StepState) {
+        let Some(flight) = self.flights.remove(&id) else { return };
+        let level = if matches!(outcome, Outcome::Done { .. }) { Level::Info } else { Level::Warn };
+        let mut event = self
+            .intent_event(level, "step.end", &flight.intent)
+            .with("took", self.now.mono.since(flight.intent.written).0)
+            .with("outcome", outcome_word(&outcome));
+        match &outcome {
+            Outcome::Done { downtime: Some(downtime) } => event = event.with("downtime", downtime.0),
+            Outcome::Failed(why) => event = event.with("why", why),
+            Outcome::Unsure(why) => event = event.with("why", why),
+            _ => {}
+        }
+        self.tell(event);
+        self.out.push(Effect::Close { intent: id, outcome });
+        if let Some(vm) = flight.intent.action.vm() {
+            self.judge_vm(vm);
+        }
+        self.finish_step(flight.step, state);
+    }
+
+    pub(crate) fn watch_flights(&mut self) {
+        let ids: Vec<_> = self.flights.keys().copied().collect();
+        for id in ids {
+            let flight = &self.flights[&id];
+            let spent = self.now.mono.since(flight.since);
+            let limit = Millis(flight.intent.deadline.0.saturating_add(DRIVER_SLACK.0));
+            match flight.phase {
+                Phase::Writing => {}
+                Phase::Acting if spent > limit => self.overdue(id, spent, limit),
+                Phase::Acting => {}
+                Phase::Confirming => self.confirm(id),
+            }
+        }
+    }
+
+    /// The driver should have ended this by itself.
+    fn overdue(&mut self, id: IntentId, spent: Millis, limit: Millis) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        if flight.migration().is_none() {
+            return self.ended(id, Outcome::Unsure("no answer from the driver".to_owned()));
+        }
+        if !flight.abort_sent {
+            flight.abort_sent = true;
+            self.out.push(Effect::Abort(flight.intent.clone()));
+        } else if spent.0 > limit.0 + 2 * DRIVER_SLACK.0 {
+            self.ended(id, Outcome::Unsure("neither ended nor aborted".to_owned()));
+        }
+    }
+
+    /// A move is done when the source is seen without and the destination with the running VM, by looks asked for after
+    /// the driver's word. Anything else is waited for, or is a `conflict` (faults I22, M04).
+    fn confirm(&mut self, id: IntentId) {
+        let Some(flight) = self.flights.get(&id) else { return };
+        let Some((vm, from, to)) = flight.migration() else { return };
+        let (since, deadline) = (flight.since, flight.intent.deadline);
+        let spent = self.now.mono.since(since);
+        if !self.looked_since(from, since) || !self.looked_since(to, since) {
+            // A host that is certainly down holds nothing and needs no look.
+            if spent > self.settings.confirm_within {
+                self.doubt(id, Doubt::Unseen);
+            }
+            return;
+        }
+        let present = |seen: Option<(DomainState, bool)>| seen.filter(|(state, _)| state.is_present());
+        let source = present(self.sighting(vm, from));
+        let target = present(self.sighting(vm, to));
+        match (source, target) {
+            (None, Some((state, job))) if !job && state != DomainState::PausedMigrating => self.move_done(id, vm, from, to),
+            (Some((state, false)), None) if state != DomainState::PausedMigrating => {
+                let said = self.flights.get(&id).and_then(|flight| flight.said.clone());
+                let outcome = match said {
+                    Some(Outcome::Failed(why)) => Outcome::Failed(why),
+                    Some(Outcome::Unsure(why)) => Outcome::Failed(OutcomeError::Driver(why)),
+                    _ => Outcome::Failed(OutcomeError::Driver("it is still at its source".to_owned())),
+                };
+                self.move_failed(id, vm, outcome);
+            }
+            (None, None) => {
+                let name = self.vm_name(vm).to_owned();
+                let event = LogEvent::new(Level::Alarm, "vm.gone").with("vm", &name).with("uuid", self.vm_uuid(vm));
+                self.alarm("vm.gone", &name, event);
+                let outcome = Outcome::Failed(OutcomeError::Driver("it is on neither host".to_owned()));
+                self.move_failed(id, vm, outcome);
+            }
+            (Some((DomainState::Running, false)), Some((DomainState::Running, false))) => self.doubt(id, Doubt::Both),
+            _ => self.half_done(id, spent, deadline, source, target),
+        }
+    }
+
+    /// Both ends hold something of the VM: still under way, or left half-done by a client that died.
+    fn half_done(
+        &mut self,
+        id: IntentId,
+        spent: Millis,
+        deadline: Millis,
+        source: Option<(DomainState, bool)>,
+        target: Option<(DomainState, bool)>,
+    ) {
+        let under_way = [source, target].into_iter().flatten().any(|(_, job)| job);
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        let Some((_, from, to)) = flight.migration() else { return };
+        let intent = flight.intent.clone();
+        if under_way && spent <= deadline {
+            // Peer-to-peer moves go on without us: look again at the usual pace.
+        } else if under_way && !flight.abort_sent {
+            flight.abort_sent = true;
+            self.out.push(Effect::Abort(intent));
+        } else if !under_way && !flight.settle_sent {
+            flight.settle_sent = true;
+            self.out.push(Effect::Settle(intent));
+            self.look_soon(from);
+            self.look_soon(to);
+        } else if spent > deadline + self.settings.confirm_within {
+            self.doubt(id, Doubt::Stuck);
+        }
+    }
+
+    fn doubt(&mut self, id: IntentId, doubt: Doubt) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        if flight.in_doubt.replace(doubt) != Some(doubt)
+            && let Some((vm, ..)) = flight.migration()
+        {
+            self.judge_vm(vm);
+        }
+    }
+
+    fn move_done(&mut self, id: IntentId, vm: VmId, from: HostId, to: HostId) {
+        let now = self.now;
+        let Some(flight) = self.flights.get(&id) else { return };
+        let took = now.mono.since(flight.intent.written);
+        let downtime = match flight.said {
+            Some(Outcome::Done { downtime }) => downtime,
+            _ => None,
+        };
+        self.move_mean = Some(match self.move_mean {
+            Some(mean) => Millis((mean.0 * (MEAN_WEIGHT - 1) + took.0) / MEAN_WEIGHT),
+            None => took,
+        });
+        self.tally.moves += 1;
+        let record = self.vms.record_mut(vm);
+        record.failures = 0;
+        record.moved(now.mono);
+        self.remember_vm(vm, to);
+        self.host_mut(from).failures = 0;
+        self.host_mut(to).failures = 0;
+        self.close(id, Outcome::Done { downtime }, StepState::Done);
+    }
+
+    fn move_failed(&mut self, id: IntentId, vm: VmId, outcome: Outcome) {
+        let now = self.now.mono;
+        let settings = self.settings.clone();
+        self.tally.moves_failed += 1;
+        let record = self.vms.record_mut(vm);
+        record.rest_until = now + crate::hosts::doubled(settings.backoff, record.failures, settings.backoff_max);
+        record.failures = record.failures.saturating_add(1);
+        self.close(id, outcome, StepState::Failed);
+        self.plan_soon();
+    }
+
+    pub(crate) fn remember_vm(&mut self, vm: VmId, at: HostId) {
+        let now = self.now;
+        let rate = self.settings.calendar_rate.max(1);
+        let record = self.vms.record(vm);
+        let memory = VmMemory {
+            vm: record.uuid,
+            name: record.spec.name.clone(),
+            at: Some(self.host_name(at).to_owned()),
+            moves: record.moves.iter().map(|moved| crate::hosts::wall(now, *moved, rate)).collect(),
+        };
+        self.out.push(Effect::RememberVm(memory));
+    }
+
+    /// The fixed fields of an event about an intent.
+    pub(crate) fn intent_event(&self, level: Level, name: &'static str, intent: &Intent) -> LogEvent {
+        let event = LogEvent::new(level, name)
+            .with("kind", intent.action.kind())
+            .with("intent", intent.id.0)
+            .with("plan", intent.plan.0)
+            .with("step", intent.step.0)
+            .with("epoch", intent.epoch.0);
+        match intent.action {
+            Action::Migrate { vm, from, to } => event
+                .with("vm", self.vm_name(vm))
+                .with("from", self.host_name(from))
+                .with("to", self.host_name(to)),
+            Action::Wake { host } | Action::Sleep { host } => event.with("host", self.host_name(host)),
+            Action::Start { vm, host } | Action::Stop { vm, host } => {
+                event.with("vm", self.vm_name(vm)).with("host", self.host_name(host))
+            }
+        }
+    }
+}
+
+/// One stable word for an outcome.
+const fn outcome_word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done { .. } => "done",
+        Outcome::Failed(_) => "failed",
+        Outcome::Refused(_) => "refused",
+        Outcome::Unsure(_) => "unsure",
+    }
+}

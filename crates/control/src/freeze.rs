@@ -1,0 +1,67 @@
+//! When many hosts vanish at once it is rather our own side that is cut: nothing destructive then (faults I5, N02).
+
+use crate::controller::Controller;
+use crate::{Level, LogEvent, Settings};
+use dormouse_model::{HostId, HostState};
+use std::collections::BTreeSet;
+
+/// The hosts that vanished together, while they are still away.
+#[derive(Debug, Default)]
+pub(crate) struct Freeze {
+    away: BTreeSet<HostId>,
+}
+
+impl Freeze {
+    pub(crate) fn is_frozen(&self) -> bool {
+        !self.away.is_empty()
+    }
+}
+
+impl Settings {
+    /// More than this many hosts vanishing within one period freezes us.
+    pub(crate) fn freeze_above(&self, hosts: usize) -> usize {
+        let share = hosts * usize::try_from(self.freeze_permille).unwrap_or(usize::MAX) / 1000;
+        share.max(self.freeze_hosts as usize)
+    }
+}
+
+impl Controller {
+    pub(crate) fn watch_freeze(&mut self) {
+        let now = self.now.mono;
+        // A host that we expect to answer and that does not.
+        let expected = |state| matches!(state, HostState::On | HostState::Draining | HostState::Unusable | HostState::Unknown);
+        let asked = self.hosts.iter().filter(|host| expected(host.state)).count();
+        let limit = self.settings.freeze_above(asked);
+        let missing: Vec<_> =
+            self.hosts.iter().filter(|host| expected(host.state) && host.misses > 0 && host.facts.is_some()).collect();
+        if self.freeze.is_frozen() {
+            let still: BTreeSet<_> = missing.iter().map(|host| host.id).collect();
+            self.freeze.away.retain(|id| still.contains(id));
+            if self.freeze.away.len() <= limit {
+                self.freeze.away.clear();
+                self.tell(LogEvent::new(Level::Info, "thaw"));
+            }
+            return;
+        }
+        let burst: BTreeSet<_> = missing
+            .iter()
+            .filter(|host| now.since(host.missing_since) <= self.settings.observe_every)
+            .map(|host| host.id)
+            .collect();
+        if burst.len() > limit {
+            self.tell(
+                LogEvent::new(Level::Alarm, "freeze").with("unseen", burst.len()).with("of", asked).with("limit", limit),
+            );
+            self.freeze.away = burst;
+            self.drop_run("freeze");
+        }
+    }
+
+    /// A person says that those hosts are really gone.
+    pub(crate) fn thaw(&mut self) {
+        if self.freeze.is_frozen() {
+            self.freeze.away.clear();
+            self.tell(LogEvent::new(Level::Info, "thaw").with("by", "operator"));
+        }
+    }
+}

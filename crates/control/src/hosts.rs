@@ -1,0 +1,232 @@
+//! What the controller knows of one host.
+
+use crate::{HostMemory, Now, Settings};
+use dormouse_model::{
+    HostFacts, HostId, HostSpec, HostState, Millis, Mono, ObservationId, Obstacle, Permille, ProbeError, Seen,
+};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Measured boot times kept per host.
+const BOOTS_MAX: usize = 16;
+
+#[derive(Debug)]
+pub(crate) struct HostRecord {
+    pub(crate) id: HostId,
+    pub(crate) spec: Arc<HostSpec>,
+    pub(crate) state: HostState,
+    pub(crate) since: Mono,
+    /// The last good answer and the moment it was asked for: freshness counts from there.
+    pub(crate) facts: Option<(HostFacts, Mono, ObservationId)>,
+    /// Failed looks since the last good one, the first of them, and why the last failed.
+    pub(crate) misses: u32,
+    pub(crate) missing_since: Mono,
+    pub(crate) error: Option<ProbeError>,
+    pub(crate) look: Option<Look>,
+    pub(crate) next_look: Mono,
+    pub(crate) machine: Option<Uuid>,
+    pub(crate) boot: Option<Uuid>,
+    pub(crate) proven: bool,
+    pub(crate) maintenance: bool,
+    /// An operator's drain; unlike a plan's it stays until cleared.
+    pub(crate) drain: bool,
+    /// An operator asked for sleep: once empty it goes.
+    pub(crate) sleep_asked: bool,
+    pub(crate) sleeps: VecDeque<Mono>,
+    pub(crate) tries: u32,
+    pub(crate) boots: VecDeque<Millis>,
+    /// When the present try to wake it began, and the sends of this try.
+    pub(crate) wake: Option<Wake>,
+    /// The guard agreed; silence now means asleep.
+    pub(crate) guard_agreed: bool,
+    /// An off command of ours went out and its answer was lost: silence may be sleep, so it may be woken in good time.
+    pub(crate) maybe_asleep: bool,
+    pub(crate) healthy_since: Option<Mono>,
+    pub(crate) rest_until: Mono,
+    pub(crate) refused_until: Mono,
+    pub(crate) failures: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    pub(crate) id: ObservationId,
+    pub(crate) asked: Mono,
+    /// Something happened since: look again right after this one.
+    pub(crate) again: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wake {
+    /// Start of the first try: boot time is measured from here.
+    pub(crate) first: Mono,
+    pub(crate) try_began: Mono,
+    pub(crate) sends: u32,
+    /// A substitute was allowed for.
+    pub(crate) late_told: bool,
+}
+
+impl HostRecord {
+    /// A host of the configuration with what the store remembers of it. Without memory it is `unknown` until seen.
+    pub(crate) fn new(id: HostId, spec: &HostSpec, memory: Option<&HostMemory>, now: Now, rate: u32) -> Self {
+        let mut record = Self {
+            id,
+            spec: Arc::new(spec.clone()),
+            state: HostState::Unknown,
+            since: now.mono,
+            facts: None,
+            misses: 0,
+            missing_since: now.mono,
+            error: None,
+            look: None,
+            next_look: now.mono,
+            machine: None,
+            boot: None,
+            proven: !spec.unproven,
+            maintenance: spec.maintenance,
+            drain: false,
+            sleep_asked: false,
+            sleeps: VecDeque::new(),
+            tries: 0,
+            boots: VecDeque::new(),
+            wake: None,
+            guard_agreed: false,
+            maybe_asleep: false,
+            healthy_since: None,
+            rest_until: Mono::ZERO,
+            refused_until: Mono::ZERO,
+            failures: 0,
+        };
+        if let Some(memory) = memory {
+            record.state = memory.state;
+            record.since = past(now, memory.since, rate);
+            record.machine = memory.machine;
+            record.boot = memory.boot;
+            record.proven |= memory.proven;
+            record.maintenance |= memory.maintenance;
+            record.drain = memory.drain;
+            record.sleep_asked = memory.sleep_asked;
+            record.maybe_asleep = memory.maybe_asleep;
+            record.tries = memory.tries;
+            record.sleeps = memory.sleeps.iter().map(|at| past(now, *at, rate)).collect();
+            record.boots = memory.boots_s.iter().map(|secs| Millis::from_secs(*secs)).collect();
+            match memory.state {
+                HostState::Waking => {
+                    let began = record.since;
+                    record.wake = Some(Wake { first: began, try_began: now.mono, sends: 1, late_told: false });
+                }
+                // It was accepted before we fell: the guard's word was given.
+                HostState::Stopping => record.guard_agreed = true,
+                _ => {}
+            }
+        }
+        record
+    }
+
+    pub(crate) fn memory(&self, now: Now, rate: u32) -> HostMemory {
+        HostMemory {
+            host: self.spec.name.clone(),
+            state: self.state,
+            since: wall(now, self.since, rate),
+            machine: self.machine,
+            boot: self.boot,
+            proven: self.proven,
+            maintenance: self.maintenance,
+            drain: self.drain,
+            sleep_asked: self.sleep_asked,
+            maybe_asleep: self.maybe_asleep,
+            sleeps: self.sleeps.iter().map(|at| wall(now, *at, rate)).collect(),
+            tries: self.tries,
+            boots_s: self.boots.iter().map(|boot| boot.as_secs()).collect(),
+        }
+    }
+
+    /// Age of the last good answer, counted from when it was asked for.
+    pub(crate) fn age(&self, now: Mono) -> Option<Millis> {
+        self.facts.as_ref().map(|(_, asked, _)| now.since(*asked))
+    }
+
+    /// The last look was good and is not older than that.
+    pub(crate) fn is_fresh(&self, now: Mono, limit: Millis) -> bool {
+        self.misses == 0 && self.age(now).is_some_and(|age| age <= limit)
+    }
+
+    /// How long it usually takes from wake to usable: the slowest of the last boots, or what the text says.
+    pub(crate) fn usual_boot(&self) -> Millis {
+        self.boots.iter().copied().max().unwrap_or(self.spec.boot)
+    }
+
+    pub(crate) fn booted(&mut self, took: Millis) {
+        self.boots.push_back(took);
+        if self.boots.len() > BOOTS_MAX {
+            self.boots.pop_front();
+        }
+    }
+
+    /// Late by more than its usual boot time: a substitute is woken.
+    pub(crate) fn is_late(&self, now: Mono) -> bool {
+        self.wake.is_some_and(|wake| now.since(wake.first).0 > 2 * self.usual_boot().0)
+    }
+
+    pub(crate) fn seen_load(&self, now: Mono, stale: Millis) -> Seen<Permille> {
+        match &self.facts {
+            Some((facts, asked, _)) if self.misses == 0 && now.since(*asked) <= stale => Seen::Known(facts.load15),
+            Some((facts, asked, _)) if now.since(*asked) <= stale => {
+                Seen::Stale { was: facts.load15, age: now.since(*asked) }
+            }
+            other => Seen::Unknown {
+                last: other.as_ref().map(|(facts, _, _)| facts.load15),
+                since: self.missing_since,
+                why: self.error.clone().unwrap_or(ProbeError::NotYet),
+            },
+        }
+    }
+
+    /// What stands against switching it off.
+    pub(crate) fn obstacles(&self, now: Mono, settings: &Settings) -> Vec<Obstacle> {
+        let mut obstacles = vec![];
+        if let Some((facts, _, _)) = &self.facts {
+            let active = || facts.people_idle.iter().filter(|idle| **idle < settings.login_idle);
+            if let Some(idle) = active().min() {
+                let count = u32::try_from(active().count()).unwrap_or(u32::MAX);
+                obstacles.push(Obstacle::People { count, idle: *idle });
+            }
+            obstacles.extend(facts.blocks.iter().cloned().map(Obstacle::Block));
+        }
+        if self.refused_until > now {
+            obstacles.push(Obstacle::GuardRefused { left: self.refused_until.since(now) });
+        }
+        if self.rest_until > now {
+            obstacles.push(Obstacle::BackOff { left: self.rest_until.since(now) });
+        }
+        obstacles
+    }
+
+    /// It rests after a failure: twice as long each time.
+    pub(crate) fn back_off(&mut self, now: Mono, settings: &Settings) {
+        self.rest_until = now + doubled(settings.backoff, self.failures, settings.backoff_max);
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// Put to sleep so often within the last day.
+    pub(crate) fn cycles(&self, now: Mono, day: Millis) -> u32 {
+        u32::try_from(self.sleeps.iter().filter(|at| now.since(**at) < day).count()).unwrap_or(u32::MAX)
+    }
+}
+
+/// `base`, doubled for each failure before this one, up to `max`.
+pub(crate) fn doubled(base: Millis, failures: u32, max: Millis) -> Millis {
+    Millis(base.0.saturating_mul(1 << failures.min(20))).min(max)
+}
+
+/// A remembered calendar time on today's monotonic clock; the future counts as now.
+pub(crate) fn past(now: Now, wall_s: i64, rate: u32) -> Mono {
+    let age_s = u64::try_from(now.wall.as_second().saturating_sub(wall_s)).unwrap_or(0);
+    Mono(now.mono.0.saturating_sub(age_s.saturating_mul(1000) / u64::from(rate)))
+}
+
+/// A monotonic time as calendar seconds, for memory only.
+pub(crate) fn wall(now: Now, at: Mono, rate: u32) -> i64 {
+    let age_s = now.mono.since(at).as_secs().saturating_mul(u64::from(rate));
+    now.wall.as_second().saturating_sub(i64::try_from(age_s).unwrap_or(i64::MAX))
+}

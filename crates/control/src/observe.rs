@@ -1,0 +1,347 @@
+//! Looks: when to ask, and what an answer or a failure means for hosts and VMs.
+//!
+//! What is seen always wins over what was believed. Silence moves a host to `unknown` and no further.
+
+use crate::controller::Controller;
+use crate::flight::Phase;
+use crate::hosts::Look;
+use crate::{Effect, Level, LogEvent};
+use dormouse_model::{
+    CheckFailure, DomainState, HostFacts, HostId, HostState, Millis, Observation, ObservationId, ProbeError, VmId, VmState,
+};
+
+/// Hosts that are down are looked at this many times less often: only to notice that someone woke them.
+const DOWN_PERIODS: u64 = 4;
+/// Hosts on their way up or down are looked at this many times more often.
+const BUSY_FRACTION: u64 = 5;
+
+impl Controller {
+    /// A look at this host is wanted at once; one that is under way is followed by another.
+    pub(crate) fn look_soon(&mut self, id: HostId) {
+        let now = self.now.mono;
+        let host = self.host_mut(id);
+        match &mut host.look {
+            Some(look) => look.again = true,
+            None => host.next_look = now,
+        }
+    }
+
+    pub(crate) fn ask_looks(&mut self) {
+        let now = self.now.mono;
+        let deadline = self.settings.look_deadline;
+        for id in self.host_ids() {
+            let host = &mut self.hosts[id.index()];
+            if host.look.is_none() && host.next_look <= now {
+                let observation = ObservationId(self.next_observation);
+                self.next_observation += 1;
+                host.look = Some(Look { id: observation, asked: now, again: false });
+                self.out.push(Effect::Look { id: observation, host: id, deadline });
+            }
+        }
+    }
+
+    /// A runner that does not answer a look in time has failed it.
+    pub(crate) fn watch_looks(&mut self) {
+        let now = self.now.mono;
+        let limit = Millis(self.settings.look_deadline.0 + 2000);
+        for id in self.host_ids() {
+            if self.host(id).look.is_some_and(|look| now.since(look.asked) > limit) {
+                self.look_over(id);
+                self.missed(id, ProbeError::Timeout(limit));
+            }
+        }
+    }
+
+    fn period(&self, state: HostState) -> Millis {
+        let every = self.settings.observe_every;
+        match state {
+            HostState::Asleep | HostState::Off => Millis(every.0 * DOWN_PERIODS),
+            HostState::Waking | HostState::Stopping => Millis(every.0 / BUSY_FRACTION),
+            _ => every,
+        }
+    }
+
+    fn look_over(&mut self, id: HostId) -> Option<Look> {
+        let now = self.now.mono;
+        let period = self.period(self.host(id).state);
+        let host = self.host_mut(id);
+        let look = host.look.take()?;
+        host.next_look = if look.again { now } else { look.asked + period };
+        Some(look)
+    }
+
+    pub(crate) fn observed(&mut self, observation: Observation) {
+        let id = observation.host;
+        if id.index() >= self.hosts.len() || self.host(id).look.is_none_or(|look| look.id != observation.id) {
+            return; // late or doubled: a newer look has taken its place
+        }
+        let Some(look) = self.look_over(id) else { return };
+        match observation.result {
+            Ok(facts) => self.answered(id, facts, look),
+            Err(error) => self.missed(id, error),
+        }
+        // The state may have changed how soon the next look is due.
+        let period = self.period(self.host(id).state);
+        let host = self.host_mut(id);
+        if !look.again {
+            host.next_look = host.next_look.min(look.asked + period);
+        }
+    }
+
+    fn answered(&mut self, id: HostId, mut facts: HostFacts, look: Look) {
+        let now = self.now.mono;
+        if let Some(known) = self.host(id).machine.filter(|machine| *machine != facts.machine) {
+            let why = format!("machine {} instead of {known}", facts.machine);
+            return self.missed(id, ProbeError::Identity(why));
+        }
+        let offset = facts.clock_offset_ms;
+        if offset.unsigned_abs() > self.settings.clock_offset.0 {
+            facts.failures.push(CheckFailure::Clock(offset));
+        }
+        let first = self.host(id).facts.is_none();
+        let host = self.host_mut(id);
+        let rebooted = host.boot.is_some_and(|boot| boot != facts.boot);
+        let news = host.machine != Some(facts.machine) || host.boot != Some(facts.boot);
+        host.machine = Some(facts.machine);
+        host.boot = Some(facts.boot);
+        host.misses = 0;
+        host.error = None;
+        let failures = facts.failures.clone();
+        let libvirt_speaks = !failures.iter().any(|failure| matches!(failure, CheckFailure::Libvirt(_)));
+        let vms = std::mem::take(&mut facts.vms);
+        host.facts = Some((facts, look.asked, look.id));
+        if rebooted {
+            let name = host.spec.name.clone();
+            self.tell(LogEvent::new(Level::Info, "host.rebooted").with("host", name));
+            for vm in self.vms.forget_host(id) {
+                self.judge_vm(vm);
+            }
+        }
+        // Where libvirt does not answer, its list says nothing: the VMs of the last good look are presumed.
+        if libvirt_speaks {
+            let keep = self.cluster.policy.knobs.scaled(self.cluster.policy.knobs.window_sleep);
+            for vm in self.vms.sighted(id, &vms, look.asked, now, keep) {
+                self.judge_vm(vm);
+            }
+        }
+        if news {
+            self.remember_host(id);
+        }
+        self.seen_up(id, &failures, rebooted, first);
+    }
+
+    /// What an answer means for the state.
+    fn seen_up(&mut self, id: HostId, failures: &[CheckFailure], rebooted: bool, first: bool) {
+        let state = self.host(id).state;
+        let healthy = failures.is_empty();
+        if !healthy {
+            let words = failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            let host = self.host_mut(id);
+            host.healthy_since = None;
+            host.error = Some(ProbeError::Malformed(words));
+        }
+        let cause = if first { "first-look" } else { "seen" };
+        match state {
+            HostState::On if !healthy => self.turn_unusable(id, failures),
+            HostState::Draining if !healthy => self.turn_unusable(id, failures),
+            HostState::On => self.host_mut(id).failures = 0,
+            HostState::Draining => {}
+            // Its doors are closed, so failing checks are to be expected; a new boot is not.
+            HostState::Stopping if rebooted => {
+                self.host_mut(id).guard_agreed = false;
+                self.set_state(id, HostState::On, "rebooted");
+            }
+            HostState::Stopping => {}
+            HostState::Asleep | HostState::Off => {
+                self.set_state(id, HostState::On, "woke-by-itself");
+                self.woke(id);
+                if !healthy {
+                    self.turn_unusable(id, failures);
+                }
+            }
+            HostState::Waking if healthy => {
+                self.set_state(id, HostState::On, "usable");
+                self.woke(id);
+            }
+            HostState::Waking => self.turn_unusable(id, failures),
+            HostState::Unusable | HostState::Unknown if healthy => {
+                self.set_state(id, HostState::On, cause);
+                self.woke(id);
+            }
+            HostState::Unknown => self.turn_unusable(id, failures),
+            HostState::Unusable => {}
+            HostState::SetAside if healthy => {
+                let now = self.now.mono;
+                let heal_after = self.settings.heal_after;
+                let since = *self.host_mut(id).healthy_since.get_or_insert(now);
+                if now.since(since) >= heal_after {
+                    self.trust_again(id, "healthy-again");
+                }
+            }
+            HostState::SetAside => {}
+        }
+    }
+
+    fn turn_unusable(&mut self, id: HostId, failures: &[CheckFailure]) {
+        let cause = match failures.first() {
+            Some(CheckFailure::Libvirt(_)) => "check.libvirt",
+            Some(CheckFailure::Storage(_)) => "check.storage",
+            Some(CheckFailure::Clock(_)) => "check.clock",
+            None => "check",
+        };
+        self.set_state(id, HostState::Unusable, cause);
+        self.disturb(id, "host.unusable");
+    }
+
+    /// It answers and everything works: it was woken, or came back by itself.
+    fn woke(&mut self, id: HostId) {
+        let now = self.now.mono;
+        let name = self.host_name(id).to_owned();
+        let host = self.host_mut(id);
+        if let Some(wake) = host.wake.take() {
+            host.booted(now.since(wake.first));
+        }
+        host.proven |= host.boot.is_some() && host.cycles(now, Millis(u64::MAX)) > 0;
+        host.tries = 0;
+        host.failures = 0;
+        host.guard_agreed = false;
+        host.maybe_asleep = false;
+        host.healthy_since = None;
+        self.remember_host(id);
+        self.clear_alarm("host.unreachable", &name);
+        self.plan_soon();
+    }
+
+    /// An operator cleared it or it was seen healthy for a while.
+    pub(crate) fn trust_again(&mut self, id: HostId, cause: &'static str) {
+        let host = self.host_mut(id);
+        host.tries = 0;
+        host.failures = 0;
+        host.healthy_since = None;
+        host.rest_until = dormouse_model::Mono::ZERO;
+        host.refused_until = dormouse_model::Mono::ZERO;
+        if host.state == HostState::SetAside {
+            let next = if host.misses == 0 && host.facts.is_some() { HostState::On } else { HostState::Unknown };
+            self.set_state(id, next, cause);
+        }
+        self.remember_host(id);
+        let name = self.host_name(id).to_owned();
+        self.clear_alarm("host.set-aside", &name);
+    }
+
+    pub(crate) fn set_aside(&mut self, id: HostId, cause: &'static str) {
+        self.set_state(id, HostState::SetAside, cause);
+        let name = self.host_name(id).to_owned();
+        let event = LogEvent::new(Level::Alarm, "host.set-aside").with("host", &name).with("cause", cause);
+        self.alarm("host.set-aside", &name, event);
+        self.disturb(id, "host.set-aside");
+    }
+
+    fn missed(&mut self, id: HostId, error: ProbeError) {
+        let now = self.now.mono;
+        let stale_periods = self.settings.stale_periods;
+        let cause = error.cause();
+        let identity = matches!(error, ProbeError::Identity(_));
+        let host = self.host_mut(id);
+        if host.misses == 0 {
+            host.missing_since = now;
+        }
+        host.misses = host.misses.saturating_add(1);
+        host.error = Some(error);
+        host.healthy_since = None;
+        let silent = host.misses >= stale_periods;
+        match host.state {
+            HostState::On | HostState::Unknown if identity => self.set_aside(id, cause),
+            HostState::On | HostState::Draining | HostState::Unusable if silent || identity => {
+                self.set_state(id, HostState::Unknown, cause);
+                self.disturb(id, "host.silent");
+                let name = self.host_name(id).to_owned();
+                let event = LogEvent::new(Level::Alarm, "host.unreachable").with("host", &name).with("cause", cause);
+                self.alarm("host.unreachable", &name, event);
+            }
+            HostState::Stopping => self.silent_while_stopping(id),
+            _ => {}
+        }
+    }
+
+    /// States the VM anew from its sightings and from our own moves, and tells what changed.
+    pub(crate) fn judge_vm(&mut self, id: VmId) {
+        let ours = self.flights.values().find_map(|flight| flight.vm_state(id));
+        let hosts = &self.hosts;
+        let silent = |host: HostId| matches!(hosts[host.index()].state, HostState::Unknown | HostState::SetAside) && hosts[host.index()].misses > 0;
+        let seen = self.vms.record_mut(id).sighted_state(silent);
+        let next = ours.unwrap_or(seen);
+        let record = self.vms.record_mut(id);
+        if record.state == next {
+            record.known = true;
+            return;
+        }
+        let was = std::mem::replace(&mut record.state, next.clone());
+        let first = !std::mem::replace(&mut record.known, true);
+        let name = record.spec.name.clone();
+        self.tell_vm(id, &name, &was, &next, first);
+        // A VM that left, came or changed hands without us: plans made before do not hold.
+        let expected = first || matches!((&was, &next), (_, VmState::Migrating { .. }) | (VmState::Migrating { .. }, _));
+        if !expected {
+            self.drop_run("vm.changed");
+        }
+        if let VmState::Migrating { from, to } = next
+            && !self.flights.values().any(|flight| flight.intent.action.vm() == Some(id))
+        {
+            self.look_soon(from);
+            self.look_soon(to);
+        }
+    }
+
+    fn tell_vm(&mut self, id: VmId, name: &str, was: &VmState, next: &VmState, first: bool) {
+        let places: Vec<_> = next.hosts().iter().map(|host| self.host_name(*host).to_owned()).collect();
+        let level = match next {
+            VmState::Conflict { .. } | VmState::Stuck { .. } => Level::Alarm,
+            VmState::Lost { .. } | VmState::Failed { .. } => Level::Warn,
+            _ if first => Level::Debug,
+            VmState::Migrating { .. } => Level::Debug,
+            _ if matches!(was, VmState::Migrating { .. }) => Level::Debug,
+            _ => Level::Info,
+        };
+        let event = LogEvent::new(level, "vm.state")
+            .with("vm", name)
+            .with("uuid", self.vm_uuid(id))
+            .with("from", was.as_str())
+            .with("to", next.as_str())
+            .with("at", places.join(","));
+        self.tell(event);
+    }
+
+    /// Whether every host has been heard of, or has had its chance.
+    pub(crate) fn looked_everywhere(&self) -> bool {
+        self.hosts.iter().all(|host| host.facts.is_some() || host.misses > 0 || host.state.is_down())
+    }
+
+    /// A VM as one host saw it last.
+    pub(crate) fn sighting(&self, vm: VmId, host: HostId) -> Option<(DomainState, bool)> {
+        let seen = self.vms.record(vm).seen.get(&host)?;
+        Some((seen.facts.state, seen.facts.job.is_some()))
+    }
+
+    /// The last good look at this host was asked for after that moment.
+    pub(crate) fn looked_since(&self, host: HostId, moment: dormouse_model::Mono) -> bool {
+        let host = self.host(host);
+        host.misses == 0 && host.facts.as_ref().is_some_and(|(facts, asked, _)| {
+            *asked >= moment && !facts.failures.iter().any(|failure| matches!(failure, CheckFailure::Libvirt(_)))
+        })
+    }
+
+    /// Something happened on this host that plans did not count on.
+    pub(crate) fn disturb(&mut self, id: HostId, why: &'static str) {
+        let in_plan = self.run.as_ref().is_some_and(|run| run.concerns(id));
+        if in_plan {
+            self.drop_run(why);
+        }
+        self.plan_soon();
+    }
+
+    /// Effects on this host that have not ended.
+    pub(crate) fn has_flight_on(&self, id: HostId) -> bool {
+        self.flights.values().any(|flight| flight.phase != Phase::Writing && flight.intent.action.hosts().contains(&id))
+    }
+}

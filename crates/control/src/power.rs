@@ -1,0 +1,215 @@
+//! Hosts on their way down and up: what silence, time and the guard's word mean (faults I1, I7, P01-P06).
+
+use crate::controller::Controller;
+use crate::hosts::Wake;
+use crate::{Level, LogEvent};
+use dormouse_model::{Action, HostId, HostState, Millis, Outcome, PlanId, Step, StepId};
+
+/// After the guard's word a host may need this long to fall silent for good, if the text gives no time.
+const SHUTDOWN_MIN: Millis = Millis::from_secs(5);
+/// Within one try the packet is sent again after these shares of `t_on`, should the first be lost.
+const RESEND_PERCENT: [u64; 2] = [25, 50];
+
+impl Controller {
+    /// The guard agreed and the host no longer answers.
+    pub(crate) fn silent_while_stopping(&mut self, id: HostId) {
+        let now = self.now.mono;
+        let host = self.host(id);
+        if !host.guard_agreed {
+            return;
+        }
+        if now.since(host.since) < host.spec.shutdown.max(SHUTDOWN_MIN) {
+            return;
+        }
+        let host = self.host_mut(id);
+        host.guard_agreed = false;
+        host.tries = 0;
+        host.sleep_asked = false;
+        host.sleeps.push_back(now);
+        while host.sleeps.len() > 64 {
+            host.sleeps.pop_front();
+        }
+        for vm in self.vms.forget_host(id) {
+            self.judge_vm(vm);
+        }
+        self.set_state(id, HostState::Asleep, "guard-and-silence");
+        self.tally.sleeps += 1;
+    }
+
+    pub(crate) fn watch_power(&mut self) {
+        for id in self.host_ids() {
+            match self.host(id).state {
+                HostState::Stopping => self.watch_stopping(id),
+                HostState::Waking => self.watch_waking(id),
+                HostState::Unusable => self.watch_unusable(id),
+                HostState::Unknown => self.wake_if_maybe_asleep(id),
+                _ => {}
+            }
+        }
+    }
+
+    fn watch_stopping(&mut self, id: HostId) {
+        let now = self.now.mono;
+        if now.since(self.host(id).since) < self.settings.t_off {
+            return;
+        }
+        let tries = self.settings.tries;
+        let host = self.host_mut(id);
+        if host.misses > 0 {
+            return; // silent: the next failed look makes it asleep
+        }
+        host.tries += 1;
+        host.guard_agreed = false;
+        if host.tries >= tries {
+            self.set_aside(id, "never-went");
+        } else {
+            let settings = self.settings.clone();
+            self.host_mut(id).back_off(now, &settings);
+            self.set_state(id, HostState::On, "never-went");
+        }
+    }
+
+    fn watch_waking(&mut self, id: HostId) {
+        let now = self.now.mono;
+        let t_on = self.settings.t_on;
+        let tries = self.settings.tries;
+        let Some(wake) = self.host(id).wake else { return };
+        let spent = now.since(wake.try_began);
+        if spent >= t_on {
+            let host = self.host_mut(id);
+            host.tries += 1;
+            if host.tries >= tries {
+                host.wake = None;
+                return self.set_aside(id, "never-woke");
+            }
+            host.wake = Some(Wake { try_began: now, sends: 1, ..wake });
+            let name = self.host_name(id).to_owned();
+            self.tell(LogEvent::new(Level::Warn, "wake.again").with("host", name).with("waited", t_on));
+            self.remember_host(id);
+            return self.send_wake(id);
+        }
+        let due = usize::try_from(wake.sends).ok().and_then(|sent| RESEND_PERCENT.get(sent.saturating_sub(1)));
+        // A send is repeated only when the host is late: most hosts are merely booting.
+        if due.is_some_and(|percent| spent.0 * 100 >= t_on.0 * percent) && self.host(id).is_late(now) {
+            self.host_mut(id).wake = Some(Wake { sends: wake.sends + 1, ..wake });
+            self.send_wake(id);
+        }
+        if !wake.late_told && self.host(id).is_late(now) {
+            if let Some(wake) = &mut self.host_mut(id).wake {
+                wake.late_told = true;
+            }
+            let host = self.host(id);
+            let event = LogEvent::new(Level::Warn, "wake.late")
+                .with("host", &host.spec.name)
+                .with("usual", host.usual_boot())
+                .with("waited", now.since(wake.first));
+            self.tell(event);
+            // It no longer counts as coming: the next plan takes another.
+            self.drop_run("wake.late");
+            self.plan_soon();
+        }
+    }
+
+    /// Answers, but a check fails for longer than a boot may take.
+    fn watch_unusable(&mut self, id: HostId) {
+        if self.now.mono.since(self.host(id).since) >= self.settings.t_on && !self.has_flight_on(id) {
+            self.set_aside(id, "check-fails");
+        }
+    }
+
+    /// Our off command went out and its answer was lost, and now the host is silent. It stays `unknown` and counts as on;
+    /// but when all shall be up, a wake can only help.
+    fn wake_if_maybe_asleep(&mut self, id: HostId) {
+        let now = self.now.mono;
+        let wanted = matches!(self.goal, Some(dormouse_model::Goal::Spread { .. }));
+        let host = self.host(id);
+        if !host.maybe_asleep || !wanted || host.misses == 0 || !self.may_wake_now(id) {
+            return;
+        }
+        let t_on = self.settings.t_on;
+        let tries = self.settings.tries;
+        let host = self.host_mut(id);
+        match host.wake {
+            Some(wake) if now.since(wake.try_began) < t_on => return,
+            Some(_) if host.tries + 1 >= tries => {
+                host.maybe_asleep = false;
+                host.wake = None;
+                return self.set_aside(id, "never-woke");
+            }
+            Some(wake) => {
+                host.tries += 1;
+                host.wake = Some(Wake { try_began: now, sends: 1, ..wake });
+            }
+            None => host.wake = Some(Wake { first: now, try_began: now, sends: 1, late_told: false }),
+        }
+        self.send_wake(id);
+    }
+
+    /// One more packet for a host that is on its way up already: its own intent, outside any plan.
+    fn send_wake(&mut self, id: HostId) {
+        let step = Step {
+            id: StepId(0),
+            action: Action::Wake { host: id },
+            needs: vec![],
+            deadline: self.settings.t_on,
+            because: dormouse_model::Because::Asked,
+        };
+        self.write_intent(PlanId(0), None, step);
+    }
+
+    /// The packet is about to go: from now on the host is waking.
+    pub(crate) fn begin_wake(&mut self, id: HostId) {
+        let now = self.now.mono;
+        self.wakes.push_back(now);
+        if self.host(id).state == HostState::Waking || self.host(id).state == HostState::Unknown {
+            return;
+        }
+        self.host_mut(id).wake = Some(Wake { first: now, try_began: now, sends: 1, late_told: false });
+        self.set_state(id, HostState::Waking, "wake-sent");
+        self.tally.wakes += 1;
+        self.look_soon(id);
+    }
+
+    /// The guard was asked and answered, or not.
+    pub(crate) fn sleep_answered(&mut self, id: HostId, outcome: &Outcome) {
+        let now = self.now.mono;
+        let settings = self.settings.clone();
+        let state = self.host(id).state;
+        match outcome {
+            Outcome::Done { .. } => {
+                self.host_mut(id).guard_agreed = true;
+                if state == HostState::Draining {
+                    self.set_state(id, HostState::Stopping, "guard-agreed");
+                }
+                self.look_soon(id);
+            }
+            Outcome::Refused(reasons) => {
+                let why = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                let host = self.host_mut(id);
+                host.refused_until = now + settings.backoff_max.min(Millis::from_mins(10));
+                let name = host.spec.name.clone();
+                self.tell(LogEvent::new(Level::Info, "guard.refused").with("host", name).with("why", why));
+                if state == HostState::Draining && !self.host(id).drain {
+                    self.set_state(id, HostState::On, "guard-refused");
+                }
+                self.host_mut(id).sleep_asked = false;
+                self.look_soon(id);
+            }
+            Outcome::Failed(_) => {
+                self.host_mut(id).back_off(now, &settings);
+                if state == HostState::Draining && !self.host(id).drain {
+                    self.set_state(id, HostState::On, "off-failed");
+                }
+            }
+            Outcome::Unsure(_) => {
+                let host = self.host_mut(id);
+                host.maybe_asleep = true;
+                host.back_off(now, &settings);
+                if state == HostState::Draining {
+                    self.set_state(id, HostState::Unknown, "no-word-from-guard");
+                }
+                self.look_soon(id);
+            }
+        }
+    }
+}

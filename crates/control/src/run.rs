@@ -1,0 +1,317 @@
+//! The plan that is being carried out: which step may go, and when the plan no longer fits.
+//!
+//! A step is `waiting` until all it needs are done and the gate lets it through, `flying` while its intent is written and
+//! acted on, `settling` while a host goes down or comes up, and then done, failed or skipped. A plan that was dropped
+//! starts nothing more; what is under way ends by itself, and the next plan is made from what is then seen.
+
+use crate::controller::Controller;
+use crate::gate::Admission;
+use crate::{Automation, Level, LogEvent};
+use dormouse_model::{Action, Because, Goal, HostId, HostState, Mono, Plan, PlanId, PolicyName, Report, Step, StepId};
+use dormouse_model::Millis;
+
+/// A dropped plan's moves may go on so long before the next plan is made around them.
+const DRAG_MAX: Millis = Millis::from_secs(20);
+/// A plan that starts nothing for so long, with nothing under way, is dropped.
+const STALL_MAX: Millis = Millis::from_secs(60);
+
+#[derive(Debug)]
+pub(crate) struct Run {
+    plan: Plan,
+    states: Vec<StepState>,
+    /// Steps that are not over, in plan order.
+    open: Vec<usize>,
+    progress: Mono,
+    dropped: Option<Mono>,
+    /// A person asked for it.
+    pub(crate) by_order: bool,
+    failed: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StepState {
+    Waiting,
+    Flying,
+    Settling,
+    Done,
+    Failed,
+    Skipped,
+}
+
+impl StepState {
+    const fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Skipped)
+    }
+}
+
+impl Run {
+    pub(crate) fn concerns(&self, host: HostId) -> bool {
+        self.dropped.is_none() && self.open.iter().any(|at| self.plan.steps[*at].action.hosts().contains(&host))
+    }
+
+    fn state_of(&self, step: StepId) -> StepState {
+        self.plan.steps.iter().position(|other| other.id == step).map_or(StepState::Skipped, |at| self.states[at])
+    }
+}
+
+impl Controller {
+    pub(crate) fn plan_soon(&mut self) {
+        // The seed's manager looks at its cluster at its own pace; only waking up for the day is continuous.
+        let paced = self.cluster.policy.name == PolicyName::Seed && !matches!(self.goal, Some(Goal::Spread { .. }));
+        if !paced {
+            self.plan_due = self.plan_due.min(self.now.mono + Millis::from_secs(1));
+        }
+    }
+
+    pub(crate) fn plan_if_due(&mut self) {
+        if !self.looked_everywhere() {
+            return;
+        }
+        let goal = self.watch_goal();
+        if let Some(Some(until)) = self.paused
+            && until <= self.now.mono
+        {
+            self.paused = None;
+            self.tell(LogEvent::new(Level::Info, "resumed").with("by", "time"));
+        }
+        if !self.leading() || self.run.as_ref().is_some_and(|run| !self.drags(run)) {
+            return;
+        }
+        if let Some((plan, by)) = self.next_order() {
+            return self.begin(plan, Report::default(), true, &by);
+        }
+        if self.plan_due > self.now.mono || self.paused.is_some() {
+            return;
+        }
+        self.plan_due = self.now.mono + self.plan_period(goal);
+        let picture = self.picture(self.now, true);
+        let (plan, report) = dormouse_planner::plan(&picture, goal, PlanId(self.next_plan));
+        let violations = dormouse_planner::check(&picture, &plan);
+        if let Some(first) = violations.first() {
+            let event = LogEvent::new(Level::Alarm, "plan.rejected").with("policy", plan.policy).with("why", first);
+            return self.alarm("plan.rejected", "", event);
+        }
+        self.clear_alarm("plan.rejected", "");
+        self.tell_refusals(&report);
+        let act = self.settings.automation == Automation::Auto || std::mem::take(&mut self.apply);
+        if plan.steps.is_empty() || !act {
+            let advised = !plan.steps.is_empty()
+                && self.settings.automation == Automation::Advise
+                && self.last.as_ref().is_none_or(|(last, _)| last.steps != plan.steps);
+            if advised {
+                let event = plan_event("plan.advised", &plan, &report);
+                self.tell(event);
+            }
+            self.last = Some((plan, report));
+            return;
+        }
+        self.begin(plan, report, false, "");
+    }
+
+    fn plan_period(&self, goal: Goal) -> Millis {
+        match (self.cluster.policy.name, goal) {
+            (PolicyName::Seed, Goal::Compact { .. } | Goal::Relieve) => {
+                self.cluster.policy.knobs.scaled(self.settings.seed_every)
+            }
+            _ => self.settings.observe_every,
+        }
+    }
+
+    /// A dropped plan whose moves take long no longer keeps the next one from being made.
+    fn drags(&self, run: &Run) -> bool {
+        run.dropped.is_some_and(|since| self.now.mono.since(since) > DRAG_MAX)
+    }
+
+    fn begin(&mut self, plan: Plan, report: Report, by_order: bool, by: &str) {
+        self.end_run();
+        self.next_plan += 1;
+        self.tally.plans += 1;
+        let mut event = plan_event("plan.made", &plan, &report);
+        if by_order {
+            event = event.with("by", by);
+        }
+        self.tell(event);
+        self.run = Some(Run {
+            states: vec![StepState::Waiting; plan.steps.len()],
+            open: (0..plan.steps.len()).collect(),
+            plan: plan.clone(),
+            progress: self.now.mono,
+            dropped: None,
+            by_order,
+            failed: 0,
+        });
+        self.last = Some((plan, report));
+    }
+
+    /// No further step of the running plan starts.
+    pub(crate) fn drop_run(&mut self, why: &'static str) {
+        let now = self.now.mono;
+        let Some(run) = self.run.as_mut().filter(|run| run.dropped.is_none()) else { return };
+        run.dropped = Some(now);
+        let plan = run.plan.id;
+        self.tell(LogEvent::new(Level::Info, "plan.dropped").with("plan", plan.0).with("why", why));
+        self.plan_soon();
+    }
+
+    pub(crate) fn finish_step(&mut self, step: Option<(PlanId, usize)>, state: StepState) {
+        let now = self.now.mono;
+        let Some((plan, at)) = step else { return };
+        let Some(run) = self.run.as_mut().filter(|run| run.plan.id == plan) else { return };
+        run.states[at] = state;
+        run.progress = now;
+        if state == StepState::Failed {
+            run.failed += 1;
+            self.drop_run("step.failed");
+        }
+    }
+
+    /// Starts what may start, settles what has settled, and ends the plan when nothing is left.
+    pub(crate) fn advance(&mut self) {
+        let Some(mut run) = self.run.take() else { return };
+        let now = self.now.mono;
+        let mut open = std::mem::take(&mut run.open);
+        let mut failed = None;
+        let mut cluster_full = false;
+        for at in &open {
+            let step = &run.plan.steps[*at];
+            match run.states[*at] {
+                StepState::Settling => {
+                    if let Some(state) = self.settled(step.action) {
+                        run.states[*at] = state;
+                        run.progress = now;
+                        if state == StepState::Failed {
+                            failed = Some("step.failed");
+                        }
+                    }
+                }
+                StepState::Waiting if run.dropped.is_some() || failed.is_some() => run.states[*at] = StepState::Skipped,
+                StepState::Waiting => {
+                    let is_move = matches!(step.action, Action::Migrate { .. });
+                    if is_move && cluster_full || !step.needs.iter().all(|need| run.state_of(*need) == StepState::Done) {
+                        continue;
+                    }
+                    match self.admit(step.action, run.by_order) {
+                        Admission::Go => {
+                            self.mark_draining(&run.plan, step);
+                            self.write_intent(run.plan.id, Some(*at), step.clone());
+                            run.states[*at] = StepState::Flying;
+                            run.progress = now;
+                        }
+                        Admission::Wait(why) => cluster_full |= why == "cluster-budget",
+                        Admission::Already => {
+                            let waking = matches!(step.action, Action::Wake { host } if self.host(host).state != HostState::On);
+                            run.states[*at] = if waking { StepState::Settling } else { StepState::Done };
+                        }
+                        Admission::Refuse(why) => {
+                            run.states[*at] = StepState::Failed;
+                            run.failed += 1;
+                            failed = Some(why);
+                        }
+                    }
+                }
+                StepState::Flying | StepState::Done | StepState::Failed | StepState::Skipped => {}
+            }
+        }
+        open.retain(|at| !run.states[*at].is_over());
+        run.open = open;
+        let flying = run.open.iter().any(|at| matches!(run.states[*at], StepState::Flying | StepState::Settling));
+        let stalled = !flying && run.dropped.is_none() && now.since(run.progress) > STALL_MAX;
+        let over = run.open.is_empty();
+        self.run = Some(run);
+        if let Some(why) = failed {
+            self.drop_run(why);
+            self.advance();
+        } else if over {
+            self.end_run();
+        } else if stalled {
+            self.drop_run("stalled");
+            self.advance();
+        }
+    }
+
+    /// The first step that takes something off a host which the plan puts to sleep closes it to newcomers.
+    fn mark_draining(&mut self, plan: &Plan, step: &Step) {
+        let Action::Migrate { from, .. } = step.action else { return };
+        let sleeps = plan.steps.iter().any(|other| other.action == Action::Sleep { host: from });
+        if sleeps && self.host(from).state == HostState::On {
+            self.set_state(from, HostState::Draining, "plan");
+        }
+    }
+
+    /// Whether a host has come to where the step wants it.
+    fn settled(&self, action: Action) -> Option<StepState> {
+        match action {
+            Action::Wake { host } => match self.host(host).state {
+                HostState::On => Some(StepState::Done),
+                HostState::Waking | HostState::Asleep | HostState::Off => None,
+                _ => Some(StepState::Failed),
+            },
+            Action::Sleep { host } => match self.host(host).state {
+                HostState::Asleep => Some(StepState::Done),
+                HostState::Stopping => None,
+                _ => Some(StepState::Failed),
+            },
+            _ => Some(StepState::Done),
+        }
+    }
+
+    /// Nothing of the plan is left to start: hosts it was emptying and did not put to sleep are open again.
+    fn end_run(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        for id in self.host_ids() {
+            let host = self.host(id);
+            if host.state == HostState::Draining && !host.drain && !self.has_flight_on(id) {
+                self.set_state(id, HostState::On, "plan-over");
+            }
+        }
+        let done = run.states.iter().filter(|state| **state == StepState::Done).count();
+        let event = LogEvent::new(Level::Info, "plan.over")
+            .with("plan", run.plan.id.0)
+            .with("done", done)
+            .with("failed", run.failed)
+            .with("steps", run.plan.steps.len())
+            .with("on", self.hosts.iter().filter(|host| !host.state.is_down()).count());
+        self.tell(event);
+        self.plan_soon();
+    }
+
+    /// A VM or host that cannot be handled is told once, and told again only when the reason changes.
+    fn tell_refusals(&mut self, report: &Report) {
+        let mut standing = vec![];
+        for refusal in &report.refusals {
+            let subject = match refusal.subject {
+                dormouse_model::Subject::Host(host) => self.host_name(host).to_owned(),
+                dormouse_model::Subject::Vm(vm) => self.vm_name(vm).to_owned(),
+            };
+            let key = format!("{subject} {}", refusal.reason.code());
+            let event = LogEvent::new(Level::Info, "refusal").with("subject", &subject).with("reason", refusal.reason.code());
+            self.alarm("refusal", &key, event);
+            standing.push(key);
+        }
+        self.standing.retain(|(name, subject), ()| *name != "refusal" || standing.contains(subject));
+    }
+
+    /// A plan of one step that a person asked for.
+    pub(crate) fn single(&self, action: Action, deadline: Millis) -> Plan {
+        Plan {
+            id: PlanId(self.next_plan),
+            policy: self.cluster.policy.name,
+            goal: self.goal.unwrap_or(Goal::Hold),
+            steps: vec![Step { id: StepId(0), action, needs: vec![], deadline, because: Because::Asked }],
+        }
+    }
+}
+
+fn plan_event(name: &'static str, plan: &Plan, report: &Report) -> LogEvent {
+    let count = |kind: &str| plan.steps.iter().filter(|step| step.action.kind() == kind).count();
+    LogEvent::new(Level::Info, name)
+        .with("plan", plan.id.0)
+        .with("policy", plan.policy)
+        .with("goal", plan.goal.as_str())
+        .with("moves", count("migrate"))
+        .with("wakes", count("wake"))
+        .with("sleeps", count("sleep"))
+        .with("on", report.hosts_on_before)
+        .with("then", report.hosts_on_after)
+        .with("bound", report.lower_bound)
+}

@@ -1,0 +1,275 @@
+//! All VMs ever named or seen, where each was sighted, and what follows from that.
+
+use crate::demand::History;
+use crate::hosts::past;
+use crate::{Now, VmMemory};
+use dormouse_model::{
+    Cluster, DomainState, HostId, JobKind, Millis, Mono, RefusalReason, VmFacts, VmId, VmSpec, VmState,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Moves remembered per VM; more than a day's budget.
+const MOVES_MAX: usize = 32;
+
+#[derive(Debug, Default)]
+pub(crate) struct Vms {
+    pub(crate) records: Vec<VmRecord>,
+    by_uuid: BTreeMap<Uuid, VmId>,
+    /// VMs of the text without a domain of their own yet: the first domain of that name is theirs.
+    unbound: BTreeMap<String, VmId>,
+    /// Which VMs were sighted on a host, so that a look costs what it brings.
+    on: BTreeMap<HostId, Vec<VmId>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct VmRecord {
+    pub(crate) uuid: Uuid,
+    pub(crate) spec: Arc<VmSpec>,
+    pub(crate) seen: BTreeMap<HostId, Sighting>,
+    pub(crate) state: VmState,
+    pub(crate) history: History,
+    pub(crate) moves: VecDeque<Mono>,
+    pub(crate) rest_until: Mono,
+    pub(crate) failures: u32,
+    /// Told as a state once; before that the first sighting is no news.
+    pub(crate) known: bool,
+    /// The text names it: its sizes there beat what is seen.
+    named: bool,
+    /// Since when it has been sighted on more than one host.
+    double_since: Option<Mono>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Sighting {
+    pub(crate) facts: VmFacts,
+    pub(crate) asked: Mono,
+    pub(crate) answered: Mono,
+}
+
+impl Vms {
+    pub(crate) fn new(cluster: &Cluster, memory: &[VmMemory], now: Now, rate: u32) -> Self {
+        let mut vms = Self::default();
+        for spec in &cluster.vms {
+            let id = vms.add(spec.clone());
+            vms.record_mut(id).named = true;
+            if spec.uuid == VmSpec::uuid_of_name(&spec.name) {
+                vms.unbound.insert(spec.name.clone(), id);
+            }
+        }
+        for known in memory {
+            let id = match vms.by_uuid.get(&known.vm).copied().or_else(|| vms.bind(&known.name, known.vm)) {
+                Some(id) => id,
+                None => {
+                    let at = known.at.as_deref().and_then(|name| cluster.host_named(name)).unwrap_or(HostId(0));
+                    vms.add(remembered_spec(known, at))
+                }
+            };
+            vms.record_mut(id).moves = known.moves.iter().map(|at| past(now, *at, rate)).collect();
+        }
+        vms
+    }
+
+    fn add(&mut self, spec: VmSpec) -> VmId {
+        let id = VmId::at(self.records.len());
+        self.by_uuid.insert(spec.uuid, id);
+        self.records.push(VmRecord {
+            uuid: spec.uuid,
+            state: VmState::Stopped,
+            spec: Arc::new(spec),
+            seen: BTreeMap::new(),
+            history: History::default(),
+            moves: VecDeque::new(),
+            rest_until: Mono::ZERO,
+            failures: 0,
+            known: false,
+            named: false,
+            double_since: None,
+        });
+        id
+    }
+
+    /// The first domain with the name of a VM that the text names without a UUID is that VM.
+    fn bind(&mut self, name: &str, uuid: Uuid) -> Option<VmId> {
+        let id = self.unbound.remove(name)?;
+        let record = &mut self.records[id.index()];
+        self.by_uuid.remove(&record.uuid);
+        record.uuid = uuid;
+        Arc::make_mut(&mut record.spec).uuid = uuid;
+        self.by_uuid.insert(uuid, id);
+        Some(id)
+    }
+
+    pub(crate) fn record(&self, id: VmId) -> &VmRecord {
+        &self.records[id.index()]
+    }
+
+    pub(crate) fn record_mut(&mut self, id: VmId) -> &mut VmRecord {
+        &mut self.records[id.index()]
+    }
+
+    pub(crate) fn find(&self, uuid: Uuid) -> Option<VmId> {
+        self.by_uuid.get(&uuid).copied()
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = VmId> + use<> {
+        (0..self.records.len()).map(VmId::at)
+    }
+
+    /// VMs sighted on this host, present or only defined.
+    pub(crate) fn sighted_on(&self, host: HostId) -> &[VmId] {
+        self.on.get(&host).map_or(&[], Vec::as_slice)
+    }
+
+    /// VMs whose QEMU was present there at the last good look.
+    pub(crate) fn present_on(&self, host: HostId) -> impl Iterator<Item = VmId> + '_ {
+        self.sighted_on(host)
+            .iter()
+            .copied()
+            .filter(move |vm| self.record(*vm).seen.get(&host).is_some_and(|seen| seen.facts.state.is_present()))
+    }
+
+    /// Takes in what one good look said of a host's VMs. Returns each VM whose sightings changed hands.
+    pub(crate) fn sighted(&mut self, host: HostId, facts: &[VmFacts], asked: Mono, answered: Mono, keep: Millis) -> Vec<VmId> {
+        let before = self.on.remove(&host).unwrap_or_default();
+        let mut now_on = Vec::with_capacity(facts.len());
+        for vm in facts {
+            let id = self.find(vm.uuid).or_else(|| self.bind(&vm.name, vm.uuid)).unwrap_or_else(|| self.add(seen_spec(vm, host)));
+            let record = self.record_mut(id);
+            if !record.named && (record.spec.mem != vm.mem || record.spec.vcpus != vm.vcpus) {
+                record.spec = Arc::new(seen_spec(vm, host));
+            }
+            if vm.state.runs() {
+                record.history.push(asked, vm.cpu, keep);
+            }
+            record.seen.insert(host, Sighting { facts: vm.clone(), asked, answered });
+            now_on.push(id);
+        }
+        let mut touched = now_on.clone();
+        for id in before {
+            if !now_on.contains(&id) {
+                self.record_mut(id).seen.remove(&host);
+                touched.push(id);
+            }
+        }
+        self.on.insert(host, now_on);
+        touched
+    }
+
+    /// A host that is certainly down holds nothing, and what was known of it is void.
+    pub(crate) fn forget_host(&mut self, host: HostId) -> Vec<VmId> {
+        let before = self.on.remove(&host).unwrap_or_default();
+        for id in &before {
+            self.record_mut(*id).seen.remove(&host);
+        }
+        before
+    }
+}
+
+impl VmRecord {
+    pub(crate) fn present(&self) -> impl Iterator<Item = (HostId, &Sighting)> {
+        self.seen.iter().filter(|(_, seen)| seen.facts.state.is_present()).map(|(host, seen)| (*host, seen))
+    }
+
+    pub(crate) fn moved(&mut self, at: Mono) {
+        self.moves.push_back(at);
+        if self.moves.len() > MOVES_MAX {
+            self.moves.pop_front();
+        }
+    }
+
+    pub(crate) fn moves_within(&self, now: Mono, span: Millis) -> u32 {
+        u32::try_from(self.moves.iter().filter(|at| now.since(**at) < span).count()).unwrap_or(u32::MAX)
+    }
+
+    /// What makes it immovable now, beyond what the text says.
+    pub(crate) fn immovable(&self, now: Mono) -> Option<RefusalReason> {
+        let (_, seen) = self.present().next()?;
+        if seen.facts.immovable.is_some() {
+            return Some(RefusalReason::LocalDisk);
+        }
+        if seen.facts.job.is_some() {
+            return Some(RefusalReason::ForeignJob);
+        }
+        (self.rest_until > now).then(|| RefusalReason::BackOff { left: self.rest_until.since(now) })
+    }
+
+    /// What the sightings say, without regard to moves of ours. `silent(host)`: no good answer from it for long.
+    ///
+    /// Two sightings may be one VM that someone moved between the looks. It is a conflict only when every host has been
+    /// asked again since and still has it.
+    pub(crate) fn sighted_state(&mut self, silent: impl Fn(HostId) -> bool) -> VmState {
+        let mut present: Vec<(HostId, Sighting)> = self.present().map(|(host, seen)| (host, seen.clone())).collect();
+        if present.len() < 2 {
+            self.double_since = None;
+        }
+        match present.as_slice() {
+            [] => self
+                .seen
+                .iter()
+                .find(|(_, seen)| seen.facts.state == DomainState::Saved)
+                .map_or(VmState::Stopped, |(host, _)| VmState::Saved { at: *host }),
+            [(at, _)] if silent(*at) => VmState::Lost { at: *at },
+            [(at, seen)] => match seen.facts.state {
+                DomainState::Running | DomainState::ShuttingDown => VmState::Running { at: *at },
+                DomainState::Paused | DomainState::PausedFault => VmState::Paused { at: *at },
+                DomainState::PausedMigrating => VmState::Conflict { hosts: vec![*at] },
+                DomainState::Crashed => VmState::Failed { at: Some(*at) },
+                DomainState::ShutOff | DomainState::Saved => VmState::Stopped,
+            },
+            _ => {
+                present.sort_by_key(|(_, seen)| seen.asked);
+                let newest = &present[present.len() - 1];
+                let since = *self.double_since.get_or_insert(newest.1.answered);
+                let under_way = present.iter().any(|(_, seen)| {
+                    seen.facts.job.as_ref().is_some_and(|job| matches!(job.kind, JobKind::MigrationOut | JobKind::MigrationIn))
+                });
+                let asked_again = present.iter().all(|(_, seen)| seen.asked >= since);
+                if present.len() == 2 && (under_way || !asked_again) {
+                    VmState::Migrating { from: present[0].0, to: newest.0 }
+                } else {
+                    VmState::Conflict { hosts: present.iter().map(|(host, _)| *host).collect() }
+                }
+            }
+        }
+    }
+}
+
+/// Sizes as seen, for a VM that no text names.
+fn seen_spec(facts: &VmFacts, at: HostId) -> VmSpec {
+    VmSpec {
+        uuid: facts.uuid,
+        name: facts.name.clone(),
+        vcpus: facts.vcpus,
+        mem: facts.mem,
+        cpu: facts.cpu,
+        dirty_mib_s: facts.dirty_mib_s,
+        home: None,
+        pin: vec![],
+        ban: vec![],
+        no_move: false,
+        local_disk: false,
+        stopped: false,
+        at,
+    }
+}
+
+/// A VM known only from memory: it takes no room until it is seen.
+fn remembered_spec(known: &VmMemory, at: HostId) -> VmSpec {
+    VmSpec {
+        uuid: known.vm,
+        name: known.name.clone(),
+        vcpus: 1,
+        mem: dormouse_model::Mib::ZERO,
+        cpu: dormouse_model::MilliCpu::ZERO,
+        dirty_mib_s: 0,
+        home: None,
+        pin: vec![],
+        ban: vec![],
+        no_move: false,
+        local_disk: false,
+        stopped: true,
+        at,
+    }
+}
