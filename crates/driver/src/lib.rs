@@ -11,6 +11,7 @@ mod clock;
 mod hypervisor;
 mod power;
 mod probe;
+pub mod fake;
 mod remote;
 mod store;
 
@@ -18,7 +19,7 @@ pub use clock::{Clock, SystemClock};
 pub use hypervisor::{Definition, End, Hypervisor, MoveRequest, Settled, Settlement, judge};
 pub use power::{GuardOrder, Power};
 pub use probe::Probe;
-pub use remote::{Ran, Remote, RemoteError, Script};
+pub use remote::{Channel, Local, Remote, Script};
 pub use store::{ActionRecord, EventRecord, IntentRecord, Kind, Lease, LeaseError, Remembered, Store, StoreError, Term};
 
 use dormouse_model::{Millis, ProbeError};
@@ -34,4 +35,13 @@ pub enum DriverError {
     Refused { what: &'static str, why: String },
     #[error("{what}: not over after {after}")]
     Deadline { what: &'static str, after: Millis },
+}
+
+/// Shell functions of `checks.sh`, which the probe and the guard both begin with: `look_at_processes`, `people`,
+/// `inhibitors`, `package_locks`, `resyncs`.
+#[macro_export]
+macro_rules! with_checks {
+    ($script:literal) => {
+        concat!(include_str!("../../driver/src/checks.sh"), include_str!($script))
+    };
 }

@@ -1,0 +1,185 @@
+# The guard: the last look, on the host itself, before it is switched off. Runs once and leaves only its epoch file.
+# Words in: `go`. Words out: `closed`, then `off` (and the power goes), or `refuse REASON` lines and `refused` once the
+# doors are open again. Without `go` (the manager is gone, frozen or cut off) the doors open again and nothing is lost.
+#   $1 off | adopt   $2 cluster id   $3 epoch   $4 seconds after which a login counts as idle
+
+guard_dir=$root/var/lib/dormouse-guard
+run_dir=$root/run/dormouse-guard
+nologin=$root/run/nologin
+memory=$guard_dir/epoch
+lock=$run_dir/lock
+doors=$run_dir/doors
+patience=${DORMOUSE_GUARD_PATIENCE:-30}
+verb=$1 cluster=$2 epoch=$3 login_idle=$4
+locked= going= watch= refused=
+
+units='libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd-tcp.socket libvirtd-tls.socket
+virtqemud.service virtqemud.socket virtqemud-ro.socket virtqemud-admin.socket
+virtproxyd.service virtproxyd.socket virtproxyd-ro.socket virtproxyd-admin.socket virtproxyd-tcp.socket virtproxyd-tls.socket'
+
+refuse() {
+    printf 'refuse %s\n' "$*"
+    refused=yes
+}
+
+# Nobody logs in and nothing starts a VM from here on. What was running is written down first, so that even another
+# guard can open what this one closed. QEMU itself does not care whether libvirt runs.
+close_doors() {
+    : >"$doors" || return 1
+    for unit in $units; do
+        systemctl --quiet is-active "$unit" 2>/dev/null && echo "$unit" >>"$doors"
+    done
+    if [ ! -e "$nologin" ]; then
+        echo nologin >>"$doors" && echo 'This host is about to be switched off to save power.' >"$nologin" || return 1
+    fi
+    active=$(grep -v '^nologin$' "$doors" | tr '\n' ' ')
+    [ -z "$active" ] && return 0
+    # One transaction: a service whose socket still listens would come back with the next connection.
+    # shellcheck disable=SC2086
+    systemctl stop $active 2>/dev/null || return 1
+    for unit in $active; do
+        systemctl --quiet is-active "$unit" 2>/dev/null && return 1
+    done
+    return 0
+}
+
+open_doors() {
+    [ -e "$doors" ] || return 0
+    # Sockets first: they are what the service inherits.
+    closed=$(grep '\.socket$' "$doors" | tr '\n' ' ')
+    services=$(grep '\.service$' "$doors" | tr '\n' ' ')
+    bad=
+    # shellcheck disable=SC2086
+    if [ -n "$closed" ]; then systemctl start $closed 2>/dev/null || bad=yes; fi
+    # shellcheck disable=SC2086
+    if [ -n "$services" ]; then systemctl start $services 2>/dev/null || bad=yes; fi
+    if grep -q '^nologin$' "$doors"; then rm -f "$nologin" || bad=yes; fi
+    [ -z "$bad" ] && rm -f "$doors"
+    [ -z "$bad" ]
+}
+
+leave() {
+    trap '' HUP INT TERM PIPE EXIT
+    [ -n "$watch" ] && kill "$watch" 2>/dev/null
+    opened=
+    if [ -z "$going" ] && [ -n "$locked" ]; then open_doors && opened=yes; fi
+    [ -n "$locked" ] && rm -rf "$lock"
+    [ -n "$opened" ] && [ -n "$refused" ] && echo refused
+    exit 0
+}
+
+take_lock() {
+    mkdir -p "$run_dir" "$guard_dir" || return 1
+    if mkdir "$lock" 2>/dev/null; then
+        locked=yes
+        echo $$ >"$lock/pid"
+        return 0
+    fi
+    # A guard that was killed opens nothing: its successor does.
+    { read -r holder <"$lock/pid"; } 2>/dev/null || holder=
+    case $holder in '' | *[!0-9]*) ;; *) [ -d "$root/proc/$holder" ] && return 1 ;; esac
+    mv "$lock" "$lock.$$" 2>/dev/null && rm -rf "$lock.$$" && mkdir "$lock" 2>/dev/null || return 1
+    locked=yes
+    echo $$ >"$lock/pid"
+}
+
+known() {
+    known_cluster= known_epoch=0
+    [ -e "$memory" ] || return 0
+    read -r known_cluster known_epoch <"$memory" || return 1
+    # More digits than the shell can compare are damage, too.
+    case $known_epoch in '' | *[!0-9]* | ???????????????????*) return 1 ;; esac
+}
+
+remember() {
+    printf '%s %s\n' "$cluster" "$epoch" >"$memory.new" && sync "$memory.new" 2>/dev/null
+    mv -f "$memory.new" "$memory" && { sync "$guard_dir" 2>/dev/null || :; }
+}
+
+check_epoch() {
+    if ! known; then
+        refuse "doors cannot read $memory"
+    elif [ -n "$known_cluster" ] && [ "$known_cluster" != "$cluster" ]; then
+        refuse cluster
+    elif [ "$known_epoch" -gt "$epoch" ]; then
+        refuse "epoch $known_epoch"
+    fi
+}
+
+look() {
+    look_at_processes
+    [ "$qemu_count" -gt 0 ] && refuse "qemu $qemu_count"
+    busy=0
+    for idle in $(people | cut -d' ' -f2); do
+        [ "$idle" -lt "$login_idle" ] && busy=$((busy + 1))
+    done
+    [ "$busy" -gt 0 ] && refuse "people $busy"
+    reasons=$(inhibitors; package_locks; resyncs)
+    if [ -n "$reasons" ]; then
+        refused=yes
+        printf '%s\n' "$reasons" | sed 's/^/refuse /'
+    fi
+}
+
+power_off() {
+    systemctl poweroff 2>/dev/null || poweroff 2>/dev/null
+}
+
+# All of it is read before any of it runs: what follows on standard input are the manager's words.
+main() {
+    echo hello guard
+    trap leave HUP INT TERM PIPE EXIT
+    if ! take_lock; then
+        refuse 'doors another guard is at work'
+        echo refused
+        exit
+    fi
+    if [ "$verb" = adopt ]; then
+        remember && echo adopted
+        exit
+    fi
+    [ "$verb" = off ] || exit
+    # Doors that a killed guard left closed count as open, to be closed anew.
+    open_doors
+    check_epoch
+    [ -z "$refused" ] && look
+    [ -n "$refused" ] && exit
+    # Whoever waits for us must not wait with the doors closed.
+    (
+        trap - HUP INT TERM PIPE EXIT
+        sleep "$patience"
+        kill -TERM $$
+    ) </dev/null >/dev/null 2>&1 &
+    watch=$!
+    if ! close_doors; then
+        refuse 'doors a service would not stop'
+        exit
+    fi
+    echo closed
+    read -r word || exit
+    [ "$word" = go ] || exit
+    # Nothing can start any more: what is not here now will not be here later.
+    check_epoch
+    look
+    [ -n "$refused" ] && exit
+    if ! remember; then
+        refuse "doors cannot write $memory"
+        exit
+    fi
+    kill "$watch" 2>/dev/null
+    trap '' HUP INT TERM PIPE
+    echo off
+    if power_off; then
+        going=yes
+        # A host that never goes must not stay closed.
+        (
+            trap - EXIT
+            sleep "${DORMOUSE_GUARD_REOPEN:-300}"
+            open_doors
+        ) </dev/null >/dev/null 2>&1 &
+    else
+        echo stayed
+    fi
+    exit
+}
+main; exit
