@@ -1,0 +1,52 @@
+# The commands of this project. Each is a line or two: the work is done by cargo, xtask/ and tools/deps.sh.
+
+CARGO ?= cargo
+DORMOUSE = target/release/dormouse
+HOSTS ?= 10
+# Root, or by sudo.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.DEFAULT_GOAL := help
+.PHONY: help deps deps-lab deps-test build demo check lint test lab-night bless bench clean
+
+help: ## this list
+	@echo 'dormouse puts idle hosts to sleep. On a fresh machine with Rust, start with: make demo'
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+deps: ## install the Debian packages that building needs, if missing (says so; sudo when not root)
+	@tools/deps.sh build
+
+deps-lab: deps ## the same for the real lab: libvirt, QEMU, sshd (starts and enables no service)
+	@tools/deps.sh lab
+
+# The lab runs as root only, so nobody else gets its packages for a test run.
+deps-test: deps
+	@if [ "$$(id -u)" = 0 ]; then tools/deps.sh lab; fi
+
+build: deps ## build everything; leaves target/release/dormouse
+	$(CARGO) build --release --locked --workspace
+
+demo: build ## 62 simulated hosts fall asleep on your screen
+	@$(DORMOUSE) demo
+
+check: deps ## the quick loop: house rules, format, clippy, pure crates, scenarios
+	@$(CARGO) xtask check
+
+lint: deps ## house rules only, in a second
+	@$(CARGO) xtask tidy
+
+test: deps-test ## every test this machine allows; names what it skipped and why
+	@$(CARGO) xtask test
+
+lab-night: deps-lab build ## one night with real libvirt, QEMU and migrations (root; HOSTS=10)
+	$(SUDO) $(DORMOUSE) lab night --hosts $(HOSTS)
+
+bless: deps ## rewrite golden files; read the diff
+	@$(CARGO) xtask bless
+
+bench: deps ## the figures of PROMISES.md
+	@$(CARGO) xtask bench
+
+clean: ## remove what was built
+	$(CARGO) clean

@@ -1,0 +1,87 @@
+//! The short chores. Each prints what it runs and answers whether all went well.
+
+use crate::run::{cargo, output, root, succeeds};
+use crate::tidy;
+use anyhow::Result;
+use std::fs;
+use std::process::Command;
+
+/// The crates whose tests need nothing and take seconds: the loop of every change.
+const QUICK: [&str; 4] = ["dormouse-model", "dormouse-planner", "dormouse-control", "dormouse-sim"];
+
+/// What CI asks first, cheapest first, so that a slip is told within seconds.
+pub(crate) fn check() -> Result<bool> {
+    let tests = ["test", "--release", "--locked"].into_iter().chain(quick_packages());
+    Ok(tidy()? && format()? && lint()? && succeeds(&mut cargo(tests))?)
+}
+
+pub(crate) fn tidy() -> Result<bool> {
+    println!("\n--- tidy");
+    let findings = tidy::all(&root())?;
+    for finding in &findings {
+        println!("{finding}");
+    }
+    match findings.len() {
+        0 => println!("tidy: nothing to say"),
+        count => println!("tidy: {count} to put right"),
+    }
+    Ok(findings.is_empty())
+}
+
+pub(crate) fn format() -> Result<bool> {
+    succeeds(&mut cargo(["fmt", "--all", "--check"]))
+}
+
+/// Warnings are errors here and only here: while one is at work they stay warnings.
+pub(crate) fn lint() -> Result<bool> {
+    let everything = ["clippy", "--release", "--locked", "--workspace", "--all-targets"];
+    succeeds(cargo(everything).args(["--", "-D", "warnings"]))
+}
+
+/// The build for machines without libvirt. Checked and not linked, so that it does not take the place of the program
+/// in `target/release`.
+pub(crate) fn lint_without_libvirt() -> Result<bool> {
+    let small = ["clippy", "--release", "--locked", "-p", "dormouse", "--no-default-features"];
+    succeeds(cargo(small).args(["--", "-D", "warnings"]))
+}
+
+pub(crate) fn bless() -> Result<bool> {
+    let tests = ["test", "--release", "--locked", "--no-fail-fast", "-p", "dormouse"].into_iter();
+    let mut command = cargo(tests.chain(quick_packages()));
+    // The first is ours (scenario logs), the second that of the expect-test crate.
+    let good = succeeds(command.env("DORMOUSE_BLESS", "1").env("UPDATE_EXPECT", "1"))?;
+    println!("\nWhat the new goldens change (read it line by line before you commit it):");
+    Ok(succeeds(Command::new("git").current_dir(root()).args(["--no-pager", "diff", "--stat"]))? && good)
+}
+
+/// Runs every example called `bench*`: they print figures and judge nothing.
+pub(crate) fn bench() -> Result<bool> {
+    let mut good = true;
+    let mut crates: Vec<_> =
+        fs::read_dir(root().join("crates"))?.flatten().map(|entry| entry.path()).collect();
+    crates.sort();
+    for dir in crates {
+        let Ok(examples) = fs::read_dir(dir.join("examples")) else { continue };
+        let mut names: Vec<String> = examples
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".rs").map(str::to_owned))
+            .filter(|name| name.starts_with("bench"))
+            .collect();
+        names.sort();
+        let manifest = dir.join("Cargo.toml");
+        for name in names {
+            let mut command = cargo(["run", "--release", "--locked", "--quiet", "--example", &name]);
+            good &= succeeds(command.arg("--manifest-path").arg(&manifest))?;
+        }
+    }
+    Ok(good)
+}
+
+/// Whether cargo has this subcommand here: a minimal toolchain lacks rustfmt and clippy.
+pub(crate) fn has(subcommand: &str) -> bool {
+    output(&mut cargo([subcommand, "--version"])).is_ok()
+}
+
+fn quick_packages() -> impl Iterator<Item = &'static str> {
+    QUICK.into_iter().flat_map(|package| ["-p", package])
+}
