@@ -1,0 +1,293 @@
+//! A world of the simplest kind for tests of the controller: every effect is answered at once and truthfully, unless the
+//! test says otherwise. Text in (a cluster), trail out.
+
+use dormouse_control::{Automation, Controller, Effect, Event, HostMemory, Level, Memory, Now, Order, Settings, VmMemory};
+use dormouse_model::{
+    Action, DomainState, Epoch, GuardRefusal, HostFacts, HostId, HostState, Intent, IntentId, Mib, MilliCpu, Millis, Mono,
+    Observation, Outcome, Permille, ProbeError, VmFacts, text,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Days before the start, so that remembered times have a place.
+pub const START: Mono = Mono(10 * 86_400_000);
+
+pub struct World {
+    pub controller: Controller,
+    pub cluster: Arc<dormouse_model::Cluster>,
+    pub now: Now,
+    /// Hosts that run, and what runs on them.
+    pub up: BTreeSet<HostId>,
+    pub vms: BTreeMap<HostId, BTreeSet<usize>>,
+    boots: BTreeMap<HostId, u128>,
+    /// Hosts that do not answer looks.
+    pub silent: BTreeSet<HostId>,
+    pub people: BTreeMap<HostId, Vec<Millis>>,
+    pub clock_offset: BTreeMap<HostId, i64>,
+    /// Wakes that never arrive.
+    pub deaf: BTreeSet<HostId>,
+    pub store_full: bool,
+    /// Outcomes forced for the next acts, by kind.
+    pub next_outcome: BTreeMap<&'static str, Outcome>,
+    /// Acts that are not answered.
+    pub mute: bool,
+    pub epoch: Epoch,
+    pub trail: Vec<String>,
+    pub acts: Vec<Intent>,
+    pub closed: Vec<(IntentId, Outcome)>,
+    pub written: BTreeMap<IntentId, Intent>,
+    pub hosts_memory: BTreeMap<String, HostMemory>,
+    pub vms_memory: BTreeMap<Uuid, VmMemory>,
+    begun: Mono,
+}
+
+impl World {
+    /// Mon 2026-11-23 12:00 UTC, automation `auto`, an epoch that never ends.
+    pub fn new(text: &str) -> Self {
+        Self::with(text, Settings { automation: Automation::Auto, ..Settings::default() })
+    }
+
+    pub fn with(text: &str, settings: Settings) -> Self {
+        let cluster = Arc::new(text::parse(text).expect("the test's cluster text"));
+        let now = Now { mono: START, wall: "2026-11-23T12:00:00Z".parse().expect("a time") };
+        let mut vms: BTreeMap<HostId, BTreeSet<usize>> = BTreeMap::new();
+        for (index, vm) in cluster.vms.iter().enumerate().filter(|(_, vm)| !vm.stopped) {
+            vms.entry(vm.at).or_default().insert(index);
+        }
+        let memory = Memory { hosts: remembered(&cluster), ..Memory::default() };
+        let up = cluster.host_ids().filter(|id| cluster.hosts[id.index()].state == HostState::On).collect();
+        let mut world = Self {
+            controller: Controller::new(settings, Arc::clone(&cluster), memory, now),
+            cluster,
+            now,
+            up,
+            vms,
+            boots: BTreeMap::new(),
+            silent: BTreeSet::new(),
+            people: BTreeMap::new(),
+            clock_offset: BTreeMap::new(),
+            deaf: BTreeSet::new(),
+            store_full: false,
+            next_outcome: BTreeMap::new(),
+            mute: false,
+            epoch: Epoch(1),
+            trail: vec![],
+            acts: vec![],
+            closed: vec![],
+            written: BTreeMap::new(),
+            hosts_memory: BTreeMap::new(),
+            vms_memory: BTreeMap::new(),
+            begun: START,
+        };
+        world.send(Event::Leads { epoch: Epoch(1), until: Mono(u64::MAX) });
+        world
+    }
+
+    /// The manager dies and another starts from what the store holds.
+    pub fn restart(&mut self) {
+        let open = self.written.values().filter(|intent| !self.closed.iter().any(|(id, _)| *id == intent.id)).cloned().collect();
+        let memory = Memory {
+            hosts: self.hosts_memory.values().cloned().collect(),
+            vms: self.vms_memory.values().cloned().collect(),
+            open,
+            last_intent: self.written.keys().map(|id| id.0).max().unwrap_or(0),
+        };
+        self.controller = Controller::new(self.controller.settings().clone(), Arc::clone(&self.cluster), memory, self.now);
+        self.epoch = Epoch(self.epoch.0 + 1);
+        self.mute = false;
+        self.note("manager restarts");
+        self.send(Event::Leads { epoch: self.epoch, until: Mono(u64::MAX) });
+    }
+
+    pub fn host(&self, name: &str) -> HostId {
+        self.cluster.host_named(name).expect("a host of the test")
+    }
+
+    pub fn state(&self, name: &str) -> HostState {
+        self.controller.snapshot(self.now).host(self.host(name)).state
+    }
+
+    pub fn order(&mut self, order: Order) {
+        self.send(Event::Order { by: "test".to_owned(), order });
+    }
+
+    /// Lets time pass, a second at a time.
+    pub fn run(&mut self, secs: u64) {
+        for _ in 0..secs {
+            self.now.mono = self.now.mono + Millis(1000);
+            self.now.wall += jiff::SignedDuration::from_secs(1);
+            self.send(Event::Tick);
+        }
+    }
+
+    pub fn send(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            for effect in self.controller.handle(self.now, event) {
+                events.extend(self.carry_out(effect));
+            }
+        }
+    }
+
+    fn note(&mut self, line: &str) {
+        let at = self.now.mono.since(self.begun).as_secs();
+        self.trail.push(format!("{at:>5} {line}"));
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Look { id, host, .. } => {
+                let result = self.look(host);
+                Some(Event::Observed(Observation { id, host, asked: self.now.mono, answered: self.now.mono, result }))
+            }
+            Effect::Write(intent) if self.store_full => {
+                Some(Event::NotDurable { intent: intent.id, why: "disk full".to_owned() })
+            }
+            Effect::Write(intent) => {
+                let id = intent.id;
+                self.written.insert(id, intent);
+                Some(Event::Durable(id))
+            }
+            Effect::Act(intent) => self.act(&intent),
+            Effect::Close { intent, outcome } => {
+                self.closed.push((intent, outcome));
+                None
+            }
+            Effect::RememberHost(memory) => {
+                self.hosts_memory.insert(memory.host.clone(), memory);
+                None
+            }
+            Effect::RememberVm(memory) => {
+                self.vms_memory.insert(memory.vm, memory);
+                None
+            }
+            Effect::Tell(event) => {
+                if event.level > Level::Debug {
+                    self.note(&event.to_string());
+                }
+                None
+            }
+            Effect::Abort(intent) => {
+                self.note(&format!("abort {}", intent.id));
+                None
+            }
+            Effect::Settle(intent) => {
+                self.note(&format!("settle {}", intent.id));
+                None
+            }
+        }
+    }
+
+    fn act(&mut self, intent: &Intent) -> Option<Event> {
+        self.acts.push(intent.clone());
+        if self.mute {
+            return None;
+        }
+        if let Some(outcome) = self.next_outcome.remove(intent.action.kind()) {
+            return Some(Event::Ended { intent: intent.id, outcome });
+        }
+        let mut outcome = Outcome::Done { downtime: None };
+        match intent.action {
+            Action::Migrate { vm, from, to } => {
+                assert!(self.vms.entry(from).or_default().remove(&vm.index()), "moved a VM that was not there");
+                assert!(self.up.contains(&to), "moved a VM to a host that is off");
+                self.vms.entry(to).or_default().insert(vm.index());
+            }
+            Action::Sleep { host } => {
+                let running = self.vms.get(&host).map_or(0, BTreeSet::len);
+                assert_eq!(running, 0, "asked the guard of a host with VMs");
+                if self.people.contains_key(&host) {
+                    outcome = Outcome::Refused(vec![GuardRefusal::People { count: 1 }]);
+                } else {
+                    self.up.remove(&host);
+                }
+            }
+            Action::Wake { host } => {
+                if !self.deaf.contains(&host) && self.up.insert(host) {
+                    *self.boots.entry(host).or_default() += 1;
+                }
+            }
+            Action::Start { .. } | Action::Stop { .. } => panic!("no policy starts or stops VMs"),
+        }
+        Some(Event::Ended { intent: intent.id, outcome })
+    }
+
+    fn look(&self, id: HostId) -> Result<HostFacts, ProbeError> {
+        if !self.up.contains(&id) || self.silent.contains(&id) {
+            return Err(ProbeError::Unreachable("no route".to_owned()));
+        }
+        let spec = &self.cluster.hosts[id.index()];
+        let vms = self.vms.get(&id).into_iter().flatten().map(|index| {
+            let vm = &self.cluster.vms[*index];
+            VmFacts {
+                uuid: vm.uuid,
+                name: vm.name.clone(),
+                state: DomainState::Running,
+                vcpus: vm.vcpus,
+                mem: vm.mem,
+                cpu: vm.cpu,
+                dirty_mib_s: 0,
+                job: None,
+                persistent: true,
+                autostart: false,
+                immovable: None,
+            }
+        });
+        Ok(HostFacts {
+            machine: Uuid::from_u128(1000 + u128::from(id.0)),
+            boot: Uuid::from_u128(1_000_000 * (1 + self.boots.get(&id).copied().unwrap_or(0)) + u128::from(id.0)),
+            cpus: spec.cpus,
+            mem: spec.mem,
+            mem_available: Mib(0),
+            load15: Permille(50),
+            cpu_used: MilliCpu(0),
+            clock_offset_ms: self.clock_offset.get(&id).copied().unwrap_or(0),
+            macs: vec![],
+            wake_on_lan: Some(true),
+            people_idle: self.people.get(&id).cloned().unwrap_or_default(),
+            blocks: vec![],
+            epoch: None,
+            failures: vec![],
+            vms: vms.collect(),
+        })
+    }
+
+    /// The lines of the trail that contain any of these words.
+    pub fn trail_of(&self, words: &[&str]) -> String {
+        let mut lines = String::new();
+        for line in self.trail.iter().filter(|line| words.iter().any(|word| line.contains(word))) {
+            writeln!(lines, "{line}").expect("a string takes all");
+        }
+        lines
+    }
+
+    pub fn kinds(&self) -> Vec<&'static str> {
+        self.acts.iter().map(|intent| intent.action.kind()).collect()
+    }
+}
+
+/// Hosts that the text says are not on, as a store would remember them.
+fn remembered(cluster: &dormouse_model::Cluster) -> Vec<HostMemory> {
+    cluster
+        .hosts
+        .iter()
+        .filter(|host| host.state != HostState::On)
+        .map(|host| HostMemory {
+            host: host.name.clone(),
+            state: host.state,
+            since: 0,
+            machine: None,
+            boot: None,
+            proven: true,
+            maintenance: false,
+            drain: false,
+            sleep_asked: false,
+            maybe_asleep: false,
+            sleeps: vec![],
+            tries: 0,
+            boots_s: vec![],
+        })
+        .collect()
+}
