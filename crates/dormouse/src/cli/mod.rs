@@ -47,15 +47,25 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show what would be done to a cluster, and why not more
+    Plan(verbs::plan::Args),
+    /// What keeps a host awake, or where a VM is and what would happen to it
+    Why(verbs::why::Args),
     /// Check the configuration, or explain what it amounts to
     #[command(subcommand)]
     Config(verbs::config::Command),
+    /// Give the cluster's hosts and VMs to other programs
+    #[command(subcommand)]
+    Export(verbs::export::Command),
 }
 
 impl Command {
     fn run(self, ctx: &Ctx) -> Result<(), Failure> {
         match self {
-            Self::Config(command) => verbs::config::run(command, ctx),
+            Self::Plan(args) => verbs::plan::run(&args, ctx),
+            Self::Why(args) => verbs::why::run(&args, ctx),
+            Self::Config(command) => verbs::config::run(&command, ctx),
+            Self::Export(command) => verbs::export::run(&command, ctx),
         }
     }
 }

@@ -1,0 +1,141 @@
+//! `dormouse plan`: what would be done to a cluster, and why not more. Changes nothing.
+
+mod json;
+mod text;
+mod timeline;
+
+use super::input::{self, PolicyArgs};
+use crate::cli::{Ctx, Failure, Format};
+use dormouse_model::schedule::{Schedule, WindowGoal};
+use dormouse_model::{Cluster, Goal, Millis, Plan, PlanId, Report, Snapshot};
+use jiff::civil::DateTime;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(crate) use text::action as action_words;
+
+/// Without windows in the cluster text hosts stay asleep for so long.
+pub(crate) const HORIZON: Millis = Millis::from_mins(8 * 60);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A cluster text (docs/cluster-text.md); `-` reads it from stdin
+    #[arg(long, value_name = "FILE")]
+    cluster: Option<PathBuf>,
+
+    /// What the plan is for
+    #[arg(long, value_enum, default_value_t = GoalName::Compact)]
+    goal: GoalName,
+
+    /// How long hosts will be able to sleep
+    #[arg(long, value_name = "SPAN", default_value = "8h", value_parser = horizon)]
+    horizon: Millis,
+
+    /// Take goal and horizon from the calendar as of this time in the cluster's zone, like 2026-12-01T20:00
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["goal", "horizon"])]
+    at: Option<DateTime>,
+
+    #[command(flatten)]
+    policy: PolicyArgs,
+
+    /// Every step on a line of its own, nothing folded
+    #[arg(long)]
+    all: bool,
+
+    /// For people or for programs
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum GoalName {
+    /// Few hosts on
+    Compact,
+    /// End overloads, restore reserves
+    Relieve,
+    /// All hosts up, VMs home
+    Spread,
+    /// Nothing
+    Hold,
+}
+
+fn horizon(text: &str) -> Result<Millis, String> {
+    dormouse_model::text::duration(text).ok_or_else(|| "write a time like 90m or 8h".to_owned())
+}
+
+impl GoalName {
+    pub(crate) const fn goal(self, horizon: Millis) -> Goal {
+        match self {
+            Self::Compact => Goal::Compact { horizon },
+            Self::Relieve => Goal::Relieve,
+            Self::Spread => Goal::Spread { wake_off: false },
+            Self::Hold => Goal::Hold,
+        }
+    }
+}
+
+/// A plan with everything that showing it needs.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) plan: Plan,
+    pub(crate) report: Report,
+    pub(crate) took: Duration,
+}
+
+impl Planned {
+    /// Plans, and lets the checker, which shares no code with the planner, have the last word.
+    pub(crate) fn make(cluster: Cluster, goal: Goal) -> Result<Self, Failure> {
+        let snapshot = Snapshot::of(&Arc::new(cluster));
+        let started = Instant::now();
+        let (plan, report) = dormouse_planner::plan(&snapshot, goal, PlanId(1));
+        let took = started.elapsed();
+        let violations = dormouse_planner::check(&snapshot, &plan);
+        if let Some(first) = violations.first() {
+            return Err(Failure::new(format!("the plan breaks {} rules and was dropped", violations.len()))
+                .because_of(first.to_string())
+                .hint("this is a mistake in the planner: please report it with the cluster text"));
+        }
+        Ok(Self { snapshot, plan, report, took })
+    }
+
+    pub(crate) fn print(&self, ctx: &Ctx, format: Format, all: bool) -> Result<(), Failure> {
+        match format {
+            Format::Text => ctx.print(&text::render(self, all)),
+            Format::Json => ctx.print_json(&json::Document::of(self)),
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
+    let Some(path) = &args.cluster else {
+        return Err(Failure::usage("no cluster to plan for").hint("name a cluster text with --cluster FILE"));
+    };
+    let mut cluster = input::cluster(path)?;
+    args.policy.apply(&mut cluster.policy)?;
+    let goal = match args.at {
+        Some(shown) => goal_at(&cluster.schedule, shown)?,
+        None => args.goal.goal(args.horizon),
+    };
+    Planned::make(cluster, goal)?.print(ctx, args.format, args.all)
+}
+
+/// The goal that the calendar sets at that time. From an opening's up-by on it is the opening's.
+fn goal_at(schedule: &Schedule, shown: DateTime) -> Result<Goal, Failure> {
+    let now = input::instant(schedule, shown)?;
+    let moment = schedule.at(now);
+    let up_by = moment.next_opening.as_ref().map(|opening| opening.up_by);
+    if let Some(opening) = moment.next_opening.as_ref().filter(|opening| opening.up_by <= now) {
+        return Ok(Goal::Spread { wake_off: opening.window.wake_all });
+    }
+    Ok(match moment.goal {
+        WindowGoal::Spread => Goal::Spread { wake_off: moment.window.is_some_and(|window| window.wake_all) },
+        WindowGoal::Hold => Goal::Hold,
+        WindowGoal::Compact => {
+            let end = [moment.until, up_by].into_iter().flatten().min();
+            let left = end.and_then(|end| u64::try_from(end.as_millisecond() - now.as_millisecond()).ok());
+            Goal::Compact { horizon: left.map_or(HORIZON, Millis) }
+        }
+    })
+}

@@ -1,0 +1,334 @@
+//! A plan for people: what it buys first, then what would be done, then why not more.
+
+use super::{Planned, timeline};
+use crate::cli::{Table, fold, safe, style};
+use crate::verbs::picture::{self, Tile};
+use dormouse_model::{Action, Because, Goal, HostId, Mono, Snapshot, Subject};
+use std::fmt::Write as _;
+
+/// Rows of one list before it is folded.
+const ROWS_MAX: usize = 20;
+/// Hosts that are still drawn.
+const DRAWN_MAX: usize = 128;
+
+pub(super) fn render(planned: &Planned, all: bool) -> String {
+    let mut out = String::new();
+    head(&mut out, planned);
+    if planned.plan.steps.is_empty() {
+        out += "\nNothing to do.\n";
+    } else if all {
+        every_step(&mut out, planned);
+    } else {
+        grouped_steps(&mut out, planned);
+    }
+    if !planned.plan.steps.is_empty() {
+        pace(&mut out, planned);
+    }
+    after(&mut out, planned);
+    awake(&mut out, planned, all);
+    refusals(&mut out, planned, all);
+    out
+}
+
+fn head(out: &mut String, planned: &Planned) {
+    let Planned { snapshot, plan, report, .. } = planned;
+    let strong = style::STRONG;
+    let bound = match plan.goal {
+        Goal::Compact { .. } if report.hosts_on_after == report.lower_bound => {
+            format!("; lower bound {}, no placement needs fewer", report.lower_bound)
+        }
+        Goal::Compact { .. } => format!("; lower bound {}", report.lower_bound),
+        _ => String::new(),
+    };
+    let (before, after) = (report.watts_before, report.watts_after);
+    let change = match (before.0.checked_sub(after.0), before.0) {
+        (Some(0), _) => String::new(),
+        (Some(less), 1..) => format!(", {less} W less ({} %)", less * 100 / before.0),
+        _ => format!(", {} W more", after.0.saturating_sub(before.0)),
+    };
+    _ = writeln!(
+        out,
+        "{strong}{} hosts on -> {} hosts on{bound}{strong:#}\n{before} -> {after}{change}",
+        report.hosts_on_before, report.hosts_on_after,
+    );
+    let count = |kind: &str| plan.steps.iter().filter(|step| step.action.kind() == kind).count();
+    let mut steps: Vec<String> = [
+        ("migrate", "moves"),
+        ("wake", "wakes"),
+        ("sleep", "sleeps"),
+        ("start", "starts"),
+        ("stop", "stops"),
+    ]
+    .iter()
+    .map(|(kind, plural)| (count(kind), plural))
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, plural)| {
+        format!("{count} {}", if count == 1 { plural.trim_end_matches('s') } else { plural })
+    })
+    .collect();
+    if report.rounds > 0 {
+        steps.push(format!("{} rounds", report.rounds));
+    }
+    if steps.is_empty() {
+        steps.push("no steps".to_owned());
+    }
+    _ = writeln!(
+        out,
+        "{}, policy {}, {}: {}",
+        safe(&snapshot.cluster.name),
+        plan.policy,
+        plan.goal,
+        steps.join(", ")
+    );
+}
+
+fn section(out: &mut String, title: &str) {
+    let strong = style::STRONG;
+    _ = writeln!(out, "\n{strong}{title}{strong:#}");
+}
+
+/// A table's rows, cut to a readable length unless all are wanted.
+fn rows(out: &mut String, head: &[&str], rows: Vec<Vec<String>>, all: bool) {
+    let shown = if all || rows.len() <= ROWS_MAX { rows.len() } else { ROWS_MAX };
+    let rest = rows.len() - shown;
+    let mut table = Table::new(head);
+    for row in rows.into_iter().take(shown) {
+        table.row(row);
+    }
+    _ = write!(out, "{table}");
+    if rest > 0 {
+        _ = writeln!(out, "  … and {rest} more (--all shows them)");
+    }
+}
+
+fn every_step(out: &mut String, planned: &Planned) {
+    let snapshot = &planned.snapshot;
+    section(out, "Steps, in an order that could be carried out one by one");
+    let lines = planned.plan.steps.iter().map(|step| {
+        let needs: Vec<String> = step.needs.iter().map(ToString::to_string).collect();
+        vec![
+            step.id.to_string(),
+            action(snapshot, step.action),
+            needs.join(" "),
+            step.because.words(snapshot),
+        ]
+    });
+    rows(out, &["step", "what", "needs", "because"], lines.collect(), true);
+}
+
+/// One step in words; names are escaped.
+pub(crate) fn action(snapshot: &Snapshot, action: Action) -> String {
+    let host = |id: HostId| safe(&snapshot.host(id).spec.name);
+    let kind = action.kind();
+    match action {
+        Action::Migrate { vm, from, to } => {
+            format!("{kind} {} {} -> {}", safe(&snapshot.vm(vm).spec.name), host(from), host(to))
+        }
+        Action::Wake { host: id } | Action::Sleep { host: id } => format!("{kind} {}", host(id)),
+        Action::Start { vm, host: id } | Action::Stop { vm, host: id } => {
+            format!("{kind} {} on {}", safe(&snapshot.vm(vm).spec.name), host(id))
+        }
+    }
+}
+
+/// The reason without what the row says anyway.
+fn short(because: &Because, snapshot: &Snapshot) -> String {
+    match because {
+        Because::Empties { .. } => "empties the source".to_owned(),
+        Because::Relieves { .. } => "relieves the source".to_owned(),
+        Because::Drains { .. } => "drains the source".to_owned(),
+        other => other.words(snapshot),
+    }
+}
+
+/// Steps that share destination and reason are one row. Rows stand in the order of their first step.
+fn grouped_steps(out: &mut String, planned: &Planned) {
+    let snapshot = &planned.snapshot;
+    for (kind, title) in
+        [("wake", "Wakes"), ("start", "Starts"), ("migrate", "Moves"), ("stop", "Stops"), ("sleep", "Sleeps")]
+    {
+        let mut groups: Vec<Group> = vec![];
+        for step in planned.plan.steps.iter().filter(|step| step.action.kind() == kind) {
+            let because = short(&step.because, snapshot);
+            let to = match step.action {
+                // A round of policy `seed` is one thing: its pairs are of no interest one by one.
+                Action::Migrate { .. } if matches!(step.because, Because::Round { .. }) => None,
+                Action::Migrate { to: host, .. } | Action::Start { host, .. } | Action::Stop { host, .. } => {
+                    Some(host)
+                }
+                Action::Wake { .. } | Action::Sleep { .. } => None,
+            };
+            let group = match groups.iter_mut().find(|group| group.to == to && group.because == because) {
+                Some(group) => group,
+                None => {
+                    groups.push(Group { to, because, vms: vec![], hosts: vec![], targets: vec![] });
+                    groups.last_mut().expect("just pushed")
+                }
+            };
+            group.add(step.action);
+        }
+        if groups.is_empty() {
+            continue;
+        }
+        section(out, title);
+        let head: &[&str] = match kind {
+            "migrate" => &["count ", "VMs", "from", "to", "because"],
+            "start" | "stop" => &["count ", "VMs", "host", "because"],
+            _ => &["count ", "hosts", "because"],
+        };
+        rows(out, head, groups.iter().map(|group| group.cells(kind, snapshot)).collect(), false);
+    }
+}
+
+struct Group {
+    to: Option<HostId>,
+    because: String,
+    vms: Vec<dormouse_model::VmId>,
+    hosts: Vec<HostId>,
+    targets: Vec<HostId>,
+}
+
+impl Group {
+    fn add(&mut self, action: Action) {
+        self.vms.extend(action.vm());
+        match action {
+            Action::Migrate { from, to, .. } => {
+                self.hosts.push(from);
+                self.targets.push(to);
+            }
+            Action::Wake { host }
+            | Action::Sleep { host }
+            | Action::Start { host, .. }
+            | Action::Stop { host, .. } => {
+                self.hosts.push(host);
+            }
+        }
+    }
+
+    fn cells(&self, kind: &str, snapshot: &Snapshot) -> Vec<String> {
+        let vms =
+            folded(self.vms.iter().map(|vm| (vm.index(), snapshot.vm(*vm).spec.name.as_str())).collect());
+        let hosts = |hosts: &[HostId]| {
+            folded(hosts.iter().map(|host| (host.index(), snapshot.host(*host).spec.name.as_str())).collect())
+        };
+        let because = self.because.clone();
+        match kind {
+            "migrate" => {
+                vec![self.vms.len().to_string(), vms, hosts(&self.hosts), hosts(&self.targets), because]
+            }
+            "start" | "stop" => vec![self.vms.len().to_string(), vms, hosts(&self.hosts), because],
+            _ => vec![self.hosts.len().to_string(), hosts(&self.hosts), because],
+        }
+    }
+}
+
+/// Names in the order of the cluster text, each once, runs folded, no longer than a line bears.
+fn folded(mut names: Vec<(usize, &str)>) -> String {
+    const CHARS_MAX: usize = 48;
+    names.sort_unstable();
+    names.dedup();
+    let count = names.len();
+    let full = fold(names.into_iter().map(|(_, name)| name));
+    if full.chars().count() <= CHARS_MAX {
+        return full;
+    }
+    let mut cut: String = full.chars().take(CHARS_MAX).collect();
+    cut.truncate(cut.rfind(", ").unwrap_or(0));
+    if cut.is_empty() { format!("{count} of them") } else { format!("{cut}, … ({count})") }
+}
+
+/// The estimate of the time it would take.
+fn pace(out: &mut String, planned: &Planned) {
+    const COLUMNS: usize = 40;
+    let times = timeline::estimate(planned);
+    let end = times.iter().map(|(_, end)| *end).max().unwrap_or(Mono::ZERO);
+    let knobs = &planned.snapshot.cluster.policy.knobs;
+    if end == Mono::ZERO {
+        return;
+    }
+    section(
+        out,
+        &format!(
+            "Pace (estimate: {} moves at once, {} out of and {} into a host)",
+            if knobs.moves_all == 0 { "any number of".to_owned() } else { knobs.moves_all.to_string() },
+            knobs.moves_host_out,
+            knobs.moves_host_in
+        ),
+    );
+    let mut table = Table::new(&["", "", "from ", "to "]);
+    for (kind, title) in [("wake", "wakes"), ("migrate", "moves"), ("sleep", "sleeps")] {
+        let spans: Vec<(Mono, Mono)> = planned
+            .plan
+            .steps
+            .iter()
+            .zip(&times)
+            .filter(|(step, _)| step.action.kind() == kind)
+            .map(|(_, span)| *span)
+            .collect();
+        let (Some(from), Some(to)) =
+            (spans.iter().map(|span| span.0).min(), spans.iter().map(|span| span.1).max())
+        else {
+            continue;
+        };
+        let drawn = format!("{:COLUMNS$}", timeline::bar(&spans, end, COLUMNS));
+        table.row([
+            title.to_owned(),
+            drawn,
+            from.since(Mono::ZERO).to_string(),
+            to.since(Mono::ZERO).to_string(),
+        ]);
+    }
+    _ = write!(out, "{table}");
+}
+
+/// The hosts as they would be.
+fn after(out: &mut String, planned: &Planned) {
+    if planned.snapshot.hosts.len() > DRAWN_MAX {
+        return;
+    }
+    // The checker has replayed the plan before; a plan that does not apply never gets here.
+    let Ok(after) = planned.plan.apply(&planned.snapshot) else { return };
+    section(out, if planned.plan.steps.is_empty() { "Hosts" } else { "Afterwards" });
+    out.push_str(&picture::draw(&Tile::all(&after)));
+}
+
+fn awake(out: &mut String, planned: &Planned, all: bool) {
+    let Planned { snapshot, report, .. } = planned;
+    if report.awake.is_empty() {
+        return;
+    }
+    section(out, "What keeps hosts awake");
+    let mut groups: Vec<(String, Vec<(usize, &str)>)> = vec![];
+    for (host, reason) in &report.awake {
+        let words = reason.words(snapshot);
+        let name = (host.index(), snapshot.host(*host).spec.name.as_str());
+        match groups.iter_mut().find(|(known, _)| !all && *known == words) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((words, vec![name])),
+        }
+    }
+    let lines = groups.into_iter().map(|(words, names)| vec![names.len().to_string(), folded(names), words]);
+    rows(out, &["count ", "hosts", "because"], lines.collect(), all);
+}
+
+fn refusals(out: &mut String, planned: &Planned, all: bool) {
+    let Planned { snapshot, report, .. } = planned;
+    if report.refusals.is_empty() {
+        return;
+    }
+    section(out, "Left as they are");
+    let mut groups: Vec<(String, Vec<(usize, &str)>)> = vec![];
+    for refusal in &report.refusals {
+        let words = refusal.reason.to_string();
+        let name = match refusal.subject {
+            Subject::Host(host) => (host.index(), snapshot.host(host).spec.name.as_str()),
+            Subject::Vm(vm) => (vm.index(), snapshot.vm(vm).spec.name.as_str()),
+        };
+        match groups.iter_mut().find(|(known, _)| !all && *known == words) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((words, vec![name])),
+        }
+    }
+    let lines = groups.into_iter().map(|(words, names)| vec![names.len().to_string(), folded(names), words]);
+    rows(out, &["count ", "who", "because"], lines.collect(), all);
+}
