@@ -1,6 +1,17 @@
 //! The calendar: spans of the week with a goal of their own, in a named zone.
+//!
+//! Hours are the zone's wall clock. A time that the clock skips in spring happens the moment it has jumped; a time it
+//! shows twice in autumn happens the first time. So each span opens once and closes once on each of its days, and one
+//! that lies wholly inside the skipped hour keeps its length. `up-by` counts back from the opening in real time.
+//! A span belongs to the day on which it starts: on a holiday none starts (or those of the `as` day), and one that
+//! began the evening before runs to its end. The later of two holiday lines wins, and the later of two windows.
 
+mod moment;
+#[cfg(test)]
+mod tests;
 mod zone;
+
+pub use moment::{Moment, Occurrence, Opening};
 
 pub use zone::Zone;
 
