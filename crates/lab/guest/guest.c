@@ -11,6 +11,7 @@
  * Kernel command line: lab.ip=A lab.mask=M lab.hub=A lab.uuid=U lab.tick=MS
  * Built with: gcc -static -Os guest.c
  */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

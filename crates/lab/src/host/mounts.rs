@@ -1,0 +1,102 @@
+//! What a host sees as its file system: the machine's programs, its own files over them.
+//!
+//! Runs in pid 1 before anything else, in the host's own mount namespace; the machine's mounts are never changed.
+
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::Mode;
+
+use crate::error::{Doing, Result};
+use crate::hostfs::STAND_INS;
+use crate::paths::{IN_HOST, LabPaths, cache_dir};
+use crate::spec::{HostSpec, SHARED_FOLDER};
+
+/// A handle on the shared folder, from which it can be mounted later even though its path is out of sight.
+pub(super) struct SharedFolder(OwnedFd);
+
+pub(super) fn arrange(paths: &LabPaths, host: &HostSpec, image: &Path, share: bool) -> Result<SharedFolder> {
+    let own = paths.host(host);
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+        .doing(|| "cannot make the host's mounts private".to_owned())?;
+    fresh("proc", "/proc", MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC)?;
+    // Read-only, so that nothing in a lab host can put the machine itself to sleep.
+    fresh("sysfs", "/sys", MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC)?;
+    for (ours, theirs) in [
+        (own.loadavg(), "/proc/loadavg"),
+        (own.boot_id(), "/proc/sys/kernel/random/boot_id"),
+        // A write here would stop the machine, not the lab host.
+        (own.root.join("proc/sysrq-trigger"), "/proc/sysrq-trigger"),
+    ] {
+        // Not every kernel has every one of them.
+        if Path::new(theirs).exists() {
+            bind(&ours, Path::new(theirs))?;
+        }
+    }
+    // Inside the host's own /run, before that covers the path to all of this.
+    let lab = own.root.join("run/lab");
+    let program = lab.join("program");
+    crate::hostfs::put(&program, "")?;
+    bind(&paths.program(), &program)?;
+    bind_folder(image, &lab.join("image"))?;
+    bind_folder(&own.root.join("tools"), &lab.join("tools"))?;
+    // QEMU's capabilities are found out once for all hosts, not once in each.
+    let capabilities = cache_dir().join("libvirt");
+    crate::hostfs::make(&capabilities, 0o755)?;
+    crate::hostfs::make(Path::new("/var/cache/libvirt"), 0o755)?;
+    bind(&capabilities, Path::new("/var/cache/libvirt"))?;
+
+    let shared = open(&paths.shared(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+        .doing(|| "cannot open the shared folder".to_owned())?;
+    for (ours, theirs) in own.own_folders() {
+        bind(&ours, Path::new(theirs))?;
+    }
+    let shared = SharedFolder(shared);
+    if share {
+        shared.mount()?;
+    }
+    put_stand_ins()?;
+    Ok(shared)
+}
+
+impl SharedFolder {
+    pub(super) fn mount(&self) -> Result<()> {
+        if is_mounted(SHARED_FOLDER) {
+            return Ok(());
+        }
+        bind(&PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd())), Path::new(SHARED_FOLDER))
+    }
+}
+
+pub(super) fn is_mounted(place: &str) -> bool {
+    fs::read_to_string("/proc/self/mounts")
+        .is_ok_and(|m| m.lines().any(|l| l.split_whitespace().nth(1) == Some(place)))
+}
+
+fn put_stand_ins() -> Result<()> {
+    let tools = Path::new(IN_HOST).join("tools");
+    for name in STAND_INS {
+        let real = Path::new("/usr/bin").join(name);
+        if real.exists() {
+            bind(&tools.join(name), &real)?;
+        }
+    }
+    Ok(())
+}
+
+fn fresh(kind: &str, place: &str, flags: MsFlags) -> Result<()> {
+    mount(Some(kind), place, Some(kind), flags, None::<&str>).doing(|| format!("cannot mount {place}"))
+}
+
+fn bind_folder(from: &Path, to: &Path) -> Result<()> {
+    crate::hostfs::make(to, 0o755)?;
+    bind(from, to)
+}
+
+fn bind(from: &Path, to: &Path) -> Result<()> {
+    mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+        .doing(|| format!("cannot mount {} on {}", from.display(), to.display()))
+}
