@@ -26,7 +26,8 @@ struct Place<'a> {
     krate: &'a str,
     /// In `#[cfg(test)]`, `tests.rs`, `tests/`, `examples/` or `benches/`.
     test: bool,
-    build_script: bool,
+    /// A program of its own: a tool for people, or a build script talking to cargo.
+    speaks: bool,
 }
 
 impl Place<'_> {
@@ -68,7 +69,7 @@ const BANNED: &[Banned] = &[
     },
     Banned {
         words: &["println!", "print!", "eprintln!", "eprint!"],
-        applies: |place| !SPEAKING.contains(&place.krate) && !place.test && !place.build_script,
+        applies: |place| !place.speaks && !place.test,
         what: "only the binary talks to people",
         instead: "return a value that `dormouse` prints, or use `tracing` in the rim",
     },
@@ -147,10 +148,11 @@ fn words(file: &File, number: usize, line: &Line) -> Vec<Finding> {
 
 fn place(file: &File, test: bool) -> Place<'_> {
     let folders = ["/tests/", "/examples/", "/benches/", "/tests.rs"];
+    let tool = file.path.contains("/src/bin/");
     Place {
         krate: file.krate(),
         test: test || folders.iter().any(|folder| file.path.contains(folder)),
-        build_script: file.path.ends_with("/build.rs"),
+        speaks: tool || file.path.ends_with("/build.rs") || SPEAKING.contains(&file.krate()),
     }
 }
 
@@ -244,6 +246,7 @@ mod tests {
             ("crates/planner/examples/bench.rs", "println!(\"{:?}\", std::time::Instant::now());"),
             ("crates/libvirt/src/probe.rs", "let t = std::time::Instant::now();"),
             ("crates/libvirt/build.rs", "println!();"),
+            ("crates/lab/src/bin/labctl.rs", "println!();"),
             ("crates/dormouse/src/cli.rs", "println!();"),
             ("crates/lab/tests/up.rs", "#[ignore = \"needs the lab\"]"),
         ] {

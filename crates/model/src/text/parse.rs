@@ -8,7 +8,7 @@ use super::parts::{Known, Parts};
 use super::value;
 use crate::schedule::{Schedule, Zone};
 use crate::{Circuit, Cluster, HostId, HostSpec, HostState, Mbps, Mib, Millis, Policy, Role, VmId, Watts};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const MOST_HOSTS: u64 = 100_000;
 pub(super) const MOST_VMS: u64 = 1_000_000;
@@ -49,16 +49,16 @@ pub(super) struct Parser {
     pub(super) cluster: Cluster,
     pub(super) hosts: Names,
     pub(super) vms: Names,
-    circuits: HashMap<String, u32>,
-    macs: HashMap<[u8; 6], HostId>,
-    addresses: HashMap<String, HostId>,
-    pub(super) uuids: HashMap<uuid::Uuid, VmId>,
+    circuits: BTreeMap<String, u32>,
+    macs: BTreeMap<[u8; 6], HostId>,
+    addresses: BTreeMap<String, HostId>,
+    pub(super) uuids: BTreeMap<uuid::Uuid, VmId>,
     seen_cluster: Option<u32>,
     pub(super) seen_policy: Option<u32>,
     /// Lines that gave hosts a state.
-    pub(super) stated: HashMap<HostId, u32>,
+    pub(super) stated: BTreeMap<HostId, u32>,
     /// Hosts that are down, with the line that says so.
-    pub(super) down: HashMap<HostId, Span>,
+    pub(super) down: BTreeMap<HostId, Span>,
     references_left: u64,
 }
 
@@ -80,14 +80,14 @@ impl Default for Parser {
             cluster,
             hosts: Names::new("host", MOST_HOSTS),
             vms: Names::new("VM", MOST_VMS),
-            circuits: HashMap::new(),
-            macs: HashMap::new(),
-            addresses: HashMap::new(),
-            uuids: HashMap::new(),
+            circuits: BTreeMap::new(),
+            macs: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            uuids: BTreeMap::new(),
             seen_cluster: None,
             seen_policy: None,
-            stated: HashMap::new(),
-            down: HashMap::new(),
+            stated: BTreeMap::new(),
+            down: BTreeMap::new(),
             references_left: MOST_REFERENCES,
         }
     }
@@ -97,12 +97,12 @@ impl Default for Parser {
 pub(super) struct Names {
     kind: &'static str,
     most: u64,
-    places: HashMap<String, (u32, u32)>,
+    places: BTreeMap<String, (u32, u32)>,
 }
 
 impl Names {
     fn new(kind: &'static str, most: u64) -> Self {
-        Self { kind, most, places: HashMap::new() }
+        Self { kind, most, places: BTreeMap::new() }
     }
 
     /// Counts and expands the names that a line defines, and notes them.
@@ -374,8 +374,8 @@ impl Parser {
 }
 
 /// Each once, in the order of its first.
-fn distinct<T: Copy + Eq + std::hash::Hash>(mut list: Vec<T>) -> Vec<T> {
-    let mut seen = std::collections::HashSet::with_capacity(list.len());
+fn distinct<T: Copy + Ord>(mut list: Vec<T>) -> Vec<T> {
+    let mut seen = BTreeSet::new();
     list.retain(|id| seen.insert(*id));
     list
 }
