@@ -102,12 +102,7 @@ impl Value for Permille {
 impl Value for Millis {
     const TAKES: &'static str = "a time like 90s, 40m or 2h";
     fn show(&self) -> String {
-        let secs = self.as_secs();
-        match secs {
-            _ if secs > 0 && secs % 3600 == 0 => format!("{}h", secs / 3600),
-            _ if secs > 0 && secs % 60 == 0 => format!("{}m", secs / 60),
-            _ => format!("{secs}s"),
-        }
+        crate::text::duration_text(*self)
     }
     fn read(text: &str) -> Option<Self> {
         crate::text::duration(text)

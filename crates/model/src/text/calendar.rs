@@ -19,13 +19,13 @@ pub(super) const WEEK: [(&str, Weekday); 7] = [
     ("Sun", Weekday::Sunday),
 ];
 
-pub(super) const WINDOW_FLAGS: &[&str] = &["wake-all"];
 /// More spans than a week can hold with sense; the calendar looks at each of them.
 const MOST_SPANS: usize = 500;
+const MOST_HOLIDAYS: usize = 5_000;
 
 impl Parser {
     pub(super) fn window_line(&mut self, line: &Line<'_>) -> Result<(), TextError> {
-        let known = Known { keys: &["goal", "up-by"], flags: WINDOW_FLAGS };
+        let known = Known { keys: &["goal", "up-by"], flags: &["wake-all"] };
         let mut parts = Parts::of(line.word.span, &line.rest, known)?.no_at()?;
         let items = parts.names.split_off(parts.names.len().min(1));
         let name = plain_name(&parts, "window")?;
@@ -64,6 +64,9 @@ impl Parser {
             };
             if from > to {
                 return Err(item.span.error(format!("{} runs backwards", quoted(&item.text))));
+            }
+            if self.cluster.schedule.holidays.len() == MOST_HOLIDAYS {
+                return Err(item.span.error(format!("more than {MOST_HOLIDAYS} holidays in this calendar")));
             }
             self.cluster.schedule.holidays.push(Holiday { from, to, as_day });
         }

@@ -71,3 +71,15 @@ pub fn duration(text: &str) -> Option<Millis> {
     };
     number.parse::<u64>().ok()?.checked_mul(factor).map(Millis)
 }
+
+/// A span of time as [`duration`] reads it, in its largest whole unit up to hours.
+#[must_use]
+pub fn duration_text(span: Millis) -> String {
+    let whole = |unit: u64| span.0 > 0 && span.0.is_multiple_of(unit);
+    match span.0 {
+        ms if whole(3_600_000) => format!("{}h", ms / 3_600_000),
+        ms if whole(60_000) => format!("{}m", ms / 60_000),
+        ms if ms.is_multiple_of(1000) => format!("{}s", ms / 1000),
+        ms => format!("{ms}ms"),
+    }
+}

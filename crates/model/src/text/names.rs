@@ -184,3 +184,32 @@ impl Numbers {
         Ok(Self { low: from, high: to, width: if padded(low) { low.len() } else { 0 } })
     }
 }
+
+/// The last number in a name, between what stands before and behind it.
+fn number(name: &str) -> Option<(&str, &str, &str)> {
+    let digit = |c: char| c.is_ascii_digit();
+    let end = name.rfind(digit)? + 1;
+    let start = name[..end].rfind(|c: char| !digit(c)).map_or(0, |at| at + name[at..].chars().next().map_or(1, char::len_utf8));
+    (end - start < Numbers::DIGITS).then(|| (&name[..start], &name[start..end], &name[end..]))
+}
+
+/// Whether `next` is the name behind `name` in a range.
+pub(super) fn follows(name: &str, next: &str) -> bool {
+    let (Some((before, digits, behind)), Some((next_before, next_digits, next_behind))) = (number(name), number(next))
+    else {
+        return false;
+    };
+    let width = if digits.starts_with('0') { digits.len() } else { 0 };
+    (before, behind) == (next_before, next_behind)
+        && is_plain_name(name)
+        && name.len() + Numbers::DIGITS <= LONGEST
+        && digits.parse::<u64>().is_ok_and(|number| format!("{:0width$}", number + 1) == next_digits)
+}
+
+/// The range from one name to another that follows it, directly or through others.
+pub(super) fn range(first: &str, last: &str) -> String {
+    match (number(first), number(last)) {
+        (Some((before, from, behind)), Some((_, to, _))) => format!("{before}[{from}-{to}]{behind}"),
+        _ => format!("{first},{last}"),
+    }
+}
