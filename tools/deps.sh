@@ -11,10 +11,13 @@ set -eu
 
 BUILD="pkg-config libvirt-dev build-essential"
 LAB="libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 openssh-server
-openssh-client iproute2 iptables busybox-static cpio kmod gnutls-bin"
+openssh-client iproute2 iptables kmod xz-utils gnutls-bin"
 # Units of those packages that would start by themselves.
 UNITS="libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirt-guests.service
 virtlogd.service virtlogd.socket virtlogd-admin.socket virtlockd.socket virtlockd-admin.socket ssh.service"
+
+# Where the system lies; a test has one of its own.
+ROOT=${DEPS_ROOT-}
 
 say() { printf '%s\n' "deps: $*" >&2; }
 
@@ -59,13 +62,14 @@ fi
 say "installing${as_root:+ with sudo}:$missing"
 
 # The units that are here already belong to the user, whatever happens below.
+known() { [ -e "$ROOT/lib/systemd/system/$1" ] || [ -e "$ROOT/usr/lib/systemd/system/$1" ]; }
 fresh=
 for unit in $UNITS; do
-    [ -e "/lib/systemd/system/$unit" ] || [ -e "/usr/lib/systemd/system/$unit" ] || fresh="$fresh $unit"
+    known "$unit" || fresh="$fresh $unit"
 done
 
 # Debian asks this file before it starts a service on installation; containers have one that says no already.
-policy=/usr/sbin/policy-rc.d
+policy=$ROOT/usr/sbin/policy-rc.d
 ours=
 cleanup() { [ -z "$ours" ] || $as_root rm -f "$policy"; }
 trap cleanup EXIT
@@ -84,7 +88,7 @@ apt install --no-install-recommends $missing >&2
 
 if [ "$1" = lab ] && command -v systemctl >/dev/null 2>&1; then
     for unit in $fresh; do
-        if [ -e "/lib/systemd/system/$unit" ] || [ -e "/usr/lib/systemd/system/$unit" ]; then
+        if known "$unit"; then
             $as_root systemctl --quiet disable "$unit" >/dev/null 2>&1 || say "could not disable $unit; look at it"
         fi
     done

@@ -180,6 +180,15 @@ mod tests {
     }
 
     #[test]
+    fn a_test_binary_that_dies_before_it_counts_is_a_failure() {
+        let says = "test a ... ok\ntest b ... ignored, needs KVM\n";
+        let mut dies = Command::new("sh");
+        dies.args(["-c", "printf '%s' \"$1\"; exit 101", "sh", says]);
+        let tally = harness(&mut dies).expect("sh is there");
+        assert_eq!((tally.failed, tally.failures.len(), tally.ignored.len()), (1, 1, 1));
+    }
+
+    #[test]
     fn a_failed_step_fails_the_run() {
         let mut report = Report::default();
         report.step("good", || Ok(true)).expect("runs");
