@@ -46,6 +46,10 @@ pub enum Because {
     Round { round: u32 },
     /// Places are missing: free places for the largest VM, and how many there must be.
     Spare { free: u32, wanted: u32 },
+    /// So many hosts may die at once, and their VMs would not fit on the rest.
+    Failover { hosts: u32 },
+    /// Fewer hosts are on than `min_on`.
+    MinOn { count: u32 },
     /// Demand does not fit on the hosts that are on.
     NoRoom,
     /// The window says hosts should be up.
@@ -199,6 +203,9 @@ impl Because {
             Self::Relieves { host } => format!("relieves {}", name(host)),
             Self::Round { round } => format!("round {round}"),
             Self::Spare { free, wanted } => format!("{free} places free for the largest VM, {wanted} wanted"),
+            Self::Failover { hosts: 1 } => "the VMs of a lost host would not fit on the rest".to_owned(),
+            Self::Failover { hosts } => format!("the VMs of {hosts} lost hosts would not fit on the rest"),
+            Self::MinOn { count } => format!("at least {count} hosts stay on (min_on)"),
             Self::NoRoom => "demand does not fit on the hosts that are on".to_owned(),
             Self::Opening => "opening".to_owned(),
             Self::Home => "goes home".to_owned(),
