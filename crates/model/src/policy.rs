@@ -100,12 +100,13 @@ impl Value for Permille {
 
 /// `40m`, `90s`, `2h`; a bare number is seconds.
 impl Value for Millis {
-    const TAKES: &'static str = "a time like 90s, 40m or 2h";
+    const TAKES: &'static str = "a time up to 366d, like 90s, 40m or 2h";
     fn show(&self) -> String {
         crate::text::duration_text(*self)
     }
     fn read(text: &str) -> Option<Self> {
-        crate::text::duration(text)
+        // Longer than any use of it, and short enough that sums stay far from the end of the integer.
+        crate::text::duration(text).filter(|span| span.0 <= 366 * 86_400_000)
     }
 }
 

@@ -20,7 +20,7 @@ use jiff::civil::{Date, Time, Weekday};
 use std::fmt;
 
 /// Windows and holidays in one zone. Outside every window the goal is `compact`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Schedule {
     /// `UTC` when the text names none.
     pub zone: Zone,
@@ -61,12 +61,6 @@ pub struct Holiday {
     pub from: Date,
     pub to: Date,
     pub as_day: Option<Weekday>,
-}
-
-impl Default for Schedule {
-    fn default() -> Self {
-        Self { zone: Zone::default(), windows: vec![], holidays: vec![] }
-    }
 }
 
 impl WindowGoal {

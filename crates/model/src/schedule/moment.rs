@@ -58,7 +58,8 @@ impl Schedule {
     #[must_use]
     pub fn at(&self, now: Timestamp) -> Moment<'_> {
         let near = self.look(now, NEAR);
-        let sure = now.checked_add(SignedDuration::from_hours(24 * i64::from(SURE))).unwrap_or(Timestamp::MAX);
+        let sure =
+            now.checked_add(SignedDuration::from_hours(24 * i64::from(SURE))).unwrap_or(Timestamp::MAX);
         if near.until.is_some() && near.next_opening.is_some_and(|next| next.opens <= sure) {
             return near;
         }
@@ -70,7 +71,8 @@ impl Schedule {
     pub fn occurrences(&self, from: Timestamp, days: u32) -> Vec<Occurrence> {
         // A century is further than any zone's rules are known.
         let days = i32::try_from(days.min(36_525)).expect("bounded");
-        let until = from.checked_add(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MAX);
+        let until =
+            from.checked_add(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MAX);
         let mut found = self.around(from, days);
         found.retain(|occurrence| occurrence.end > from && occurrence.start < until);
         found
@@ -83,7 +85,8 @@ impl Schedule {
         let edge = edge.and_then(|day| self.zone.rules().to_zoned(day.at(0, 0, 0, 0)).ok());
         changes.retain(|change| edge.as_ref().is_none_or(|edge| change.at < edge.timestamp()));
         let next = changes.partition_point(|change| change.at <= now);
-        let window = next.checked_sub(1).and_then(|last| changes[last].window).map(|index| &self.windows[index]);
+        let window =
+            next.checked_sub(1).and_then(|last| changes[last].window).map(|index| &self.windows[index]);
         let opening = |change: &Change| {
             let window = &self.windows[change.window?];
             (window.goal == WindowGoal::Spread).then(|| Opening {
@@ -96,7 +99,10 @@ impl Schedule {
             window,
             goal: window.map_or(WindowGoal::Compact, |window| window.goal),
             until: changes.get(next).map(|change| change.at),
-            next_opening: changes[next..].iter().filter_map(opening).min_by_key(|next| (next.up_by, next.opens)),
+            next_opening: changes[next..]
+                .iter()
+                .filter_map(opening)
+                .min_by_key(|next| (next.up_by, next.opens)),
         }
     }
 
@@ -148,7 +154,9 @@ fn before(at: Timestamp, span: Millis) -> Timestamp {
 fn changes(occurrences: &[Occurrence]) -> Vec<Change> {
     let mut edges: Vec<(Timestamp, usize, bool)> = occurrences
         .iter()
-        .flat_map(|occurrence| [(occurrence.start, occurrence.window, true), (occurrence.end, occurrence.window, false)])
+        .flat_map(|occurrence| {
+            [(occurrence.start, occurrence.window, true), (occurrence.end, occurrence.window, false)]
+        })
         .collect();
     edges.sort_unstable();
     // How many occurrences of each window are open.
@@ -162,7 +170,7 @@ fn changes(occurrences: &[Occurrence]) -> Vec<Change> {
         }
         open.retain(|_, count| *count > 0);
         let window = open.last_key_value().map(|(window, _)| *window);
-        if changes.last().map_or(None, |change| change.window) != window {
+        if changes.last().and_then(|change| change.window) != window {
             changes.push(Change { at: same_time[0].0, window });
         }
     }

@@ -38,7 +38,9 @@ impl Parser {
         if total + spans.len() > MOST_SPANS {
             return Err(parts.word.error(format!("more than {MOST_SPANS} spans in this calendar")));
         }
-        let goal = parts.read("goal", "one of compact, spread, hold", WindowGoal::named)?.unwrap_or(WindowGoal::Spread);
+        let goal = parts
+            .read("goal", "one of compact, spread, hold", WindowGoal::named)?
+            .unwrap_or(WindowGoal::Spread);
         let up_by = parts.read("up-by", value::UP_BY, value::up_by)?;
         let wake_all = parts.flag("wake-all");
         if goal != WindowGoal::Spread && (up_by.is_some() || wake_all) {
@@ -54,7 +56,10 @@ impl Parser {
         let parts = Parts::of(line.word.span, &line.rest, Known { keys: &["as"], flags: &[] })?.no_at()?;
         let as_day = parts.read("as", "a day of the week: Mon Tue Wed Thu Fri Sat Sun", day)?;
         if parts.names.is_empty() {
-            return Err(parts.word.error("this line names no date").hint("like `2026-12-25, 2026-12-31..2027-01-06`"));
+            return Err(parts
+                .word
+                .error("this line names no date")
+                .hint("like `2026-12-25, 2026-12-31..2027-01-06`"));
         }
         for item in &parts.names {
             let (from, to) = item.text.split_once("..").unwrap_or((&item.text, &item.text));
@@ -99,7 +104,11 @@ fn hours(items: &[&Item<'_>], word: Span) -> Result<Vec<Hours>, TextError> {
         }
     }
     if !used {
-        return Err(items.last().map_or(word, |item| item.span).error("days without hours").hint("like `Mon-Fri 09:00-19:45`"));
+        return Err(items
+            .last()
+            .map_or(word, |item| item.span)
+            .error("days without hours")
+            .hint("like `Mon-Fri 09:00-19:45`"));
     }
     if spans.is_empty() {
         return Err(word.error("this window has no span").hint("like `window open Mon-Fri 09:00-19:45`"));
@@ -109,8 +118,10 @@ fn hours(items: &[&Item<'_>], word: Span) -> Result<Vec<Hours>, TextError> {
 
 fn clock_range(item: &Item<'_>) -> Result<(jiff::civil::Time, jiff::civil::Time), TextError> {
     let bad = || item.span.error(format!("{} is no span of hours", quoted(&item.text)));
-    let (start, end) =
-        item.text.split_once('-').ok_or_else(|| bad().hint("write the start and the end, like `09:00-19:45`"))?;
+    let (start, end) = item
+        .text
+        .split_once('-')
+        .ok_or_else(|| bad().hint("write the start and the end, like `09:00-19:45`"))?;
     let read = |text: &str| {
         value::time(text).ok_or_else(|| {
             if text.starts_with("24:") {
@@ -129,7 +140,9 @@ fn day_range(item: &Item<'_>) -> Result<Vec<Weekday>, TextError> {
     let place = |text: &str| WEEK.iter().position(|(name, _)| name.eq_ignore_ascii_case(text));
     let (Some(from), Some(to)) = (place(from), place(to)) else {
         let error = item.span.error(format!("{} is neither a day nor hours", quoted(&item.text)));
-        return Err(error.hint("days are Mon Tue Wed Thu Fri Sat Sun, or a range like Mon-Fri; hours are like 09:00-19:45"));
+        return Err(error.hint(
+            "days are Mon Tue Wed Thu Fri Sat Sun, or a range like Mon-Fri; hours are like 09:00-19:45",
+        ));
     };
     let many = (to + 7 - from) % 7 + 1;
     Ok(WEEK.iter().cycle().skip(from).take(many).map(|(_, day)| *day).collect())

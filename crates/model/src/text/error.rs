@@ -45,7 +45,8 @@ impl TextError {
             let column = usize::try_from(self.column).unwrap_or(usize::MAX).saturating_sub(1);
             let width = usize::try_from(self.width).unwrap_or(1).clamp(1, AROUND);
             let skipped = column.saturating_sub(AROUND);
-            let shown: String = line.chars().skip(skipped).take(column - skipped + AROUND).map(visible).collect();
+            let shown: String =
+                line.chars().skip(skipped).take(column - skipped + AROUND).map(visible).collect();
             let under = " ".repeat(column - skipped) + &"^".repeat(width);
             out += &format!("{margin} |\n{number} | {}\n{margin} | {under}\n", shown.trim_end());
         }
@@ -66,7 +67,13 @@ pub(super) struct Span {
 
 impl Span {
     pub(super) fn error(self, message: impl Into<String>) -> TextError {
-        TextError { line: self.line, column: self.column, width: self.width, message: message.into(), hint: None }
+        TextError {
+            line: self.line,
+            column: self.column,
+            width: self.width,
+            message: message.into(),
+            hint: None,
+        }
     }
 }
 

@@ -42,7 +42,9 @@ pub(super) fn lines(text: &str) -> Result<Vec<Line<'_>>, TextError> {
         match tokens.next() {
             None => {}
             Some(Token::Item(word)) if !word.quoted => found.push(Line { word, rest: tokens.collect() }),
-            Some(other) => return Err(other.span().error("a line begins with a word that says what it is about")),
+            Some(other) => {
+                return Err(other.span().error("a line begins with a word that says what it is about"));
+            }
         }
     }
     Ok(found)
@@ -188,7 +190,9 @@ impl<'a> Lexer<'a> {
             self.next();
         }
         match bracket {
-            Some(open) => Err(open.error("this `[` is not closed").hint("ranges have no blanks: `lab[01-10,12]`")),
+            Some(open) => {
+                Err(open.error("this `[` is not closed").hint("ranges have no blanks: `lab[01-10,12]`"))
+            }
             None => Ok(&self.line[from..self.at]),
         }
     }
@@ -211,7 +215,8 @@ impl<'a> Lexer<'a> {
 
     fn escape(&mut self, start: Span) -> Result<char, TextError> {
         let unknown = |span: Span| {
-            span.error("an unknown escape").hint("there are `\\\"`, `\\\\`, `\\n`, `\\r`, `\\t` and `\\u{…}` (hexadecimal)")
+            span.error("an unknown escape")
+                .hint("there are `\\\"`, `\\\\`, `\\n`, `\\r`, `\\t` and `\\u{…}` (hexadecimal)")
         };
         match self.next() {
             Some(c @ ('"' | '\\')) => Ok(c),
@@ -237,9 +242,10 @@ impl<'a> Lexer<'a> {
 
     fn expect_end(&self, ends: &[char]) -> Result<(), TextError> {
         match self.peek() {
-            Some(c) if !c.is_whitespace() && !ends.contains(&c) => {
-                Err(self.here().error("text right behind a closing quote").hint("put a blank or a comma there"))
-            }
+            Some(c) if !c.is_whitespace() && !ends.contains(&c) => Err(self
+                .here()
+                .error("text right behind a closing quote")
+                .hint("put a blank or a comma there")),
             _ => Ok(()),
         }
     }

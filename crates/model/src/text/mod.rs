@@ -7,6 +7,7 @@
 
 mod calendar;
 mod error;
+mod hosts;
 mod lex;
 mod names;
 mod parse;

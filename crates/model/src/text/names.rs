@@ -3,6 +3,7 @@
 
 use super::error::{Span, TextError, quoted};
 use super::lex::{Item, Token, tokens};
+use std::fmt::Write;
 
 /// Longer than any name that DNS or libvirt knows.
 const LONGEST: usize = 253;
@@ -71,7 +72,9 @@ pub(super) fn is_plain(c: char) -> bool {
 
 /// May be written without quotes.
 pub(super) fn is_plain_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(is_plain) && name.len() <= LONGEST
+    name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(is_plain)
+        && name.len() <= LONGEST
 }
 
 impl<'i> Pattern<'i> {
@@ -93,8 +96,12 @@ impl<'i> Pattern<'i> {
             let open = rest.find('[').unwrap_or(rest.len());
             let (literal, behind) = rest.split_at(open);
             if let Some(c) = literal.chars().find(|c| !is_plain(*c) && !extra.contains(*c)) {
-                return Err(bad(format!("{} is not a plain name because of {}", quoted(text), quoted(&c.to_string())))
-                    .hint("plain names have letters, digits, `.`, `_` and `-`; quote any other"));
+                return Err(bad(format!(
+                    "{} is not a plain name because of {}",
+                    quoted(text),
+                    quoted(&c.to_string())
+                ))
+                .hint("plain names have letters, digits, `.`, `_` and `-`; quote any other"));
             }
             if !literal.is_empty() {
                 pattern.parts.push(Part::Text(literal));
@@ -102,8 +109,9 @@ impl<'i> Pattern<'i> {
             }
             rest = behind;
             if let Some(inside) = behind.strip_prefix('[') {
-                let (ranges, after) =
-                    inside.split_once(']').ok_or_else(|| bad(format!("{} has a `[` without `]`", quoted(text))))?;
+                let (ranges, after) = inside
+                    .split_once(']')
+                    .ok_or_else(|| bad(format!("{} has a `[` without `]`", quoted(text))))?;
                 let numbers = ranges
                     .split(',')
                     .map(|range| Numbers::of(range).map_err(|why| bad(format!("{}: {why}", quoted(text)))))
@@ -151,7 +159,7 @@ fn expand(
         Part::Numbers(ranges) => {
             for range in ranges {
                 for number in range.low..=range.high {
-                    name.push_str(&format!("{number:0width$}", width = range.width));
+                    write!(name, "{number:0width$}", width = range.width).expect("a String takes all");
                     expand(rest, name, f)?;
                     name.truncate(length);
                 }
@@ -171,7 +179,9 @@ impl Numbers {
             Some(digits)
                 .filter(|d| d.len() <= Self::DIGITS && !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()))
                 .and_then(|d| d.parse::<u64>().ok())
-                .ok_or_else(|| format!("a range is written like `[01-62]` or `[1,3,5-9]`, not {}", quoted(text)))
+                .ok_or_else(|| {
+                    format!("a range is written like `[01-62]` or `[1,3,5-9]`, not {}", quoted(text))
+                })
         };
         let (from, to) = (number(low)?, number(high)?);
         if from > to {
@@ -189,13 +199,16 @@ impl Numbers {
 fn number(name: &str) -> Option<(&str, &str, &str)> {
     let digit = |c: char| c.is_ascii_digit();
     let end = name.rfind(digit)? + 1;
-    let start = name[..end].rfind(|c: char| !digit(c)).map_or(0, |at| at + name[at..].chars().next().map_or(1, char::len_utf8));
+    let start = name[..end]
+        .rfind(|c: char| !digit(c))
+        .map_or(0, |at| at + name[at..].chars().next().map_or(1, char::len_utf8));
     (end - start < Numbers::DIGITS).then(|| (&name[..start], &name[start..end], &name[end..]))
 }
 
 /// Whether `next` is the name behind `name` in a range.
 pub(super) fn follows(name: &str, next: &str) -> bool {
-    let (Some((before, digits, behind)), Some((next_before, next_digits, next_behind))) = (number(name), number(next))
+    let (Some((before, digits, behind)), Some((next_before, next_digits, next_behind))) =
+        (number(name), number(next))
     else {
         return false;
     };

@@ -48,7 +48,9 @@ impl<'l, 'a> Parts<'l, 'a> {
                 Token::At(span) if parts.at.is_none() && !options => parts.at = Some((*span, vec![])),
                 Token::At(span) => return Err(span.error("no `@` is expected here")),
                 Token::Equals(span) => {
-                    return Err(span.error("no `=` is expected here").hint("write `key=value` without blanks"));
+                    return Err(span
+                        .error("no `=` is expected here")
+                        .hint("write `key=value` without blanks"));
                 }
                 Token::Pair { key, span, items } => {
                     if !known.keys.contains(key) {
@@ -61,7 +63,9 @@ impl<'l, 'a> Parts<'l, 'a> {
                             .suggest(key, words()));
                     }
                     if items.is_empty() {
-                        return Err(span.error(format!("`{key}=` has no value")).hint("write it without blanks"));
+                        return Err(span
+                            .error(format!("`{key}=` has no value"))
+                            .hint("write it without blanks"));
                     }
                     if parts.pairs.iter().any(|(other, ..)| other == key) {
                         return Err(span.error(format!("`{key}=` is given twice")));

@@ -1,8 +1,9 @@
 //! From a [`Cluster`] to its canonical text. Neighbours that differ in the number of their name only share a line.
 
 use super::calendar::WEEK;
+use super::hosts::HOST_FLAGS;
 use super::names::{follows, is_plain, is_plain_name, range};
-use super::parse::HOST_FLAGS;
+use super::parse::like_a_flag;
 use super::rules::{GROUP_FLAGS, VM_FLAGS};
 use super::{duration_text, error::reorders};
 use crate::schedule::{Holiday, Window, WindowGoal, Zone};
@@ -165,7 +166,11 @@ impl Printer<'_> {
         if let Some(role) = host.role {
             self.key("role", role);
         }
-        self.flags(&[("keep-on", host.keep_on), ("maintenance", host.maintenance), ("unproven", host.unproven)]);
+        self.flags(&[
+            ("keep-on", host.keep_on),
+            ("maintenance", host.maintenance),
+            ("unproven", host.unproven),
+        ]);
     }
 
     fn vm(&mut self, same: &[VmSpec]) {
@@ -281,7 +286,14 @@ fn runs_of_vms(cluster: &Cluster) -> impl Iterator<Item = &[VmSpec]> {
             if !follows(&vm.name, &next.name)
                 || way.is_some_and(|way| way != (at, home))
                 || !(named(vm) && named(next))
-                || *vm != (VmSpec { name: vm.name.clone(), uuid: vm.uuid, at: vm.at, home: vm.home, ..next.clone() })
+                || *vm
+                    != (VmSpec {
+                        name: vm.name.clone(),
+                        uuid: vm.uuid,
+                        at: vm.at,
+                        home: vm.home,
+                        ..next.clone()
+                    })
             {
                 break;
             }
@@ -305,9 +317,9 @@ fn items(names: &[&str]) -> Vec<String> {
 
 /// A name, in quotes where it would be read as something else.
 fn name(name: &str) -> String {
-    let flags = || HOST_FLAGS.iter().chain(VM_FLAGS).chain(GROUP_FLAGS);
-    let like_a_flag = name.len() < 16 && flags().any(|flag| strsim::damerau_levenshtein(flag, name) <= 1);
-    if is_plain_name(name) && !like_a_flag { name.to_owned() } else { quote(name) }
+    let clear = |flags: &[&str]| !flags.contains(&name) && like_a_flag(name, flags).is_none();
+    let clear = is_plain_name(name) && [HOST_FLAGS, VM_FLAGS, GROUP_FLAGS].into_iter().all(clear);
+    if clear { name.to_owned() } else { quote(name) }
 }
 
 /// Free text, in quotes where it needs them.
@@ -338,7 +350,11 @@ fn plain(name: &str) -> String {
 }
 
 fn memory(size: Mib) -> String {
-    if size.0 > 0 && size.0.is_multiple_of(1024) { format!("{}G", size.0 / 1024) } else { format!("{}M", size.0) }
+    if size.0 > 0 && size.0.is_multiple_of(1024) {
+        format!("{}G", size.0 / 1024)
+    } else {
+        format!("{}M", size.0)
+    }
 }
 
 fn link(rate: Mbps) -> String {

@@ -5,11 +5,14 @@ use super::lex::{Item, Line, Token};
 use super::parse::{Parser, once, plain, plain_name};
 use super::parts::{Known, Parts};
 use super::value;
-use crate::{Group, Hold, HostId, HostState, KNOBS, Keep, KnobError, Mib, MilliCpu, Policy, PolicyName, Rule, VmId, VmSpec};
+use crate::{
+    Group, Hold, HostId, HostState, KNOBS, Keep, KnobError, Mib, MilliCpu, Policy, PolicyName, Rule, VmId,
+    VmSpec,
+};
 use uuid::Uuid;
 
 pub(super) const VM_FLAGS: &[&str] = &["no-move", "local-disk", "stopped"];
-const VM: Known<'_> =
+pub(super) const VM: Known<'_> =
     Known { keys: &["uuid", "vcpus", "mem", "cpu", "dirty", "home", "pin", "ban"], flags: VM_FLAGS };
 pub(super) const GROUP_FLAGS: &[&str] = &["spread", "gather"];
 const GROUP: Known<'_> = Known { keys: &["fence"], flags: GROUP_FLAGS };
@@ -56,7 +59,8 @@ impl Parser {
             Some(Mib(0)) => return Err(parts.place("mem").error("a VM has memory: `mem=` cannot be zero")),
             Some(mem) => mem,
         };
-        let uuid = parts.read("uuid", "a UUID", |text| Uuid::try_parse(text).ok().filter(|uuid| !uuid.is_nil()))?;
+        let uuid =
+            parts.read("uuid", "a UUID", |text| Uuid::try_parse(text).ok().filter(|uuid| !uuid.is_nil()))?;
         if uuid.is_some() && names.len() > 1 {
             return Err(parts.place("uuid").error(format!("{} VMs cannot share one UUID", names.len())));
         }
@@ -83,9 +87,12 @@ impl Parser {
             let uuid = uuid.unwrap_or_else(|| VmSpec::uuid_of_name(&name));
             if let Some(other) = self.uuids.insert(uuid, VmId::at(self.cluster.vms.len())) {
                 let other = &self.cluster.vms[other.index()].name;
-                return Err(parts.place("uuid").error(format!("{uuid} is the UUID of VM {} already", quoted(other))));
+                return Err(parts
+                    .place("uuid")
+                    .error(format!("{uuid} is the UUID of VM {} already", quoted(other))));
             }
-            let (at, home) = (at[index.min(at.len() - 1)], home.get(index.min(home.len().saturating_sub(1))).copied());
+            let (at, home) =
+                (at[index.min(at.len() - 1)], home.get(index.min(home.len().saturating_sub(1))).copied());
             self.cluster.vms.push(VmSpec { uuid, name, at, home, ..template.clone() });
         }
         Ok(())
@@ -94,7 +101,9 @@ impl Parser {
     /// `group NAME = VMS …`, with or without blanks around the `=`.
     fn group_line(&mut self, line: &Line<'_>) -> Result<(), TextError> {
         let word = line.word.span;
-        let usage = |span: Span| span.error("a group is written `group NAME = VMS`").hint("like `group web = pc[01-04] spread`");
+        let usage = |span: Span| {
+            span.error("a group is written `group NAME = VMS`").hint("like `group web = pc[01-04] spread`")
+        };
         let (name, span, glued, rest) = match &line.rest[..] {
             [Token::Item(name), Token::Equals(_), rest @ ..] => (&*name.text, name.span, &[][..], rest),
             [Token::Pair { key, span, items }, rest @ ..] => (*key, *span, &items[..], rest),
@@ -103,8 +112,8 @@ impl Parser {
         let mut parts = Parts::of(word, rest, GROUP)?.no_at()?;
         parts.names.splice(0..0, glued);
         let name = plain(name).ok_or_else(|| usage(span))?;
-        if self.cluster.groups.iter().any(|group| group.name == name) {
-            return Err(span.error(format!("group {} is already defined", quoted(&name))));
+        if let Some(earlier) = self.groups.insert(name.clone(), span.line) {
+            return Err(span.error(format!("group {} is already defined on line {earlier}", quoted(&name))));
         }
         if parts.names.is_empty() {
             return Err(span.error(format!("group {} names no VM", quoted(&name))));
@@ -148,8 +157,11 @@ impl Parser {
             if let Some(span) = self.down.get(&vm.at) {
                 let host = &self.cluster.hosts[vm.at.index()];
                 let (name, state) = (quoted(&host.name), host.state);
-                let error = span.error(format!("host {name} is {state}, yet VM {} runs there", quoted(&vm.name)));
-                return Err(error.hint("an asleep or off host runs no VM: place it elsewhere, or flag it `stopped`"));
+                let error =
+                    span.error(format!("host {name} is {state}, yet VM {} runs there", quoted(&vm.name)));
+                return Err(
+                    error.hint("an asleep or off host runs no VM: place it elsewhere, or flag it `stopped`")
+                );
             }
         }
         Ok(())

@@ -1,12 +1,13 @@
 //! How single values are written. Each has a bound, so that no sum of a million of them leaves its integer.
 
-use crate::{Mbps, Mib, MilliCpu, Millis, Watts};
 use super::{decimal_thousandths, duration};
+use crate::{Mbps, Mib, MilliCpu, Millis, Watts};
 use jiff::civil::{Date, DateTime, Time};
 
 pub(super) const MEMORY: &str = "memory from 0M to 1024T, like 2048M or 64G";
 pub(super) const LINK: &str = "a rate from 1M to 10000G, like 1000M or 10G (bits per second)";
 pub(super) const WATTS: &str = "three powers up to 1000000 W, idle/busy/asleep, like 45/95/3";
+pub(super) const ROLE: &str = "one of manager, quorum, storage, gateway";
 pub(super) const SECONDS: &str = "a time up to 1d, like 75s or 2m";
 pub(super) const CORES: &str = "a whole number from 1 to 65536";
 pub(super) const CPU: &str = "cores in use, up to 65536, like 0.02";
@@ -38,7 +39,8 @@ pub(super) fn link(text: &str) -> Option<Mbps> {
         _ => return None,
     };
     let thousandths = decimal_thousandths(number)?.checked_mul(factor)?;
-    (thousandths % 1000 == 0 && (1..=10_000_000).contains(&(thousandths / 1000))).then_some(Mbps(thousandths / 1000))
+    (thousandths % 1000 == 0 && (1..=10_000_000).contains(&(thousandths / 1000)))
+        .then_some(Mbps(thousandths / 1000))
 }
 
 pub(super) fn watts(text: &str) -> Option<[Watts; 3]> {
@@ -83,7 +85,8 @@ pub(super) fn mac(text: &str) -> Option<[u8; 6]> {
     let mut bytes = [0; 6];
     let mut parts = text.split(separator);
     for byte in &mut bytes {
-        let part = parts.next().filter(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let part =
+            parts.next().filter(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()))?;
         *byte = u8::from_str_radix(part, 16).ok()?;
     }
     (parts.next().is_none() && bytes[0] & 1 == 0 && bytes != [0; 6]).then_some(bytes)
@@ -92,7 +95,10 @@ pub(super) fn mac(text: &str) -> Option<[u8; 6]> {
 pub(super) fn date(text: &str) -> Option<Date> {
     let bytes = text.as_bytes();
     let shape = bytes.len() == 10
-        && bytes.iter().enumerate().all(|(i, b)| if i == 4 || i == 7 { *b == b'-' } else { b.is_ascii_digit() });
+        && bytes
+            .iter()
+            .enumerate()
+            .all(|(i, b)| if i == 4 || i == 7 { *b == b'-' } else { b.is_ascii_digit() });
     let part = |range: std::ops::Range<usize>| text.get(range);
     shape.then_some(())?;
     Date::new(part(0..4)?.parse().ok()?, part(5..7)?.parse().ok()?, part(8..10)?.parse().ok()?).ok()
@@ -103,7 +109,8 @@ pub(super) fn time(text: &str) -> Option<Time> {
     let mut parts = text.split(':');
     let mut part = |digits: std::ops::RangeInclusive<usize>| {
         let part = parts.next()?;
-        (digits.contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse::<i8>().ok())?
+        (digits.contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit()))
+            .then(|| part.parse::<i8>().ok())?
     };
     let (hour, minute) = (part(1..=2)?, part(2..=2)?);
     let second = if text.matches(':').count() == 2 { part(2..=2)? } else { 0 };

@@ -159,6 +159,26 @@ fn names_expand_for_other_readers_too() {
 
 #[test]
 fn line_ends_marks_and_comments_of_other_systems_are_read() {
-    let cluster = cluster("\u{feff}cluster x\r\n\thost a cpus=1 mem=1G # first\r\n#host b\r\n\r\nvm v@a mem=1M");
+    let cluster =
+        cluster("\u{feff}cluster x\r\n\thost a cpus=1 mem=1G # first\r\n#host b\r\n\r\nvm v@a mem=1M");
     assert_eq!((cluster.hosts.len(), cluster.vms.len()), (1, 1));
+}
+
+#[test]
+fn the_manual_shows_a_text_that_is_read() {
+    let manual = include_str!("../../../../../docs/cluster-text.md");
+    let mut shown =
+        manual.split("```cluster\n").skip(1).map(|rest| rest.split("```").next().expect("a first part"));
+    let example = cluster(shown.next().expect("the manual has an example"));
+    assert_eq!((example.hosts.len(), example.schedule.holidays.len()), (63, 3));
+    assert!(shown.all(|text| parse(text).is_ok()));
+    // Every key, flag and word that is read is told of.
+    for known in [hosts::HOST_FLAGS, rules::VM_FLAGS, rules::GROUP_FLAGS, parse::WORDS] {
+        for word in known {
+            assert!(manual.contains(&format!("`{word}")), "the manual says nothing of `{word}`");
+        }
+    }
+    for key in hosts::HOST.keys.iter().chain(rules::VM.keys) {
+        assert!(manual.contains(&format!("`{key}=")), "the manual says nothing of `{key}=`");
+    }
 }

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::schedule::{Holiday, Schedule, Span, Window, WindowGoal, Zone};
-use crate::{Circuit, Group, Hold, HostId, HostSpec, KNOBS, Keep, Knobs, Millis, Policy, PolicyName, VmId, VmSpec};
+use crate::{
+    Circuit, Group, Hold, HostId, HostSpec, KNOBS, Keep, Knobs, Millis, Policy, PolicyName, VmId, VmSpec,
+};
 use jiff::civil::{Date, DateTime, Time, Weekday};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -36,7 +38,11 @@ fn picks(most: usize) -> impl Strategy<Value = Picks> {
 /// Each picked place once, in the order of the picks.
 fn ids<T: Copy + Eq + std::hash::Hash>(picks: &[Index], len: usize, id: impl Fn(usize) -> T) -> Vec<T> {
     let mut seen = HashSet::new();
-    if len == 0 { vec![] } else { picks.iter().map(|pick| id(pick.index(len))).filter(|id| seen.insert(*id)).collect() }
+    if len == 0 {
+        vec![]
+    } else {
+        picks.iter().map(|pick| id(pick.index(len))).filter(|id| seen.insert(*id)).collect()
+    }
 }
 
 /// Names that often follow each other, and some that need care.
@@ -61,10 +67,28 @@ fn host() -> impl Strategy<Value = HostSpec> {
     let sizes = (1..5u32, 1..5000u64, 0..3u64, 0..3u64, prop::option::of(1..3u32));
     let watts = (0..3u64, 0..3u64, 0..3u64);
     let times = (0..3u64, 0..200_000u64);
-    let marks = (prop::option::of(word()), prop::option::of(prop::sample::select(Role::ALL.to_vec())), any::<[bool; 4]>());
-    let state = prop::sample::select(vec![HostState::On, HostState::On, HostState::Asleep, HostState::Off, HostState::Unknown, HostState::SetAside]);
+    let marks = (
+        prop::option::of(word()),
+        prop::option::of(prop::sample::select(Role::ALL.to_vec())),
+        any::<[bool; 4]>(),
+    );
+    let state = prop::sample::select(vec![
+        HostState::On,
+        HostState::On,
+        HostState::Asleep,
+        HostState::Off,
+        HostState::Unknown,
+        HostState::SetAside,
+    ]);
     (host_name(), sizes, watts, times, marks, state).prop_map(
-        |(name, (cpus, mem, reserve, overhead, slots), (asleep, idle, busy), (boot, shutdown), (group, role, flags), state)| HostSpec {
+        |(
+            name,
+            (cpus, mem, reserve, overhead, slots),
+            (asleep, idle, busy),
+            (boot, shutdown),
+            (group, role, flags),
+            state,
+        )| HostSpec {
             name,
             address: None,
             macs: vec![],
@@ -102,8 +126,17 @@ struct VmDraft {
 fn vm() -> impl Strategy<Value = VmDraft> {
     let sizes = (1..3u32, 1..2000u64, 0..2000u64, 0..3u64);
     let uuid = prop::option::weighted(0.1, any::<u128>().prop_map(|bits| Uuid::from_u128(bits | 1)));
-    (vm_name(), sizes, uuid, any::<[bool; 3]>(), any::<Index>(), prop::option::of(any::<Index>()), picks(3), picks(3)).prop_map(
-        |(name, (vcpus, mem, cpu, dirty_mib_s), uuid, flags, at, home, pin, ban)| VmDraft {
+    (
+        vm_name(),
+        sizes,
+        uuid,
+        any::<[bool; 3]>(),
+        any::<Index>(),
+        prop::option::of(any::<Index>()),
+        picks(3),
+        picks(3),
+    )
+        .prop_map(|(name, (vcpus, mem, cpu, dirty_mib_s), uuid, flags, at, home, pin, ban)| VmDraft {
             spec: VmSpec {
                 uuid: uuid.unwrap_or_else(|| VmSpec::uuid_of_name(&name)),
                 name,
@@ -123,8 +156,7 @@ fn vm() -> impl Strategy<Value = VmDraft> {
             home,
             pin,
             ban,
-        },
-    )
+        })
 }
 
 fn date() -> impl Strategy<Value = Date> {
@@ -132,7 +164,8 @@ fn date() -> impl Strategy<Value = Date> {
 }
 
 fn time() -> impl Strategy<Value = Time> {
-    (0..24i8, 0..60i8, prop_oneof![3 => Just(0i8), 1 => 0..60i8]).prop_map(|(h, m, s)| Time::constant(h, m, s, 0))
+    (0..24i8, 0..60i8, prop_oneof![3 => Just(0i8), 1 => 0..60i8])
+        .prop_map(|(h, m, s)| Time::constant(h, m, s, 0))
 }
 
 fn weekday() -> impl Strategy<Value = Weekday> {
@@ -141,20 +174,28 @@ fn weekday() -> impl Strategy<Value = Weekday> {
 
 fn window() -> impl Strategy<Value = Window> {
     let days = prop_oneof![
-        (weekday(), 0..7usize).prop_map(|(from, more)| from.cycle_forward().take(more + 1).collect::<Vec<_>>()),
+        (weekday(), 0..7usize)
+            .prop_map(|(from, more)| from.cycle_forward().take(more + 1).collect::<Vec<_>>()),
         prop::collection::vec(weekday(), 1..5).prop_map(|mut days| {
             let mut seen = vec![];
-            days.retain(|day| !seen.contains(day) && { seen.push(*day); true });
+            days.retain(|day| {
+                !seen.contains(day) && {
+                    seen.push(*day);
+                    true
+                }
+            });
             days
         }),
     ];
     let span = (days, time(), time()).prop_map(|(days, start, end)| Span { days, start, end });
     let goal = prop::sample::select(WindowGoal::ALL.to_vec());
-    (prop::collection::vec(span, 1..4), goal, 0..90_000u64, any::<bool>()).prop_map(|(spans, goal, up_by, wake_all)| {
-        let spread = goal == WindowGoal::Spread;
-        let up_by = if spread { Millis(up_by * 10) } else { Millis::ZERO };
-        Window { name: String::new(), spans, goal, up_by, wake_all: wake_all && spread }
-    })
+    (prop::collection::vec(span, 1..4), goal, 0..90_000u64, any::<bool>()).prop_map(
+        |(spans, goal, up_by, wake_all)| {
+            let spread = goal == WindowGoal::Spread;
+            let up_by = if spread { Millis(up_by * 10) } else { Millis::ZERO };
+            Window { name: String::new(), spans, goal, up_by, wake_all: wake_all && spread }
+        },
+    )
 }
 
 fn schedule() -> impl Strategy<Value = Schedule> {
@@ -164,18 +205,26 @@ fn schedule() -> impl Strategy<Value = Schedule> {
         to: from.saturating_add(jiff::Span::new().days(days)),
         as_day,
     });
-    (zone, prop::collection::vec(window(), 0..4), prop::collection::vec(holiday, 0..4)).prop_map(|(zone, mut windows, holidays)| {
-        for (index, window) in windows.iter_mut().enumerate() {
-            window.name = format!("w{index}");
-        }
-        Schedule { zone: Zone::named(zone).expect("known"), windows, holidays }
-    })
+    (zone, prop::collection::vec(window(), 0..4), prop::collection::vec(holiday, 0..4)).prop_map(
+        |(zone, mut windows, holidays)| {
+            for (index, window) in windows.iter_mut().enumerate() {
+                window.name = format!("w{index}");
+            }
+            Schedule { zone: Zone::named(zone).expect("known"), windows, holidays }
+        },
+    )
 }
 
 /// A few knobs with values that each of them takes.
 fn policy() -> impl Strategy<Value = Policy> {
     let name = prop::sample::select(PolicyName::ALL.to_vec());
-    let values = prop::collection::vec((any::<Index>(), prop::sample::select(vec!["0", "1", "7", "0.125", "90s", "3h", "250ms", "yes", "no"])), 0..6);
+    let values = prop::collection::vec(
+        (
+            any::<Index>(),
+            prop::sample::select(vec!["0", "1", "7", "0.125", "90s", "3h", "250ms", "yes", "no"]),
+        ),
+        0..6,
+    );
     (name, values).prop_map(|(name, values)| {
         let mut policy = Policy::named(name);
         for (knob, value) in values {
@@ -203,7 +252,18 @@ fn arb_cluster() -> impl Strategy<Value = Cluster> {
     let live = prop::collection::vec((any::<Index>(), any::<[u8; 4]>()), 0..3);
     (word(), hosts, vms, groups, holds, circuits, (keeps, live), policy(), schedule()).prop_map(
         |(name, hosts, vms, groups, holds, circuits, (keeps, live), policy, schedule)| {
-            let mut c = Cluster { name, link: Mbps(1000), hosts: vec![], vms: vec![], groups: vec![], circuits: vec![], holds: vec![], keeps: vec![], policy, schedule };
+            let mut c = Cluster {
+                name,
+                link: Mbps(1000),
+                hosts: vec![],
+                vms: vec![],
+                groups: vec![],
+                circuits: vec![],
+                holds: vec![],
+                keeps: vec![],
+                policy,
+                schedule,
+            };
             let mut taken = HashSet::new();
             for (host, times) in hosts {
                 for name in following(&host.name, times) {
@@ -224,7 +284,10 @@ fn arb_cluster() -> impl Strategy<Value = Cluster> {
                 let host = &mut c.hosts[place.index(many)];
                 let [a, b, d, _] = bytes;
                 host.address = Some(format!("{a}.{b}.{d}.{index}"));
-                host.macs = vec![[2, a, b, d, 0, u8::try_from(index).expect("few")], [2, a, b, d, 1, u8::try_from(index).expect("few")]];
+                host.macs = vec![
+                    [2, a, b, d, 0, u8::try_from(index).expect("few")],
+                    [2, a, b, d, 1, u8::try_from(index).expect("few")],
+                ];
             }
             let (mut taken, mut uuids) = (HashSet::new(), HashSet::new());
             for (draft, times) in vms {
@@ -235,7 +298,9 @@ fn arb_cluster() -> impl Strategy<Value = Cluster> {
                         continue;
                     }
                     // Some stay, some step on with their number.
-                    let place = |index: Index, steps: bool| HostId::at((index.index(many) + if steps { step } else { 0 }) % many);
+                    let place = |index: Index, steps: bool| {
+                        HostId::at((index.index(many) + if steps { step } else { 0 }) % many)
+                    };
                     let at = place(draft.at, draft.spec.no_move);
                     let stopped = draft.spec.stopped || c.hosts[at.index()].state.is_down();
                     let home = draft.home.map(|home| place(home, draft.spec.local_disk));
@@ -264,7 +329,10 @@ fn arb_cluster() -> impl Strategy<Value = Cluster> {
             for (members, count) in keeps {
                 let hosts = ids(&members, many, HostId::at);
                 if !hosts.is_empty() {
-                    c.keeps.push(Keep { count: u32::try_from(1 + count.index(hosts.len())).expect("few"), hosts });
+                    c.keeps.push(Keep {
+                        count: u32::try_from(1 + count.index(hosts.len())).expect("few"),
+                        hosts,
+                    });
                 }
             }
             c
