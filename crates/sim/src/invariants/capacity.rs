@@ -1,0 +1,141 @@
+//! Enough stays on (I8), with the reserves the policy promises (I9), and nothing is overfilled (I10).
+
+use dormouse_model::{HostId, HostState, Mib, PolicyName};
+
+use super::{Found, Invariant, Scene};
+use crate::note::Note;
+use crate::world::Power;
+
+/// Hosts that are on by truth and by belief, without this one.
+fn usable<'a>(scene: &'a Scene<'_>, without: HostId) -> impl Iterator<Item = HostId> + 'a {
+    scene
+        .world
+        .hosts
+        .iter()
+        .filter(move |host| {
+            host.id != without && host.power == Power::On && scene.belief[host.id.index()] == HostState::On
+        })
+        .map(|host| host.id)
+}
+
+/// I8, judged where it can be broken by us: when a host is told to go off.
+#[derive(Debug)]
+pub(super) struct MinimumOn;
+
+impl Invariant for MinimumOn {
+    fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
+        if let Note::GuardAgreed { host } = note {
+            let left = usable(scene, *host).count();
+            if left < scene.cluster.policy.knobs.min_on as usize {
+                found.add("I8", scene.at, format!("{} went off and {left} usable hosts were left", scene.name(*host)));
+            }
+        }
+    }
+}
+
+/// I9: after each sleep there is still room for the largest VM, and for the VMs of a host that dies.
+/// Policy `seed` knows no reserves, and an operator may spend them.
+#[derive(Debug)]
+pub(super) struct Reserves;
+
+impl Invariant for Reserves {
+    fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
+        let Note::GuardAgreed { host } = note else { return };
+        if scene.cluster.policy.name == PolicyName::Seed || scene.ordered.contains(host) {
+            return;
+        }
+        let knobs = &scene.cluster.policy.knobs;
+        let world = scene.world;
+        let hosts: Vec<HostId> = usable(scene, *host).collect();
+        let free = |host: HostId| world.host(host).spec.mem_for_vms().saturating_sub(world.mem_used(host));
+        let overhead = |host: HostId| world.host(host).spec.overhead;
+        let largest = world.vms.iter().filter(|vm| vm.lives_on().is_some()).map(|vm| vm.spec.mem).max();
+        if let Some(largest) = largest {
+            let places: u64 = hosts.iter().map(|host| free(*host).0 / (largest + overhead(*host)).0.max(1)).sum();
+            if places < u64::from(knobs.spare_min) {
+                let text = format!("{} went off and {places} places were free for the largest VM", scene.name(*host));
+                found.add("I9", scene.at, text);
+            }
+        }
+        if knobs.failover == 0 || hosts.is_empty() {
+            return;
+        }
+        // The fullest hosts are the worst to lose; for one host all are tried.
+        let mut fullest = hosts.clone();
+        fullest.sort_by_key(|host| std::cmp::Reverse(world.mem_used(*host)));
+        let losses: Vec<Vec<HostId>> = if knobs.failover == 1 {
+            hosts.iter().map(|host| vec![*host]).collect()
+        } else {
+            vec![fullest.into_iter().take(knobs.failover as usize).collect()]
+        };
+        for lost in losses {
+            let mut vms: Vec<Mib> =
+                lost.iter().flat_map(|host| world.present_on(*host)).map(|vm| vm.spec.mem).collect();
+            vms.sort_unstable_by(|a, b| b.cmp(a));
+            let room: Vec<(Mib, Mib)> =
+                hosts.iter().filter(|host| !lost.contains(host)).map(|host| (free(*host), overhead(*host))).collect();
+            if !fits(&vms, room, &mut 20_000) {
+                let names: Vec<_> = lost.iter().map(|host| scene.name(*host)).collect();
+                let text = format!("{} went off; if {} died, its VMs would fit nowhere", scene.name(*host), names.join(", "));
+                return found.add("I9", scene.at, text);
+            }
+        }
+    }
+}
+
+/// Whether these VMs, largest first, fit into that room. Gives the benefit of the doubt when its steps run out.
+fn fits(vms: &[Mib], room: Vec<(Mib, Mib)>, steps: &mut u32) -> bool {
+    let Some((first, rest)) = vms.split_first() else { return true };
+    if *steps == 0 {
+        return true;
+    }
+    *steps -= 1;
+    let mut tried: Vec<(Mib, Mib)> = vec![];
+    for place in 0..room.len() {
+        let (free, overhead) = room[place];
+        // Equal rooms are equal choices.
+        if free < *first + overhead || tried.contains(&room[place]) {
+            continue;
+        }
+        tried.push(room[place]);
+        let mut after = room.clone();
+        after[place].0 = free - (*first + overhead);
+        if fits(rest, after, steps) {
+            return true;
+        }
+    }
+    false
+}
+
+/// I10: a move of ours never fills a host beyond its limits. What is over-full already is not our doing.
+#[derive(Debug)]
+pub(super) struct Capacity;
+
+impl Invariant for Capacity {
+    fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
+        if let Note::MoveStarted { to, intent: Some(_), .. } = note {
+            let (used, limit) = (scene.world.mem_used(*to), scene.world.host(*to).spec.mem_for_vms());
+            if used > limit {
+                found.add("I10", scene.at, format!("{} holds {used} of {limit}", scene.name(*to)));
+            }
+            let count = scene.world.present_on(*to).count();
+            if scene.world.host(*to).spec.slots.is_some_and(|slots| count > slots as usize) {
+                found.add("I10", scene.at, format!("{} holds {count} VMs, more than its slots", scene.name(*to)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fitting_tries_more_than_the_first_place() {
+        let room = |free: &[u64]| free.iter().map(|mib| (Mib(*mib), Mib(0))).collect::<Vec<_>>();
+        let vms = |mem: &[u64]| mem.iter().map(|mib| Mib(*mib)).collect::<Vec<_>>();
+        // First fit would put 5 into 10 and leave 8 homeless.
+        assert!(fits(&vms(&[8, 5, 5]), room(&[10, 8]), &mut 1000));
+        assert!(!fits(&vms(&[8, 5, 5]), room(&[9, 8]), &mut 1000));
+    }
+}

@@ -1,0 +1,134 @@
+//! Moves end (I21), peace returns (I28), the calendar's clock may jump (I29), and one event has bounded effects (I30).
+
+use dormouse_model::{Action, HostState, IntentId, Millis, Mono};
+use std::collections::BTreeMap;
+
+use super::{Found, Invariant, Scene};
+use crate::note::Note;
+
+/// I21: every move of ours is over some time after its deadline, if anybody could end it.
+#[derive(Debug, Default)]
+pub(super) struct MigrationsEnd {
+    deadlines: BTreeMap<IntentId, Millis>,
+    manager_since: Mono,
+}
+
+/// Asking, aborting and noticing take this long.
+const ABORT_SLACK: Millis = Millis::from_mins(3);
+
+impl Invariant for MigrationsEnd {
+    fn note(&mut self, note: &Note, scene: &Scene<'_>, _found: &mut Found) {
+        match note {
+            Note::Acted(intent) if matches!(intent.action, Action::Migrate { .. }) => {
+                self.deadlines.insert(intent.id, intent.deadline);
+            }
+            Note::ManagerUp { .. } | Note::Healed => self.manager_since = scene.at,
+            _ => {}
+        }
+    }
+
+    fn after(&mut self, scene: &Scene<'_>, found: &mut Found) {
+        for flow in &scene.world.flows {
+            let Some(deadline) = flow.intent.and_then(|intent| self.deadlines.get(&intent)) else { continue };
+            let source = scene.world.host(flow.from);
+            let reachable = !source.faults.is_silent(scene.at) && !source.faults.is_frozen(scene.at);
+            let begun = flow.started.max(self.manager_since);
+            if scene.manager_up && reachable && scene.at.since(begun).0 > deadline.0 + ABORT_SLACK.0 {
+                let name = &scene.world.vms[flow.vm].spec.name;
+                found.add("I21", scene.at, format!("the move of {name} goes on after its deadline"));
+            }
+        }
+    }
+}
+
+/// I28: when everything has been healed, nothing stays half done.
+#[derive(Debug)]
+pub(super) struct Converges {
+    /// `None`: something is broken now.
+    calm_since: Option<Mono>,
+    since: Vec<Mono>,
+}
+
+const T_CONV: Millis = Millis::from_mins(15);
+
+impl Converges {
+    pub(super) fn new(hosts: usize) -> Self {
+        Self { calm_since: Some(Mono::ZERO), since: vec![Mono::ZERO; hosts] }
+    }
+}
+
+impl Invariant for Converges {
+    fn note(&mut self, note: &Note, scene: &Scene<'_>, _found: &mut Found) {
+        match note {
+            Note::Script { is_fault: true, .. } => self.calm_since = None,
+            Note::Healed => self.calm_since = Some(scene.at),
+            Note::Told(event) if event.name == "host.state" => {
+                if let Some(host) = event.field("host").and_then(|name| scene.cluster.host_named(name)) {
+                    self.since[host.index()] = scene.at;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn after(&mut self, scene: &Scene<'_>, found: &mut Found) {
+        let Some(calm) = self.calm_since.filter(|_| scene.manager_up) else { return };
+        if scene.at.since(calm) <= T_CONV {
+            return;
+        }
+        for host in &scene.world.hosts {
+            let state = scene.belief[host.id.index()];
+            let unsettled = matches!(
+                state,
+                HostState::Draining | HostState::Stopping | HostState::Waking | HostState::Unknown | HostState::Unusable
+            );
+            let since = self.since[host.id.index()].max(calm);
+            if unsettled
+                && scene.at.since(since) > T_CONV
+                && host.is_healthy(scene.at)
+                && !scene.ordered.contains(&host.id)
+            {
+                found.add("I28", scene.at, format!("{} is still {state}", host.spec.name));
+            }
+        }
+    }
+}
+
+/// I29: a jump of the wall clock costs one idle cycle, and no more.
+#[derive(Debug, Default)]
+pub(super) struct TwoClocks {
+    jumped: Option<Mono>,
+}
+
+impl Invariant for TwoClocks {
+    fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
+        match note {
+            Note::ClockJumped { by_ms } if by_ms.abs() > 60_000 => self.jumped = Some(scene.at),
+            Note::Acted(intent) if matches!(intent.action, Action::Sleep { .. }) => {
+                let idle = scene.settings.observe_every;
+                if self.jumped.is_some_and(|jumped| scene.at.since(jumped) < idle) {
+                    found.add("I29", scene.at, format!("i{} was carried out right after a clock jump", intent.id.0));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// I30: one event makes a bounded number of effects, and the loop is never late by more than a period.
+#[derive(Debug)]
+pub(super) struct Bounded;
+
+impl Invariant for Bounded {
+    fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
+        if let Note::Handled { effects, next_tick } = note {
+            let most = 64 + 8 * (scene.world.hosts.len() + scene.world.vms.len());
+            if *effects > most {
+                found.add("I30", scene.at, format!("one event made {effects} effects"));
+            }
+            if next_tick.since(scene.at) > scene.settings.observe_every {
+                found.add("I30", scene.at, "the next tick is more than a period away".to_owned());
+            }
+        }
+    }
+}

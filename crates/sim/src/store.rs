@@ -1,0 +1,85 @@
+//! The manager's store, as the simulator keeps it: it outlives the manager and loses what was not yet durable.
+
+use dormouse_control::{HostMemory, Memory, VmMemory};
+use dormouse_model::{Intent, IntentId, Millis};
+use std::collections::{BTreeMap, VecDeque};
+use uuid::Uuid;
+
+/// A write is durable after this.
+pub(crate) const SYNC: Millis = Millis(2);
+
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    hosts: BTreeMap<String, HostMemory>,
+    vms: BTreeMap<Uuid, VmMemory>,
+    open: BTreeMap<IntentId, Intent>,
+    last_intent: u64,
+    epoch: u64,
+    /// Writes that must not be lost while the store is full; in order.
+    backlog: VecDeque<Write>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Write {
+    Intent(Box<Intent>),
+    Close(IntentId),
+    Host(Box<HostMemory>),
+    Vm(Box<VmMemory>),
+}
+
+impl Store {
+    /// A new leader's epoch is higher than any before.
+    pub(crate) fn next_epoch(&mut self) -> u64 {
+        self.epoch += 1;
+        self.epoch
+    }
+
+    /// Takes a write. `false`: an intent was refused because there is no space. Other writes wait for space.
+    pub(crate) fn take(&mut self, write: Write, full: bool) -> bool {
+        if full {
+            let refused = matches!(write, Write::Intent(_));
+            if !refused {
+                self.backlog.push_back(write);
+            }
+            return !refused;
+        }
+        while let Some(earlier) = self.backlog.pop_front() {
+            self.apply(earlier);
+        }
+        self.apply(write);
+        true
+    }
+
+    fn apply(&mut self, write: Write) {
+        match write {
+            Write::Intent(intent) => {
+                self.last_intent = self.last_intent.max(intent.id.0);
+                self.open.insert(intent.id, *intent);
+            }
+            Write::Close(intent) => {
+                self.open.remove(&intent);
+            }
+            Write::Host(host) => {
+                self.hosts.insert(host.host.clone(), *host);
+            }
+            Write::Vm(vm) => {
+                self.vms.insert(vm.vm, *vm);
+            }
+        }
+    }
+
+    /// The manager fell: what waited in its memory is gone.
+    pub(crate) fn crash(&mut self) {
+        self.backlog.clear();
+    }
+
+    /// What a new manager reads.
+    pub(crate) fn memory(&self) -> Memory {
+        Memory {
+            hosts: self.hosts.values().cloned().collect(),
+            vms: self.vms.values().cloned().collect(),
+            open: self.open.values().cloned().collect(),
+            last_intent: self.last_intent,
+        }
+    }
+}

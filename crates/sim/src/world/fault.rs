@@ -1,0 +1,153 @@
+//! Faults as data: a script writes them down, a seed may draw them, and a found run prints them back as script lines.
+
+use dormouse_model::{HostId, Millis, Mono};
+use std::fmt;
+use uuid::Uuid;
+
+/// One thing that goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Wake packets for this host are lost: so many of them, or all.
+    WakeLost { host: HostId, times: Option<u32> },
+    /// Each boot takes so much longer.
+    BootSlow { host: HostId, by: Millis },
+    /// A boot begins and does not end, for so long or until healed.
+    BootHangs { host: HostId, span: Option<Millis> },
+    /// The guard agrees, but the host does not go off.
+    OffIgnored { host: HostId },
+    /// Its power is cut.
+    Dies { host: HostId },
+    /// It crashes and boots again by itself.
+    Reboots { host: HostId },
+    /// The manager does not hear it; with `oneway` the host still hears the manager.
+    Silent { hosts: Vec<HostId>, span: Option<Millis>, oneway: bool },
+    /// Moves of this VM (of any, without one) fail at their start.
+    MoveFails { vm: Option<Uuid>, times: Option<u32> },
+    /// Moves of this VM start and make no progress.
+    MoveStuck { vm: Uuid },
+    /// The shared storage is not mounted.
+    ShareMissing { host: HostId },
+    /// libvirtd accepts and never answers.
+    LibvirtFrozen { host: HostId, span: Option<Millis> },
+    /// The host's clock is off.
+    Clock { host: HostId, by_ms: i64 },
+    /// The manager's wall clock jumps.
+    ManagerClock { by_ms: i64 },
+    /// The store takes no write.
+    StoreFull { span: Option<Millis> },
+    /// The effect happens on this host, its answer is lost: so many times, or always.
+    ReplyLost { host: HostId, times: Option<u32> },
+    /// Just before the guard looks for the last time, someone logs in.
+    LastSecondLogin { host: HostId },
+    /// Just before the guard looks for the last time, someone starts this stopped VM there.
+    LastSecondStart { host: HostId, vm: Uuid },
+}
+
+/// A fault that lasts: until a time, or until healed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lasting {
+    until: Option<Mono>,
+}
+
+impl Lasting {
+    pub(crate) fn from(now: Mono, span: Option<Millis>) -> Self {
+        Self { until: span.map(|span| now + span) }
+    }
+
+    pub(crate) fn holds(self, now: Mono) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// How often something still goes wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Times {
+    #[default]
+    Never,
+    Left(u32),
+    Always,
+}
+
+impl Times {
+    pub(crate) fn of(times: Option<u32>) -> Self {
+        times.map_or(Self::Always, Self::Left)
+    }
+
+    /// Uses one up; says whether it went wrong.
+    pub(crate) fn strike(&mut self) -> bool {
+        match self {
+            Self::Never | Self::Left(0) => false,
+            Self::Left(left) => {
+                *left -= 1;
+                true
+            }
+            Self::Always => true,
+        }
+    }
+}
+
+/// What is wrong with one host now.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HostFaults {
+    pub(crate) wake_lost: Times,
+    pub(crate) boot_slow: Millis,
+    pub(crate) boot_hangs: Option<Option<Millis>>,
+    pub(crate) off_ignored: bool,
+    pub(crate) silent: Option<Lasting>,
+    /// The manager's words still arrive while it is silent.
+    pub(crate) oneway: bool,
+    pub(crate) share_missing: bool,
+    pub(crate) libvirt_frozen: Option<Lasting>,
+    pub(crate) clock_ms: i64,
+    pub(crate) reply_lost: Times,
+    pub(crate) last_second: Option<LastSecond>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LastSecond {
+    Login,
+    Start(Uuid),
+}
+
+impl HostFaults {
+    pub(crate) fn is_silent(&self, now: Mono) -> bool {
+        self.silent.is_some_and(|silent| silent.holds(now))
+    }
+
+    /// Nothing we send arrives.
+    pub(crate) fn is_deaf(&self, now: Mono) -> bool {
+        self.is_silent(now) && !self.oneway
+    }
+
+    pub(crate) fn is_frozen(&self, now: Mono) -> bool {
+        self.libvirt_frozen.is_some_and(|frozen| frozen.holds(now))
+    }
+}
+
+/// What is wrong beside the hosts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClusterFaults {
+    pub(crate) moves: Vec<(Option<Uuid>, Times)>,
+    pub(crate) stuck: Vec<Uuid>,
+    pub(crate) store_full: Option<Lasting>,
+}
+
+impl ClusterFaults {
+    pub(crate) fn move_fails(&mut self, vm: Uuid) -> bool {
+        self.moves.iter_mut().any(|(whose, times)| whose.is_none_or(|whose| whose == vm) && times.strike())
+    }
+
+    pub(crate) fn is_store_full(&self, now: Mono) -> bool {
+        self.store_full.is_some_and(|full| full.holds(now))
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Never => f.write_str("never"),
+            Self::Left(left) => write!(f, "{left}"),
+            Self::Always => f.write_str("always"),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Hosts coming up and going down: by order, by hand, by accident.
+
+use crate::note::{MoveEnd, Note};
+use dormouse_model::{DomainState, HostId, Millis};
+use uuid::Uuid;
+
+use super::{Power, Timer, World};
+
+impl World {
+    fn set_power(&mut self, host: HostId, to: Power, cause: &'static str) {
+        let from = self.host(host).power;
+        self.settle(host);
+        let truth = self.host_mut(host);
+        truth.power = to;
+        truth.generation += 1;
+        self.recount(host);
+        self.awake_changed();
+        self.note(Note::Power { host, from, to, cause });
+    }
+
+    /// A magic packet on the wire. Only a host that is off, has mains and listens hears it.
+    pub(super) fn wake_packet(&mut self, host: HostId) {
+        self.note(Note::WakeSent { host });
+        let now = self.now;
+        let truth = self.host_mut(host);
+        if truth.power == Power::Off && !truth.faults.is_deaf(now) && !truth.faults.wake_lost.strike() {
+            self.boot(host, "wake");
+        }
+    }
+
+    pub(crate) fn boot(&mut self, host: HostId, cause: &'static str) {
+        self.set_power(host, Power::Booting, cause);
+        let spec = self.host(host).spec.boot;
+        let faults = &self.host(host).faults;
+        let (slow, hangs) = (faults.boot_slow, faults.boot_hangs);
+        let takes = self.jittered(spec) + slow;
+        let generation = self.host(host).generation;
+        match hangs {
+            Some(None) => {}
+            Some(Some(span)) => self.later(takes + span, Timer::Booted { host, generation }),
+            None => self.later(takes, Timer::Booted { host, generation }),
+        }
+    }
+
+    pub(super) fn booted(&mut self, host: HostId) {
+        let truth = self.host_mut(host);
+        truth.boots += 1;
+        truth.boot = Uuid::new_v5(&truth.machine, format!("boot {}", truth.boots).as_bytes());
+        truth.people.clear();
+        truth.load = super::load::LoadAverage::steady(dormouse_model::MilliCpu::ZERO);
+        self.set_power(host, Power::On, "booted");
+    }
+
+    /// The doors are closed; it goes off in its own time.
+    pub(super) fn go_down(&mut self, host: HostId, cause: &'static str) {
+        self.set_power(host, Power::Stopping, cause);
+        if !self.host(host).faults.off_ignored {
+            let takes = self.host(host).spec.shutdown;
+            let takes = self.jittered(takes);
+            let generation = self.host(host).generation;
+            self.later(takes, Timer::GoneOff { host, generation });
+        }
+    }
+
+    pub(super) fn gone_off(&mut self, host: HostId) {
+        // Whatever runs there dies with it; the guard should have seen to it that nothing does.
+        self.vms_die(host);
+        self.set_power(host, Power::Off, "shutdown");
+    }
+
+    /// A power cut: everything there ends at once.
+    pub(crate) fn die(&mut self, host: HostId, cause: &'static str) {
+        if self.host(host).power != Power::Dead {
+            self.set_power(host, Power::Dead, cause);
+            self.vms_die(host);
+        }
+    }
+
+    /// Mains return: as most servers are set up, it boots by itself.
+    pub(crate) fn revive(&mut self, host: HostId) {
+        if self.host(host).power == Power::Dead {
+            self.boot(host, "mains");
+        }
+    }
+
+    /// Ends every move that touches the host and every copy that was in its memory.
+    fn vms_die(&mut self, host: HostId) {
+        let touched: Vec<_> = self.flows.iter().filter(|flow| flow.from == host || flow.to == host).map(|f| f.id).collect();
+        for flow in touched {
+            let source_died = self.flows.iter().any(|f| f.id == flow && f.from == host);
+            if source_died {
+                // The destination has no whole copy: it is thrown away (fault M01).
+                self.end_flow(flow, MoveEnd::Lost);
+            } else {
+                self.end_flow(flow, MoveEnd::Stayed("destination died"));
+            }
+        }
+        let held: Vec<usize> = self.host(host).vms.iter().copied().collect();
+        for vm in held {
+            if self.vms[vm].copy_on(host).is_some_and(DomainState::is_present) {
+                let uuid = self.vms[vm].spec.uuid;
+                self.vms[vm].was_lost = true;
+                self.set_copy(vm, host, DomainState::ShutOff);
+                self.note(Note::VmLost { vm: uuid, at: host });
+            }
+        }
+    }
+
+    /// Someone presses the button: an orderly shutdown that asks nobody, or a start.
+    pub(crate) fn switch_by_hand(&mut self, host: HostId, on: bool) {
+        match (on, self.host(host).power) {
+            (true, Power::Off) => self.boot(host, "by hand"),
+            (false, Power::On) => {
+                self.vms_die(host);
+                self.go_down(host, "by hand");
+            }
+            _ => {}
+        }
+    }
+
+    /// It crashes and comes back by itself.
+    pub(crate) fn reboot(&mut self, host: HostId) {
+        if self.host(host).power == Power::On {
+            self.die(host, "crash");
+            self.boot(host, "restart");
+        }
+    }
+
+    /// A boot that hung goes on, now that the cause is gone.
+    pub(crate) fn end_hang(&mut self, host: HostId) {
+        if self.host_mut(host).faults.boot_hangs.take().is_some() && self.host(host).power == Power::Booting {
+            let generation = self.host(host).generation;
+            let spec = self.host(host).spec.boot;
+            self.later(spec, Timer::Booted { host, generation });
+        }
+    }
+
+    /// A host that ignored its shutdown goes off after all.
+    pub(crate) fn end_off_ignored(&mut self, host: HostId) {
+        if std::mem::take(&mut self.host_mut(host).faults.off_ignored) && self.host(host).power == Power::Stopping {
+            let generation = self.host(host).generation;
+            self.later(Millis(1000), Timer::GoneOff { host, generation });
+        }
+    }
+}
