@@ -2,7 +2,7 @@
 
 use crate::{HostMemory, Now, Settings};
 use dormouse_model::{
-    HostFacts, HostId, HostSpec, HostState, Millis, Mono, ObservationId, Obstacle, Permille, ProbeError, Seen,
+    HostFacts, HostId, HostSpec, HostState, Mib, Millis, Mono, ObservationId, Obstacle, Permille, ProbeError, Seen,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,6 +10,8 @@ use uuid::Uuid;
 
 /// Measured boot times kept per host.
 const BOOTS_MAX: usize = 16;
+const RESERVE_MIN: Mib = Mib(512);
+const OVERHEAD: Mib = Mib(64);
 
 #[derive(Debug)]
 pub(crate) struct HostRecord {
@@ -138,6 +140,23 @@ impl HostRecord {
             sleeps: self.sleeps.iter().map(|at| wall(now, *at, rate)).collect(),
             tries: self.tries,
             boots_s: self.boots.iter().map(|boot| boot.as_secs()).collect(),
+        }
+    }
+
+    /// Sizes that the text leaves out are taken as seen; a live host then keeps memory for itself (512 MiB or 5 %,
+    /// whichever is more) and each VM takes 64 MiB beyond its own.
+    pub(crate) fn fill_sizes(&mut self, facts: &HostFacts) {
+        if self.spec.cpus > 0 && self.spec.mem > Mib::ZERO {
+            return;
+        }
+        let spec = Arc::make_mut(&mut self.spec);
+        if spec.cpus == 0 {
+            spec.cpus = facts.cpus;
+        }
+        if spec.mem == Mib::ZERO {
+            spec.mem = facts.mem;
+            spec.reserve = spec.reserve.max(RESERVE_MIN).max(Mib(facts.mem.0 / 20));
+            spec.overhead = spec.overhead.max(OVERHEAD);
         }
     }
 

@@ -100,6 +100,7 @@ impl Controller {
         }
         let first = self.host(id).facts.is_none();
         let host = self.host_mut(id);
+        host.fill_sizes(&facts);
         let rebooted = host.boot.is_some_and(|boot| boot != facts.boot);
         let news = host.machine != Some(facts.machine) || host.boot != Some(facts.boot);
         host.machine = Some(facts.machine);
