@@ -33,6 +33,7 @@ impl Clock for SystemClock {
         Mono(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that all others ask")]
     fn wall(&self) -> jiff::Timestamp {
         jiff::Timestamp::now()
     }

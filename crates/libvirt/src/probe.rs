@@ -1,0 +1,176 @@
+//! A look at one host: the held channel and libvirt at the same time, put together into one answer.
+
+use crate::answer::{Answer, Reader, Storage, Ticks};
+use crate::worker::CallError;
+use crate::{HostCpu, Libvirt};
+use async_trait::async_trait;
+use dormouse_driver::{Channel, Probe, Remote, Script, with_checks};
+use dormouse_model::{CheckFailure, HostFacts, HostSpec, Mib, MilliCpu, Millis, Permille, ProbeError, VmFacts};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+pub(crate) const PROBE: Script = Script { name: "probe", text: with_checks!("probe.sh") };
+
+/// The first look at a host measures its processor time over this.
+const FIRST_SAMPLE: Duration = Duration::from_millis(250);
+
+/// The held channel to one host, and what it said last.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    channel: Option<Channel>,
+    ticks: Option<Ticks>,
+}
+
+#[async_trait]
+impl Probe for Libvirt {
+    async fn look(&self, host: &HostSpec, deadline: Millis) -> Result<HostFacts, ProbeError> {
+        let asked = Instant::now();
+        let until = asked + Duration::from_millis(deadline.0);
+        // libvirt gets less: when it hangs, the rest of the answer is still in time.
+        let libvirt_until = asked + Duration::from_millis(deadline.0 * 3 / 4);
+        let (answer, vms) = tokio::join!(timeout_at(until, self.ask(host, deadline)), self.vms(host, libvirt_until));
+        let (answer, ticks, offset) = answer.unwrap_or(Err(ProbeError::Timeout(deadline)))?;
+        Ok(self.put_together(&answer, ticks, offset, vms))
+    }
+
+    async fn forget(&self, host: &str) {
+        self.forget_host(host);
+    }
+}
+
+impl Libvirt {
+    /// Asks over the held channel; opens one if there is none or the old one turns out to be dead.
+    async fn ask(&self, host: &HostSpec, deadline: Millis) -> Result<(Answer, Ticks, i64), ProbeError> {
+        let held = Arc::clone(&self.host(&host.name).held);
+        let mut held = held.lock().await;
+        // Taken out: a look that is given up in the middle leaves no half-read channel behind.
+        if let Some(mut channel) = held.channel.take() {
+            match self.converse(&mut channel).await {
+                Ok((answer, offset)) => {
+                    let before = held.ticks.replace(answer.ticks).unwrap_or(answer.ticks);
+                    held.channel = Some(channel);
+                    return Ok((answer, before, offset));
+                }
+                Err(ProbeError::Unreachable(why)) => tracing::debug!(host = host.name, why, "the held channel is gone"),
+                Err(other) => return Err(other),
+            }
+        }
+        held.ticks = None;
+        let mut channel = self.links().open(host, PROBE, &[], deadline).await?;
+        for path in &self.settings.shared {
+            channel.say(&format!("path {path}")).await.map_err(|error| lost(&error))?;
+        }
+        let (first, _) = self.converse(&mut channel).await?;
+        tokio::time::sleep(FIRST_SAMPLE).await;
+        let (answer, offset) = self.converse(&mut channel).await?;
+        held.ticks = Some(answer.ticks);
+        held.channel = Some(channel);
+        Ok((answer, first.ticks, offset))
+    }
+
+    /// One question, one answer, and how far the host's clock is from ours.
+    async fn converse(&self, channel: &mut Channel) -> Result<(Answer, i64), ProbeError> {
+        let malformed = |why: String| ProbeError::Malformed(why);
+        let asked = self.clock.wall().as_millisecond();
+        channel.say("look").await.map_err(|error| lost(&error))?;
+        let mut reader = Reader::default();
+        let mut told = asked;
+        loop {
+            match channel.hear().await {
+                Ok(Some(line)) if line == "end" => break,
+                Ok(Some(line)) => {
+                    if line.starts_with("time ") {
+                        told = self.clock.wall().as_millisecond();
+                    }
+                    reader.line(&line).map_err(malformed)?;
+                }
+                Ok(None) => return Err(ProbeError::Unreachable("the connection ended in the middle of an answer".into())),
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return Err(malformed(error.to_string())),
+                Err(error) => return Err(lost(&error)),
+            }
+        }
+        let answer = reader.end(self.settings.shared.len()).map_err(malformed)?;
+        let offset = answer.time_ms - (asked + (told - asked) / 2);
+        Ok((answer, offset))
+    }
+
+    async fn vms(&self, host: &HostSpec, until: Instant) -> Result<Vec<VmFacts>, CallError> {
+        let worker = self.worker(host, until).await?;
+        let before = Arc::clone(&self.host(&host.name).before);
+        let shared = Arc::clone(&self.shared);
+        worker
+            .call(until, move |connection| {
+                let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+                crate::vms::look(connection, &mut before, &shared)
+            })
+            .await
+    }
+
+    fn put_together(&self, answer: &Answer, before: Ticks, offset: i64, vms: Result<Vec<VmFacts>, CallError>) -> HostFacts {
+        let mut failures = vec![];
+        let vms = vms.unwrap_or_else(|error| {
+            failures.push(CheckFailure::Libvirt(error.to_string()));
+            vec![]
+        });
+        for (path, state) in self.settings.shared.iter().zip(&answer.storage) {
+            let why = match state {
+                Storage::Ok => continue,
+                Storage::Missing => "nothing is mounted there",
+                Storage::Hung => "it does not answer",
+                Storage::Unreadable => "it cannot be read",
+            };
+            failures.push(CheckFailure::Storage(format!("{path}: {why}")));
+        }
+        if offset.unsigned_abs() > self.settings.clock_offset.0 {
+            failures.push(CheckFailure::Clock(offset));
+        }
+        let guests = vms.iter().map(|vm| vm.cpu).sum::<MilliCpu>();
+        HostFacts {
+            machine: answer.machine,
+            boot: answer.boot,
+            cpus: answer.cpus,
+            mem: Mib(answer.mem_kib / 1024),
+            mem_available: Mib(answer.available_kib / 1024),
+            load15: Permille(answer.load15 / u64::from(answer.cpus)),
+            cpu_used: match self.settings.cpu {
+                HostCpu::Measured => used(before, answer.ticks, answer.cpus),
+                HostCpu::Guests => guests,
+            },
+            clock_offset_ms: offset,
+            macs: answer.macs.clone(),
+            wake_on_lan: answer.wake_on_lan,
+            people_idle: answer.people_idle.clone(),
+            blocks: answer.blocks.clone(),
+            epoch: answer.epoch,
+            failures,
+            vms,
+        }
+    }
+}
+
+/// Processors in use between two answers.
+fn used(before: Ticks, now: Ticks, cpus: u32) -> MilliCpu {
+    let all = now.all.saturating_sub(before.all);
+    let busy = now.busy.saturating_sub(before.busy).min(all);
+    let capacity = u128::from(cpus) * 1000;
+    let share = u128::from(busy) * capacity / u128::from(all.max(1));
+    MilliCpu(u64::try_from(share).unwrap_or(u64::MAX))
+}
+
+fn lost(error: &std::io::Error) -> ProbeError {
+    ProbeError::Unreachable(format!("the connection broke: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_use_is_the_share_of_ticks_that_were_busy() {
+        let at = |busy, all| Ticks { busy, all };
+        assert_eq!(used(at(100, 1000), at(150, 1200), 4), MilliCpu(1000));
+        assert_eq!(used(at(100, 1000), at(100, 1000), 4), MilliCpu(0));
+        assert_eq!(used(at(100, 1000), at(50, 900), 4), MilliCpu(0));
+    }
+}

@@ -1,0 +1,124 @@
+# The probe: one held channel per host. Reads words, answers in lines, changes nothing.
+# Words in: `path P` (a folder of the shared storage, remembered), `look`. Lines out: see `answer.rs`; `end` closes an answer.
+
+# What stays the same while the host is up.
+identify() {
+    read -r boot <"$root/proc/sys/kernel/random/boot_id"
+    # In libvirt's own order, so that a host keeps its name when libvirt is down.
+    machine=$(sed -n 's/^ *host_uuid *= *"\([0-9a-fA-F-]*\)".*/\1/p' "$root/etc/libvirt/libvirtd.conf" "$root/etc/libvirt/virtqemud.conf" 2>/dev/null | tail -n 1)
+    case $machine in *[!0-]*) ;; *) machine=$(cat "$root/sys/class/dmi/id/product_uuid" 2>/dev/null) ;; esac
+    case $machine in *[!0fF-]*) ;; *) machine=$(cat "$root/etc/machine-id" 2>/dev/null) ;; esac
+    cpus=$(grep -c '^processor' "$root/proc/cpuinfo")
+}
+
+network() {
+    wake=
+    for dir in "$root"/sys/class/net/*; do
+        name=${dir##*/}
+        [ "$name" = lo ] && continue
+        [ -e "$dir/tun_flags" ] || [ -d "$dir/bridge" ] && continue
+        { read -r type <"$dir/type"; } 2>/dev/null || continue
+        [ "$type" = 1 ] || continue
+        { read -r mac <"$dir/address"; } 2>/dev/null && printf 'mac %s\n' "$mac"
+        [ -e "$dir/device" ] || continue
+        case $(ethtool "$name" 2>/dev/null | sed -n 's/^[[:space:]]*Wake-on: *//p') in
+            *g*) wake=yes ;;
+            ?*) wake=${wake:-no} ;;
+            *)
+                { read -r state <"$dir/device/power/wakeup"; } 2>/dev/null || continue
+                if [ "$state" = enabled ]; then wake=yes; else wake=${wake:-no}; fi
+                ;;
+        esac
+    done
+    [ -n "$wake" ] && printf 'wake %s\n' "$wake"
+}
+
+# A folder of the shared storage: something is mounted there, and it answers. A dead file server holds whoever asks for
+# ever, beyond any kill: so a child asks, and a new one only when the one before came back.
+storage() {
+    place=$1
+    path=$2
+    mounted=
+    while read -r device point rest; do
+        case $point in /) continue ;; esac
+        case $path/ in "$point"/*) mounted=yes ;; esac
+    done <"$root/proc/self/mounts"
+    if [ -z "$mounted" ]; then
+        printf 'storage %s missing\n' "$place"
+        return
+    fi
+    eval "asked=\${asker_$place:-}"
+    tries=0
+    if [ -n "$asked" ] && busy "$asked"; then
+        tries=20
+    else
+        ls -d -- "$path/." >/dev/null 2>&1 </dev/null &
+        asked=$!
+        eval "asker_$place=\$asked"
+    fi
+    while busy "$asked"; do
+        tries=$((tries + 1))
+        if [ "$tries" -gt 20 ]; then
+            printf 'storage %s hung\n' "$place"
+            return
+        fi
+        sleep 0.05
+    done
+    eval "asker_$place="
+    if wait "$asked"; then printf 'storage %s ok\n' "$place"; else printf 'storage %s unreadable\n' "$place"; fi
+}
+
+busy() {
+    { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+    case ${line##*) } in Z*) return 1 ;; esac
+    return 0
+}
+
+look() {
+    printf 'boot %s\nmachine %s\ncpus %s\n' "$boot" "$machine" "$cpus"
+    read -r one five fifteen rest <"$root/proc/loadavg" && printf 'load15 %s\n' "$fifteen"
+    while read -r key value unit; do
+        case $key in
+            MemTotal:) printf 'mem %s\n' "$value" ;;
+            MemAvailable:)
+                printf 'available %s\n' "$value"
+                break
+                ;;
+        esac
+    done <"$root/proc/meminfo"
+    read -r key value <"$root/proc/stat" && printf 'stat %s\n' "$value"
+    printf 'time %s\n' "$(date +%s.%N)"
+    network
+    look_at_processes
+    people
+    inhibitors
+    package_locks
+    resyncs
+    { read -r cluster epoch <"$root/var/lib/dormouse-guard/epoch"; } 2>/dev/null && printf 'guard %s %s\n' "$cluster" "$epoch" | plain
+    count=0
+    while [ "$count" -lt "$paths" ]; do
+        eval "path=\$path_$count"
+        storage "$count" "$path"
+        count=$((count + 1))
+    done
+    echo end
+}
+
+# All of it is read before any of it runs: what follows on standard input are words.
+main() {
+    paths=0
+    identify
+    echo hello probe
+    while read -r verb rest; do
+        case $verb in
+            path)
+                # Only numbers of ours are ever evaluated; the path itself is a value.
+                eval "path_$paths=\$rest"
+                paths=$((paths + 1))
+                ;;
+            look) look ;;
+            *) exit ;;
+        esac
+    done
+}
+main; exit

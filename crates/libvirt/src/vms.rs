@@ -1,0 +1,242 @@
+//! The VMs of one host, from one call for all of them and a few for those that do something.
+
+use crate::ffi::{Connection, Domain, Error, ListFlags, Numbers, Stats};
+use crate::xml;
+use dormouse_model::{DomainState, Job, JobKind, Mib, MilliCpu, Millis, VmFacts};
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+use virt_sys as sys;
+
+/// More on one host is not a host.
+const VMS_MAX: usize = 10_000;
+/// The first look at a VM measures its processor time over this.
+const FIRST_SAMPLE: Duration = Duration::from_millis(250);
+/// A definition is read again after this; at once when the VM was started anew.
+const XML_AGE: Duration = Duration::from_secs(60);
+
+/// What is kept between two looks at one host.
+#[derive(Debug, Default)]
+pub(crate) struct Before {
+    samples: HashMap<Uuid, Sample>,
+    definitions: HashMap<Uuid, (u32, Instant, xml::Definition)>,
+    /// Memory written per second, learnt in moves.
+    dirty: HashMap<Uuid, u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    /// Of the run that it was taken in.
+    id: u32,
+    nanos: u64,
+    at: Instant,
+}
+
+pub(crate) fn look(connection: &Connection, before: &mut Before, shared: &[String]) -> Result<Vec<VmFacts>, Error> {
+    let mut at = Instant::now();
+    let mut all = connection.all_stats()?;
+    if all.iter().any(|stats| nanos(stats).is_some() && before.sample_of(stats).is_none()) {
+        before.keep_samples(&all, at);
+        std::thread::sleep(FIRST_SAMPLE);
+        at = Instant::now();
+        all = connection.all_stats()?;
+    }
+    if all.len() > VMS_MAX {
+        return Err(Error::ours(format!("{} VMs on one host", all.len())));
+    }
+    let set = |flags| connection.list(flags).map(HashSet::<Uuid>::from_iter);
+    let marks = Marks { persistent: set(ListFlags::PERSISTENT)?, autostart: set(ListFlags::AUTOSTART)?, saved: set(ListFlags::SAVED)? };
+    let mut vms = vec![];
+    for stats in &all {
+        // One that ended since the list was made is not there.
+        if let Some(domain) = connection.find(stats.uuid)? {
+            vms.push(facts(&domain, stats, at, before, &marks, shared)?);
+        }
+    }
+    before.keep_samples(&all, at);
+    let there: HashSet<Uuid> = all.iter().map(|stats| stats.uuid).collect();
+    before.samples.retain(|vm, _| there.contains(vm));
+    before.definitions.retain(|vm, _| there.contains(vm));
+    before.dirty.retain(|vm, _| there.contains(vm));
+    vms.sort_by_key(|vm| vm.uuid);
+    Ok(vms)
+}
+
+struct Marks {
+    persistent: HashSet<Uuid>,
+    autostart: HashSet<Uuid>,
+    saved: HashSet<Uuid>,
+}
+
+fn facts(domain: &Domain<'_>, stats: &Stats, at: Instant, before: &mut Before, marks: &Marks, shared: &[String]) -> Result<VmFacts, Error> {
+    let odd = |what: &str| Error::ours(format!("VM {}: {what}", stats.uuid));
+    let number = |name: &str| stats.numbers.get(name);
+    let (code, reason) = (number("state.state"), number("state.reason"));
+    let state = state(code.ok_or_else(|| odd("no state"))?, reason.unwrap_or(0), marks.saved.contains(&stats.uuid));
+    let definition = before.definition(domain, stats, shared);
+    let (immovable, from_xml) = match definition {
+        Ok(definition) => (definition.immovable.clone(), Some(definition)),
+        // It cannot be judged, so it is left where it is. One odd VM does not hide the others.
+        Err(why) => (Some(why), None),
+    };
+    let kib = number("balloon.maximum").or(from_xml.as_ref().and_then(|xml| xml.mem_kib)).ok_or_else(|| odd("no memory size"))?;
+    let vcpus = number("vcpu.current").and_then(|count| u32::try_from(count).ok()).or(from_xml.and_then(|xml| xml.vcpus));
+    let vcpus = vcpus.filter(|count| (1..=4096).contains(count)).ok_or_else(|| odd("no processors"))?;
+    if kib >= 1 << 50 {
+        return Err(odd("memory beyond measure"));
+    }
+    let job = if state.is_present() { job(domain, state)? } else { None };
+    Ok(VmFacts {
+        uuid: stats.uuid,
+        name: stats.name.chars().take(256).collect(),
+        state,
+        vcpus,
+        mem: Mib(kib.div_ceil(1024)),
+        cpu: before.cpu(stats, at, vcpus),
+        dirty_mib_s: before.dirty.get(&stats.uuid).copied().unwrap_or(0),
+        job,
+        persistent: marks.persistent.contains(&stats.uuid),
+        autostart: marks.autostart.contains(&stats.uuid),
+        immovable,
+    })
+}
+
+/// libvirt's state and reason, as far as they differ for us. What we do not know counts as a fault: left alone.
+pub(crate) fn state(code: u64, reason: u64, saved: bool) -> DomainState {
+    let code = sys::virDomainState::try_from(code).unwrap_or(sys::virDomainState::MAX);
+    let reason = sys::virDomainPausedReason::try_from(reason).unwrap_or(sys::virDomainPausedReason::MAX);
+    match code {
+        sys::VIR_DOMAIN_RUNNING | sys::VIR_DOMAIN_BLOCKED => DomainState::Running,
+        sys::VIR_DOMAIN_PAUSED => match reason {
+            sys::VIR_DOMAIN_PAUSED_MIGRATION | sys::VIR_DOMAIN_PAUSED_STARTING_UP | sys::VIR_DOMAIN_PAUSED_POSTCOPY => DomainState::PausedMigrating,
+            sys::VIR_DOMAIN_PAUSED_IOERROR
+            | sys::VIR_DOMAIN_PAUSED_WATCHDOG
+            | sys::VIR_DOMAIN_PAUSED_CRASHED
+            | sys::VIR_DOMAIN_PAUSED_POSTCOPY_FAILED => DomainState::PausedFault,
+            _ => DomainState::Paused,
+        },
+        sys::VIR_DOMAIN_SHUTDOWN => DomainState::ShuttingDown,
+        sys::VIR_DOMAIN_SHUTOFF if saved => DomainState::Saved,
+        sys::VIR_DOMAIN_SHUTOFF => DomainState::ShutOff,
+        sys::VIR_DOMAIN_CRASHED => DomainState::Crashed,
+        sys::VIR_DOMAIN_PMSUSPENDED => DomainState::Paused,
+        _ => DomainState::PausedFault,
+    }
+}
+
+/// The job that runs on a present VM, ours or someone else's.
+pub(crate) fn job(domain: &Domain<'_>, state: DomainState) -> Result<Option<Job>, Error> {
+    if !domain.has_job()? {
+        return Ok(None);
+    }
+    let at_destination = Job { kind: JobKind::MigrationIn, elapsed: Millis(0), remaining: Mib(0), processed: Mib(0) };
+    match domain.job(false) {
+        Ok(numbers) => Ok(Some(read_job(&numbers))),
+        // Statistics of a move are told at its source only.
+        Err(error) if error.is_wrong_state() && state == DomainState::PausedMigrating => Ok(Some(at_destination)),
+        Err(error) if error.is_wrong_state() || error.is_no_domain() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) fn read_job(numbers: &Numbers) -> Job {
+    let operation = numbers.get("operation").and_then(|code| sys::virDomainJobOperation::try_from(code).ok());
+    let mib = |name: &str| Mib(numbers.get(name).unwrap_or(0).div_ceil(1 << 20));
+    Job {
+        kind: match operation {
+            Some(sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT) => JobKind::MigrationOut,
+            Some(sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN) => JobKind::MigrationIn,
+            _ => JobKind::Other,
+        },
+        elapsed: Millis(numbers.get("time_elapsed").unwrap_or(0)),
+        remaining: mib("data_remaining"),
+        processed: mib("data_processed"),
+    }
+}
+
+/// Memory that the guest writes per second, from the numbers of a running move.
+pub(crate) fn dirty_rate(numbers: &Numbers) -> Option<u64> {
+    let (pages, size) = (numbers.get("memory_dirty_rate")?, numbers.get("memory_page_size").unwrap_or(4096));
+    pages.checked_mul(size).map(|bytes| bytes.div_ceil(1 << 20))
+}
+
+fn nanos(stats: &Stats) -> Option<u64> {
+    stats.numbers.get("cpu.time").filter(|_| stats.id != u32::MAX)
+}
+
+impl Before {
+    pub(crate) fn learn_dirty(&mut self, vm: Uuid, mib_s: u64) {
+        self.dirty.insert(vm, mib_s);
+    }
+
+    fn sample_of(&self, stats: &Stats) -> Option<Sample> {
+        self.samples.get(&stats.uuid).copied().filter(|sample| sample.id == stats.id)
+    }
+
+    fn keep_samples(&mut self, all: &[Stats], at: Instant) {
+        for stats in all {
+            if let Some(nanos) = nanos(stats) {
+                self.samples.insert(stats.uuid, Sample { id: stats.id, nanos, at });
+            }
+        }
+    }
+
+    /// Processor use since the last look, never above what its processors can take.
+    fn cpu(&self, stats: &Stats, now: Instant, vcpus: u32) -> MilliCpu {
+        let limit = u64::from(vcpus) * 1000;
+        let (Some(nanos), Some(sample)) = (nanos(stats), self.sample_of(stats)) else { return MilliCpu(0) };
+        let span = now.saturating_duration_since(sample.at).as_nanos().max(1);
+        let used = u128::from(nanos.saturating_sub(sample.nanos)) * 1000 / span;
+        MilliCpu(u64::try_from(used).unwrap_or(limit).min(limit))
+    }
+
+    fn definition(&mut self, domain: &Domain<'_>, stats: &Stats, shared: &[String]) -> Result<xml::Definition, String> {
+        if let Some((id, read, definition)) = self.definitions.get(&stats.uuid)
+            && *id == stats.id
+            && read.elapsed() < XML_AGE
+        {
+            return Ok(definition.clone());
+        }
+        let text = domain.xml(false).map_err(|error| error.to_string())?;
+        let definition = xml::read(&text, shared)?;
+        self.definitions.insert(stats.uuid, (stats.id, Instant::now(), definition.clone()));
+        Ok(definition)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_that_differ_for_us() {
+        for (code, reason, saved, expected) in [
+            (1, 1, false, DomainState::Running),
+            (3, 1, false, DomainState::Paused),
+            (3, 2, false, DomainState::PausedMigrating),
+            (3, 11, false, DomainState::PausedMigrating),
+            (3, 5, false, DomainState::PausedFault),
+            (3, 99, false, DomainState::Paused),
+            (4, 0, false, DomainState::ShuttingDown),
+            (5, 0, false, DomainState::ShutOff),
+            (5, 0, true, DomainState::Saved),
+            (6, 0, false, DomainState::Crashed),
+            (u64::MAX, 0, false, DomainState::PausedFault),
+        ] {
+            assert_eq!(state(code, reason, saved), expected, "{code}/{reason}");
+        }
+    }
+
+    #[test]
+    fn processor_use_is_a_difference_within_one_run() {
+        let vm = Uuid::from_u128(7);
+        let at = |id, nanos| Stats { uuid: vm, name: String::new(), id, numbers: Numbers::of([("cpu.time", nanos)]) };
+        let (start, later) = (Instant::now(), Instant::now() + Duration::from_secs(10));
+        let mut before = Before::default();
+        before.keep_samples(&[at(3, 5_000_000_000)], start);
+        assert!((249..=250).contains(&before.cpu(&at(3, 7_500_000_000), later, 2).0));
+        assert_eq!(before.cpu(&at(3, u64::MAX), later, 2), MilliCpu(2000), "a nonsense is capped");
+        assert_eq!(before.cpu(&at(3, 1), later, 2), MilliCpu(0), "a clock that went back");
+        assert_eq!(before.cpu(&at(4, 900_000_000), later, 2), MilliCpu(0), "another run");
+    }
+}
