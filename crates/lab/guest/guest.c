@@ -2,13 +2,13 @@
  *
  * It loads the virtio modules, takes its address from the kernel command line, and then does four
  * things in one loop, so that what the lab measures is what a real workload would feel:
- *   heartbeats  UDP to the lab, 10 a second: (uuid, boot nonce, counter)  -> "never on two hosts"
+ *   heartbeats  UDP to the lab, 10 a second unless told otherwise: (uuid, boot nonce, counter)  -> "never on two hosts"
  *   ticks       TCP 7701: one numbered line per tick period to every client -> gaps, lost ticks
  *   orders      TCP 7702: "cpu PERCENT SECONDS", "dirty MIB_PER_S SECONDS", "stop", "poweroff"
  *   power key   an ACPI power button press ends it cleanly, as in a real guest
  * Load really burns CPU and really dirties memory, in child processes of lower priority.
  *
- * Kernel command line: lab.ip=A lab.mask=M lab.hub=A lab.uuid=U lab.tick=MS
+ * Kernel command line: lab.ip=A lab.mask=M lab.hub=A lab.uuid=U lab.tick=MS lab.beat=MS
  * Built with: gcc -static -Os guest.c
  */
 #define _GNU_SOURCE
@@ -38,7 +38,6 @@
 #define HEARTBEAT_PORT 7700
 #define TICK_PORT 7701
 #define ORDER_PORT 7702
-#define HEARTBEAT_NS 100000000ll
 #define MAX_CLIENTS 16
 #define DIRTY_REGION (24u << 20) /* fits a 96 MiB guest */
 
@@ -194,6 +193,16 @@ static void dirty_memory(int mib_s, int seconds)
 
 static pid_t worker = -1;
 
+/* A child that keeps none of the connections open. */
+static int start_work(void)
+{
+	worker = fork();
+	if (worker == 0)
+		for (int fd = 3; fd < 256; fd++)
+			close(fd);
+	return worker == 0;
+}
+
 static void stop_work(void)
 {
 	if (worker > 0)
@@ -212,13 +221,11 @@ static void order(int fd)
 	line[n > 0 ? n : 0] = 0;
 	if (sscanf(line, "cpu %d %d", &a, &s) == 2 && a >= 0 && a <= 100 && s > 0) {
 		stop_work();
-		worker = fork();
-		if (worker == 0)
+		if (start_work())
 			burn_cpu(a, s);
 	} else if (sscanf(line, "dirty %d %d", &a, &s) == 2 && a >= 0 && a <= 4096 && s > 0) {
 		stop_work();
-		worker = fork();
-		if (worker == 0)
+		if (start_work())
 			dirty_memory(a, s);
 	} else if (!strncmp(line, "stop", 4)) {
 		stop_work();
@@ -252,8 +259,11 @@ int main(void)
 	interface_up("lo", NULL, NULL);
 	interface_up("eth0", arg("lab.ip", ip, sizeof ip, "10.77.2.1"), arg("lab.mask", mask, sizeof mask, "255.255.0.0"));
 	long long tick_ns = atoi(arg("lab.tick", text, sizeof text, "10")) * 1000000ll;
+	long long beat_ns = atoi(arg("lab.beat", text, sizeof text, "100")) * 1000000ll;
 	if (tick_ns < 1000000)
 		tick_ns = 10000000;
+	if (beat_ns < 1000000)
+		beat_ns = 100000000;
 
 	uint8_t beat[36] = "DMHB";
 	uint64_t nonce = 0, counter = 0, seq = 0;
@@ -273,23 +283,21 @@ int main(void)
 	p[0] = (struct pollfd){ .fd = listen_on(TICK_PORT), .events = POLLIN };
 	p[1] = (struct pollfd){ .fd = listen_on(ORDER_PORT), .events = POLLIN };
 	p[2] = (struct pollfd){ .fd = open("/dev/input/event0", O_RDONLY | O_NONBLOCK), .events = POLLIN };
-	long long next_beat = now_ns(), next_tick = next_beat;
+	/* Both keep to one grid, so that a heartbeat and a tick share a wake-up: these are what an idle guest costs. */
+	const long long start = now_ns();
+	long long next_beat = start, next_tick = start;
 	for (;;) {
 		long long t = now_ns();
 		if (t >= next_beat) {
 			put64(beat + 28, ++counter);
 			sendto(udp, beat, sizeof beat, 0, (struct sockaddr *)&to, sizeof to);
-			next_beat += HEARTBEAT_NS;
-			if (next_beat <= t)
-				next_beat = t + HEARTBEAT_NS;
+			next_beat = t + beat_ns - (t - start) % beat_ns;
 		}
 		if (t >= next_tick) {
 			char line[40];
 			/* unheard ticks count as time goes by; heard ones are numbered one by one */
 			seq += n ? 1 : (uint64_t)((t - next_tick) / tick_ns) + 1;
-			next_tick += tick_ns;
-			if (next_tick <= t)
-				next_tick = t + tick_ns;
+			next_tick = t + tick_ns - (t - start) % tick_ns;
 			int len = snprintf(line, sizeof line, "%016llx %014llu\n", (unsigned long long)nonce,
 					   (unsigned long long)seq);
 			for (int i = 0; i < n; i++) {
@@ -304,7 +312,8 @@ int main(void)
 		if (n && next_tick < wake)
 			wake = next_tick;
 		t = now_ns();
-		struct timespec wait = { 0, wake > t ? wake - t : 0 };
+		long long ns = wake > t ? wake - t : 0;
+		struct timespec wait = { ns / 1000000000, ns % 1000000000 };
 		for (int i = 0; i < n; i++)
 			p[3 + i] = (struct pollfd){ .fd = clients[i], .events = POLLIN };
 		int was = n;

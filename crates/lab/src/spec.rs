@@ -45,6 +45,8 @@ pub struct LabSpec {
     pub time_scale: u32,
     /// Milliseconds between two ticks of a guest's stream.
     pub tick_ms: u32,
+    /// Milliseconds between two of its heartbeats.
+    pub beat_ms: u32,
     /// Further lines for the cluster text (windows, policy, groups …), as they stand.
     pub cluster_lines: Vec<String>,
     /// Leave what was made when `up` fails, to look at it; `down` removes it.
@@ -66,6 +68,7 @@ impl LabSpec {
             host_share_percent: 5,
             time_scale: 1,
             tick_ms: 10,
+            beat_ms: 100,
             cluster_lines: Vec::new(),
             keep_broken: false,
             program: None,
@@ -80,8 +83,14 @@ impl LabSpec {
                 self.hosts, self.guests
             )));
         }
-        if !(64..=4096).contains(&self.guest_mib) || self.tick_ms == 0 || self.host_share_percent == 0 {
-            return Err(LabError::new("a guest needs 64 to 4096 MiB, a tick 1 ms, a host 1 % of a core"));
+        if !(64..=4096).contains(&self.guest_mib)
+            || self.tick_ms == 0
+            || self.beat_ms == 0
+            || self.host_share_percent == 0
+        {
+            return Err(LabError::new(
+                "a guest needs 64 to 4096 MiB, ticks and heartbeats 1 ms, a host 1 % of a core",
+            ));
         }
         Ok(())
     }

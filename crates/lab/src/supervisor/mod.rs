@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::error::{Doing, LabError, Result};
-use crate::host::enter_netns;
+use crate::host::{BootFaults, enter_netns};
 use crate::paths::LabPaths;
 use crate::report::{GuestStatus, LabStatus};
 use crate::spec::{GuestSpec, HostSpec, LabSpec, Mac};
@@ -224,7 +224,8 @@ impl Shared {
             Request::HangBoot { host } => self.hosts.change(&host, |h| h.next.hang = true),
             Request::NoShare { host } => self.hosts.change(&host, |h| h.next.no_share = true),
             Request::ForgetFaults { host } => self.hosts.change(&host, |h| {
-                h.next = crate::host::BootFaults::default();
+                h.next = BootFaults::default();
+                h.now = BootFaults::default();
                 h.lose_wakes = 0;
             }),
             Request::Note { what, host } => self.event("note", host.as_deref(), &[("what", what)]),

@@ -27,7 +27,7 @@ pub(super) struct Host {
     boot: u64,
     pub(super) lose_wakes: u32,
     pub(super) next: BootFaults,
-    now: BootFaults,
+    pub(super) now: BootFaults,
 }
 
 impl Host {
