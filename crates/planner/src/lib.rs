@@ -1,2 +1,67 @@
 //! Decides which hosts may sleep and how to get there. Pure: a snapshot goes in, a plan and a report come out.
+//!
+//! ```text
+//! Snapshot -> Picture -> drain, relieve, reserve, compact | spread -> Draft -> order -> Plan + Report
+//!                        (or the rules of policy `seed`)                       check(Snapshot, Plan) -> Violations
+//! ```
+//! The thinking is done on *layouts* (who is where); order, needs and deadlines come last, in one place for all goals.
+//! [`check`] shares no code with the rest. Absent from this crate: any clock, chance, async, I/O and logging.
 #![forbid(unsafe_code)]
+
+mod balanced;
+mod bound;
+mod check;
+mod draft;
+mod layout;
+mod order;
+mod picture;
+mod report;
+mod reserve;
+mod seed;
+mod why;
+
+pub use bound::lower_bound;
+pub use check::{Violation, check};
+
+use dormouse_model::{Goal, Plan, PlanId, PolicyName, Report, Snapshot};
+use draft::Draft;
+use layout::Layout;
+use picture::Picture;
+
+/// Plans the way from this picture to the goal, by the policy and knobs of the picture's cluster.
+///
+/// The same picture gives the same plan. Whatever cannot be done is in the report and stops nothing else. `Goal::Hold`
+/// means hold: not even an operator's drain is carried out then.
+#[must_use]
+pub fn plan(snapshot: &Snapshot, goal: Goal, id: PlanId) -> (Plan, Report) {
+    let picture = Picture::of(snapshot);
+    let before = Layout::of(&picture);
+    let mut after = before.clone();
+    let mut draft = Draft::default();
+    let seed = picture.policy == PolicyName::Seed;
+    match goal {
+        Goal::Hold => {}
+        Goal::Spread { wake_off } => balanced::spread(&picture, &mut after, &mut draft, wake_off),
+        Goal::Compact { .. } | Goal::Relieve if seed => {
+            // An operator's word is no rule of the seed, but it counts under every policy.
+            balanced::drain(&picture, &mut after, &mut draft);
+            balanced::moves_between(&picture, &before, &after, &mut draft);
+            match goal {
+                Goal::Compact { .. } => seed::compact(&picture, &mut after, &mut draft),
+                _ => seed::relieve(&picture, &mut after, &mut draft),
+            }
+        }
+        Goal::Compact { horizon } => balanced::compact(&picture, &mut after, &mut draft, horizon),
+        Goal::Relieve => balanced::relieve(&picture, &mut after, &mut draft),
+    }
+    // The rounds of `seed` are a list in order; everything else is a layout still to be reached.
+    let listed = seed && !matches!(goal, Goal::Spread { .. });
+    if !listed {
+        balanced::moves_between(&picture, &before, &after, &mut draft);
+        order::schedule(&picture, &before, &after.takes, &mut draft);
+    }
+    let steps = order::steps(&picture, &before, &draft, listed);
+    let plan = Plan { id, policy: picture.policy, goal, steps };
+    let report = report::report(&picture, &before, &draft, goal);
+    (plan, report)
+}

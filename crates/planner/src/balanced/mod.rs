@@ -1,0 +1,55 @@
+//! Policy `balanced`, goal by goal. Each part changes the layout and says why; none thinks about order.
+//!
+//! - [`drain`]: hosts that an operator wants empty. - [`relieve`]: overloads ended with the fewest moves.
+//! - [`restore`]: hosts woken for the reserves. - [`pack`]: fewer watts for the hours to come.
+//! - [`spread()`]: all up, clones home, a VM for each host (shared with policy `seed`).
+//!
+//! In all but `spread` a host that takes VMs gives none away in the same plan, so the moves need no order among
+//! themselves: whatever fits in the end fits at every instant on the way.
+
+mod choose;
+mod drain;
+mod fill;
+mod pack;
+mod relieve;
+mod restore;
+mod spread;
+mod target;
+
+pub(crate) use drain::drain;
+pub(crate) use pack::{Saving, spare_wanted};
+pub(crate) use target::why_not;
+pub(crate) use spread::spread;
+
+use crate::draft::{Draft, Move};
+use crate::layout::Layout;
+use crate::picture::Picture;
+use dormouse_model::{Because, Millis, VmId};
+
+pub(crate) fn compact(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft, horizon: Millis) {
+    relieve(picture, layout, draft);
+    // What is short of hosts now has none to put to sleep.
+    if draft.wakes.is_empty() {
+        pack::pack(picture, layout, draft, horizon);
+    }
+}
+
+pub(crate) fn relieve(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft) {
+    drain(picture, layout, draft);
+    relieve::relieve(picture, layout, draft);
+    restore::restore(picture, layout, draft);
+}
+
+/// The moves that lead from one layout to the other.
+pub(crate) fn moves_between(picture: &Picture<'_>, before: &Layout, after: &Layout, draft: &mut Draft) {
+    for (index, (from, to)) in before.at.iter().zip(&after.at).enumerate() {
+        if let (Some(from), Some(to)) = (*from, *to)
+            && from != to
+        {
+            let vm = VmId::at(index);
+            let because = draft.reason(vm).cloned().unwrap_or(Because::Empties { host: from });
+            debug_assert!(picture.host(from).gives, "a host that must be left alone was emptied");
+            draft.push(Move { vm, from, to, because });
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What planning hands to ordering: who ends up where and why, before steps, needs and deadlines.
+
+use dormouse_model::{Because, HostId, Refusal, RefusalReason, Subject, VmId};
+use std::collections::BTreeMap;
+
+/// One move of one VM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Move {
+    pub(crate) vm: VmId,
+    pub(crate) from: HostId,
+    pub(crate) to: HostId,
+    pub(crate) because: Because,
+}
+
+#[derive(Default)]
+pub(crate) struct Draft {
+    pub(crate) moves: Vec<Move>,
+    pub(crate) wakes: Vec<(HostId, Because)>,
+    pub(crate) sleeps: Vec<(HostId, Because)>,
+    pub(crate) refusals: Vec<Refusal>,
+    pub(crate) rounds: u32,
+    /// How often each VM moves in this draft.
+    moved: BTreeMap<VmId, u32>,
+    /// Why each VM was put elsewhere; the first reason stays.
+    reasons: BTreeMap<VmId, Because>,
+}
+
+impl Draft {
+    pub(crate) fn push(&mut self, one: Move) {
+        *self.moved.entry(one.vm).or_insert(0) += 1;
+        self.moves.push(one);
+    }
+
+    pub(crate) fn explain(&mut self, vm: VmId, because: Because) {
+        self.reasons.entry(vm).or_insert(because);
+    }
+
+    pub(crate) fn reason(&self, vm: VmId) -> Option<&Because> {
+        self.reasons.get(&vm)
+    }
+
+    pub(crate) fn moved(&self, vm: VmId) -> u32 {
+        self.moved.get(&vm).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn refuse_vm(&mut self, vm: VmId, reason: RefusalReason) {
+        self.refuse(Subject::Vm(vm), reason);
+    }
+
+    pub(crate) fn refuse_host(&mut self, host: HostId, reason: RefusalReason) {
+        self.refuse(Subject::Host(host), reason);
+    }
+
+    /// One word for each subject: the first stays.
+    fn refuse(&mut self, subject: Subject, reason: RefusalReason) {
+        if !self.refusals.iter().any(|refusal| refusal.subject == subject) {
+            self.refusals.push(Refusal { subject, reason });
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! The dense picture that planning works on: built once from the snapshot, then only read.
+//!
+//! It settles, host by host and VM by VM, what may be touched at all: who may take VMs, who may give them away, who may
+//! sleep and what stands against it, who may move and why not. It decides nothing about what *should* be done.
+
+use dormouse_model::{
+    AwakeReason, HostId, HostState, Knobs, Mbps, Mib, MilliCpu, Millis, Obstacle, Permille, PolicyName, RefusalReason,
+    Rule, Snapshot, VmId, VmState, Watts,
+};
+use std::collections::BTreeMap;
+
+pub(crate) struct Picture<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) knobs: &'a Knobs,
+    pub(crate) policy: PolicyName,
+    pub(crate) hosts: Vec<HostView>,
+    pub(crate) vms: Vec<VmView>,
+    /// The largest VM that is somewhere: what a *place* of the reserve is counted in.
+    pub(crate) largest: Mib,
+    /// VMs that move together lie side by side here; `VmView::unit` is a span of it.
+    units: Vec<VmId>,
+    /// Members of each `spread` group.
+    pub(crate) spread: Vec<Vec<VmId>>,
+}
+
+/// What holds for a host during the whole plan.
+pub(crate) struct HostView {
+    pub(crate) mem: Mib,
+    pub(crate) overhead: Mib,
+    pub(crate) slots: u32,
+    pub(crate) cpu: MilliCpu,
+    /// CPU demand up to which it is filled (`cpu.target`).
+    pub(crate) cpu_target: MilliCpu,
+    /// CPU demand above which it is overloaded (`load.high`).
+    pub(crate) cpu_high: MilliCpu,
+    pub(crate) cpu_group: u32,
+    pub(crate) link: Mbps,
+    pub(crate) idle: Watts,
+    pub(crate) busy: Watts,
+    pub(crate) asleep: Watts,
+    pub(crate) state: HostState,
+    /// May take VMs now.
+    pub(crate) takes: bool,
+    /// Its VMs may be moved away.
+    pub(crate) gives: bool,
+    /// An operator is emptying it.
+    pub(crate) drain: bool,
+    /// What stands against putting it to sleep, whatever is moved.
+    pub(crate) stays: Option<AwakeReason>,
+    /// Put to sleep by us and nothing stands against waking it.
+    pub(crate) wakeable: bool,
+    /// The same for a host switched off by someone else.
+    pub(crate) wakeable_off: bool,
+}
+
+/// What holds for a VM during the whole plan.
+pub(crate) struct VmView {
+    pub(crate) mem: Mib,
+    pub(crate) sleep: MilliCpu,
+    pub(crate) wake: MilliCpu,
+    pub(crate) home: Option<HostId>,
+    /// Why it cannot move, if so.
+    pub(crate) fixed: Option<RefusalReason>,
+    /// Moves that its budget still allows.
+    pub(crate) moves_left: u32,
+    /// Where pin, ban and fence allow it, one bit per host; `None`: anywhere.
+    allowed: Option<Box<[u64]>>,
+    /// Its `spread` groups.
+    pub(crate) spread: Vec<u32>,
+    unit: (u32, u32),
+}
+
+/// Memory, CPU and number of VMs: on a host, or of VMs that move together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// Without the host's overhead per VM.
+    pub(crate) mem: Mib,
+    pub(crate) sleep: MilliCpu,
+    pub(crate) wake: MilliCpu,
+    pub(crate) count: u32,
+}
+
+impl Load {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.mem += other.mem;
+        self.sleep += other.sleep;
+        self.wake += other.wake;
+        self.count += other.count;
+    }
+
+    pub(crate) fn sub(&mut self, other: Self) {
+        self.mem -= other.mem;
+        self.sleep -= other.sleep;
+        self.wake -= other.wake;
+        self.count -= other.count;
+    }
+}
+
+/// A share of a capacity, rounded down; shares above 1 stay shares.
+pub(crate) fn share(whole: MilliCpu, of: Permille) -> MilliCpu {
+    let part = u128::from(whole.0) * u128::from(of.0) / 1000;
+    MilliCpu(u64::try_from(part).unwrap_or(u64::MAX))
+}
+
+impl<'a> Picture<'a> {
+    pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
+        let policy = &snapshot.cluster.policy;
+        let mut cpu_groups: BTreeMap<Option<&str>, u32> = BTreeMap::new();
+        let mut hosts: Vec<HostView> = snapshot
+            .hosts
+            .iter()
+            .map(|host| {
+                let next = u32::try_from(cpu_groups.len()).expect("fewer than 2^32 groups");
+                let cpu_group = *cpu_groups.entry(host.spec.cpu_group.as_deref()).or_insert(next);
+                HostView::of(host, cpu_group, policy.name, &policy.knobs)
+            })
+            .collect();
+        let mut vms: Vec<VmView> = snapshot.vms.iter().map(|vm| VmView::of(vm, &policy.knobs, hosts.len())).collect();
+        let (units, spread) = apply_groups(snapshot, &mut vms);
+        root_the_lonely(snapshot, &hosts, &mut vms);
+        keep_the_rooted(snapshot, &units, &vms, &mut hosts);
+        let present = |vm: &dormouse_model::Vm| !matches!(vm.state, VmState::Stopped | VmState::Saved { .. });
+        let largest = snapshot.vms.iter().filter(|vm| present(vm)).map(|vm| vm.spec.mem).max().unwrap_or_default();
+        Self { snapshot, knobs: &policy.knobs, policy: policy.name, hosts, vms, largest, units, spread }
+    }
+
+    pub(crate) fn host(&self, id: HostId) -> &HostView {
+        &self.hosts[id.index()]
+    }
+    pub(crate) fn vm(&self, id: VmId) -> &VmView {
+        &self.vms[id.index()]
+    }
+    pub(crate) fn host_ids(&self) -> impl ExactSizeIterator<Item = HostId> + use<> {
+        (0..self.hosts.len()).map(HostId::at)
+    }
+
+    /// The VMs that move together with this one, itself among them.
+    pub(crate) fn unit(&self, vm: VmId) -> &[VmId] {
+        let (start, end) = self.vm(vm).unit;
+        &self.units[start as usize..end as usize]
+    }
+
+    pub(crate) fn load_of(&self, vm: VmId) -> Load {
+        let vm = self.vm(vm);
+        Load { mem: vm.mem, sleep: vm.sleep, wake: vm.wake, count: 1 }
+    }
+
+    pub(crate) fn load_of_all(&self, vms: &[VmId]) -> Load {
+        let mut sum = Load::default();
+        for vm in vms {
+            sum.add(self.load_of(*vm));
+        }
+        sum
+    }
+
+    /// Why these VMs cannot leave their host, if so. A drain does not count against the budget of moves.
+    pub(crate) fn rooted(&self, unit: &[VmId], drain: bool) -> Option<RefusalReason> {
+        unit.iter().find_map(|vm| {
+            let vm = self.vm(*vm);
+            let spent = (vm.moves_left == 0 && !drain).then_some(RefusalReason::MoveBudget);
+            vm.fixed.clone().or(spent)
+        })
+    }
+
+    /// Pin, ban and fence.
+    pub(crate) fn allows(&self, vm: VmId, host: HostId) -> bool {
+        self.vm(vm).allowed.as_ref().is_none_or(|bits| bits[host.index() / 64] >> (host.index() % 64) & 1 == 1)
+    }
+
+    /// Has it rules that make some hosts different from others for it?
+    pub(crate) fn is_choosy(&self, vm: VmId) -> bool {
+        let view = self.vm(vm);
+        view.allowed.is_some() || !view.spread.is_empty() || view.unit.1 - view.unit.0 > 1
+    }
+
+    /// How long these bytes take between two hosts with the links for themselves.
+    pub(crate) fn transfer(&self, vm: VmId, from: HostId, to: HostId) -> Millis {
+        self.vm(vm).mem.transfer_time(self.host(from).link.min(self.host(to).link))
+    }
+}
+
+impl HostView {
+    fn of(host: &dormouse_model::Host, cpu_group: u32, policy: PolicyName, knobs: &Knobs) -> Self {
+        let spec = &host.spec;
+        let up = matches!(host.state, HostState::On | HostState::Draining) && host.load15.is_known();
+        let untouchable = host.held.is_some()
+            || host.obstacles.iter().any(|it| matches!(it, Obstacle::Block(_) | Obstacle::BackOff { .. }));
+        let wakeable = !untouchable && !host.maintenance && !host.drain;
+        let slots = match policy {
+            PolicyName::Seed => spec.slots.unwrap_or_else(|| {
+                u32::try_from(spec.mem.0 / u64::from(knobs.slot_mib.max(1))).unwrap_or(u32::MAX)
+            }),
+            PolicyName::Balanced => spec.slots.unwrap_or(u32::MAX),
+        };
+        Self {
+            mem: spec.mem_for_vms(),
+            overhead: spec.overhead,
+            slots,
+            cpu: spec.cpu_capacity(),
+            cpu_target: share(spec.cpu_capacity(), knobs.cpu_target),
+            cpu_high: share(spec.cpu_capacity(), knobs.load_high),
+            cpu_group,
+            link: spec.link,
+            idle: spec.watts_idle,
+            busy: spec.watts_busy.max(spec.watts_idle),
+            asleep: spec.watts_asleep,
+            state: host.state,
+            takes: up && host.state == HostState::On && !untouchable && !host.maintenance && !host.drain,
+            gives: up && !untouchable && (host.drain || !host.maintenance),
+            drain: host.drain,
+            stays: stays(host, knobs),
+            wakeable: wakeable && host.state == HostState::Asleep,
+            wakeable_off: wakeable && host.state == HostState::Off,
+        }
+    }
+
+    /// Memory that so many VMs of that size together take here.
+    pub(crate) fn mem_of(&self, load: Load) -> Mib {
+        load.mem + self.overhead * u64::from(load.count)
+    }
+
+    /// Power while on with so much in use.
+    pub(crate) fn watts(&self, used: MilliCpu) -> Watts {
+        let capacity = self.cpu.0.max(1);
+        Watts(self.idle.0 + (self.busy - self.idle).0 * used.0.min(capacity) / capacity)
+    }
+}
+
+/// What stands against putting this host to sleep, before any VM is looked at. The first that an operator would name.
+fn stays(host: &dormouse_model::Host, knobs: &Knobs) -> Option<AwakeReason> {
+    if !matches!(host.state, HostState::On | HostState::Draining) {
+        return Some(AwakeReason::State(host.state));
+    }
+    if !host.load15.is_known() {
+        return Some(AwakeReason::NotSeen);
+    }
+    if let Some(role) = host.spec.role {
+        return Some(AwakeReason::Role(role));
+    }
+    if host.spec.keep_on {
+        return Some(AwakeReason::KeepOn);
+    }
+    if let Some(hold) = &host.held {
+        return Some(AwakeReason::Hold { by: hold.by.clone(), why: hold.why.clone() });
+    }
+    if host.maintenance {
+        return Some(AwakeReason::Maintenance);
+    }
+    if host.drain {
+        return Some(AwakeReason::Drain);
+    }
+    if !host.proven && !knobs.unproven_sleep {
+        return Some(AwakeReason::Unproven);
+    }
+    if let Some(obstacle) = host.obstacles.first() {
+        return Some(AwakeReason::Obstacle(obstacle.clone()));
+    }
+    let min_up = knobs.scaled(knobs.min_up);
+    // While it is being drained its time in that state says nothing about its time on; it was judged before.
+    if host.state == HostState::On && host.in_state < min_up {
+        return Some(AwakeReason::MinUp { left: min_up.saturating_sub(host.in_state) });
+    }
+    (host.cycles_day >= knobs.cycles_host_day).then_some(AwakeReason::Cycles { used: host.cycles_day })
+}
+
+impl VmView {
+    fn of(vm: &dormouse_model::Vm, knobs: &Knobs, hosts: usize) -> Self {
+        let spec = &vm.spec;
+        let mut allowed: Option<Box<[u64]>> = None;
+        if !spec.pin.is_empty() {
+            restrict(&mut allowed, hosts, &spec.pin);
+        }
+        if !spec.ban.is_empty() {
+            let bits = allowed.get_or_insert_with(|| everywhere(hosts));
+            for host in spec.ban.iter().filter(|host| host.index() < hosts) {
+                bits[host.index() / 64] &= !(1 << (host.index() % 64));
+            }
+        }
+        let fixed = match &vm.state {
+            VmState::Running { .. } | VmState::Paused { .. } if vm.immovable.is_some() => vm.immovable.clone(),
+            VmState::Running { .. } | VmState::Paused { .. } if spec.no_move => Some(RefusalReason::NoMove),
+            VmState::Running { .. } | VmState::Paused { .. } if spec.local_disk => Some(RefusalReason::LocalDisk),
+            VmState::Running { .. } | VmState::Paused { .. } => None,
+            other => Some(RefusalReason::VmState(other.as_str())),
+        };
+        let hour = knobs.moves_vm_hour.saturating_sub(vm.moves_hour);
+        let day = knobs.moves_vm_day.saturating_sub(vm.moves_day);
+        Self {
+            mem: spec.mem,
+            sleep: vm.demand.sleep,
+            wake: vm.demand.wake,
+            home: spec.home.filter(|home| home.index() < hosts),
+            fixed,
+            moves_left: hour.min(day),
+            allowed,
+            spread: vec![],
+            unit: (0, 0),
+        }
+    }
+}
+
+fn everywhere(hosts: usize) -> Box<[u64]> {
+    vec![u64::MAX; hosts.div_ceil(64)].into_boxed_slice()
+}
+
+/// Takes away every host that is not in the list.
+fn restrict(allowed: &mut Option<Box<[u64]>>, hosts: usize, to: &[HostId]) {
+    let mut only = vec![0u64; hosts.div_ceil(64)];
+    for host in to.iter().filter(|host| host.index() < hosts) {
+        only[host.index() / 64] |= 1 << (host.index() % 64);
+    }
+    let bits = allowed.get_or_insert_with(|| everywhere(hosts));
+    for (bits, only) in bits.iter_mut().zip(only) {
+        *bits &= only;
+    }
+}
+
+/// Enters the rules of groups into the VMs; returns the units (flat) and the members of spread groups.
+///
+/// A gather group that is together moves as one; one that is already torn apart stays where it is, for a person to mend.
+fn apply_groups(snapshot: &Snapshot, vms: &mut [VmView]) -> (Vec<VmId>, Vec<Vec<VmId>>) {
+    let hosts = snapshot.hosts.len();
+    let mut spread = vec![];
+    // For each VM the first VM of its unit: gather groups that share a VM become one.
+    let mut first: Vec<usize> = (0..vms.len()).collect();
+    for group in &snapshot.cluster.groups {
+        let members: Vec<VmId> = group.vms.iter().copied().filter(|vm| vm.index() < vms.len()).collect();
+        for rule in &group.rules {
+            match rule {
+                Rule::Fence(to) => members.iter().for_each(|vm| restrict(&mut vms[vm.index()].allowed, hosts, to)),
+                Rule::Spread => {
+                    let id = u32::try_from(spread.len()).expect("fewer than 2^32 groups");
+                    members.iter().for_each(|vm| vms[vm.index()].spread.push(id));
+                    spread.push(members.clone());
+                }
+                Rule::Gather => {
+                    let roots: Vec<usize> = members.iter().map(|vm| first[vm.index()]).collect();
+                    if let Some(low) = roots.iter().copied().min() {
+                        first.iter_mut().filter(|root| roots.contains(root)).for_each(|root| *root = low);
+                    }
+                }
+            }
+        }
+    }
+    let mut by_root: BTreeMap<usize, Vec<VmId>> = BTreeMap::new();
+    let mut units = Vec::with_capacity(vms.len());
+    let gone = |vm: usize| matches!(snapshot.vms[vm].state, VmState::Stopped | VmState::Saved { .. });
+    for (index, root) in first.iter().enumerate() {
+        let here = u32::try_from(units.len()).expect("fewer than 2^32 VMs");
+        units.push(VmId::at(index));
+        vms[index].unit = (here, here + 1);
+        if *root != index && !gone(index) {
+            by_root.entry(*root).or_default().push(VmId::at(index));
+        }
+    }
+    for (root, mates) in &mut by_root {
+        if !gone(*root) {
+            mates.insert(0, VmId::at(*root));
+        }
+        let places: Vec<_> = mates.iter().map(|vm| snapshot.vm(*vm).state.host()).collect();
+        let together = places.windows(2).all(|pair| pair[0] == pair[1]);
+        let start = u32::try_from(units.len()).expect("fewer than 2^32 VMs");
+        units.extend(mates.iter().copied());
+        let end = u32::try_from(units.len()).expect("fewer than 2^32 VMs");
+        for vm in mates.iter() {
+            let view = &mut vms[vm.index()];
+            if together {
+                view.unit = (start, end);
+            } else if view.fixed.is_none() {
+                view.fixed = Some(RefusalReason::Gather);
+            }
+        }
+    }
+    (units, spread)
+}
+
+/// A VM whose rules or CPU group leave it no second host cannot move.
+fn root_the_lonely(snapshot: &Snapshot, hosts: &[HostView], vms: &mut [VmView]) {
+    let open = |host: &HostView| host.takes || host.wakeable || host.wakeable_off || host.state == HostState::Waking;
+    let mut open_in_group = vec![0u32; hosts.len()];
+    for host in hosts.iter().filter(|host| open(host)) {
+        open_in_group[host.cpu_group as usize] += 1;
+    }
+    for (view, vm) in vms.iter_mut().zip(&snapshot.vms) {
+        let Some(at) = vm.state.host().filter(|_| view.fixed.is_none()) else { continue };
+        let group = hosts[at.index()].cpu_group;
+        if open_in_group[group as usize] <= u32::from(open(&hosts[at.index()])) {
+            view.fixed = Some(RefusalReason::CpuGroup);
+        } else if let Some(bits) = &view.allowed {
+            let elsewhere = hosts.iter().enumerate().any(|(index, host)| {
+                index != at.index() && host.cpu_group == group && open(host) && bits[index / 64] >> (index % 64) & 1 == 1
+            });
+            if !elsewhere {
+                view.fixed = Some(RefusalReason::Rule);
+            }
+        }
+    }
+}
+
+/// A host with a VM that has to stay has to stay on.
+fn keep_the_rooted(snapshot: &Snapshot, units: &[VmId], vms: &[VmView], hosts: &mut [HostView]) {
+    for (index, view) in vms.iter().enumerate() {
+        let mates = &units[view.unit.0 as usize..view.unit.1 as usize];
+        let why = mates.iter().find_map(|mate| {
+            let mate = &vms[mate.index()];
+            mate.fixed.clone().or((mate.moves_left == 0).then_some(RefusalReason::MoveBudget))
+        });
+        let Some(why) = why else { continue };
+        for host in snapshot.vms[index].state.hosts() {
+            if let Some(host) = hosts.get_mut(host.index()) {
+                host.stays.get_or_insert_with(|| AwakeReason::Immovable { vm: VmId::at(index), why: why.clone() });
+            }
+        }
+    }
+}

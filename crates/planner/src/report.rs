@@ -1,0 +1,77 @@
+//! The figures beside a plan, and for every host still on the reason.
+
+use crate::draft::Draft;
+use crate::layout::Layout;
+use crate::picture::Picture;
+use crate::{bound, why};
+use dormouse_model::{Goal, HostId, HostState, Report, Watts};
+
+/// What will be when the draft has been carried out.
+pub(crate) struct End {
+    pub(crate) layout: Layout,
+    /// Not known to be down, by host.
+    pub(crate) on: Vec<bool>,
+}
+
+impl End {
+    pub(crate) fn of(picture: &Picture<'_>, before: &Layout, draft: &Draft) -> Self {
+        let mut layout = before.clone();
+        let mut on: Vec<bool> = picture.hosts.iter().map(|host| !host.state.is_down()).collect();
+        for one in &draft.moves {
+            layout.put(picture, one.vm, one.to);
+        }
+        for (host, _) in &draft.wakes {
+            on[host.index()] = true;
+            layout.takes[host.index()] = true;
+        }
+        for (host, _) in &draft.sleeps {
+            on[host.index()] = false;
+            layout.takes[host.index()] = false;
+        }
+        Self { layout, on }
+    }
+
+    pub(crate) fn hosts_on(&self) -> u32 {
+        u32::try_from(self.on.iter().filter(|on| **on).count()).expect("fewer than 2^32 hosts")
+    }
+
+    /// Hosts that take VMs, in the end.
+    pub(crate) fn usable(&self) -> u32 {
+        u32::try_from(self.layout.takes.iter().filter(|takes| **takes).count()).expect("fewer than 2^32 hosts")
+    }
+
+    fn watts(&self, picture: &Picture<'_>, draft: &Draft) -> Watts {
+        let woken = |host: HostId| draft.wakes.iter().any(|(other, _)| *other == host);
+        picture
+            .host_ids()
+            .map(|host| {
+                let view = picture.host(host);
+                match view.state {
+                    _ if !self.on[host.index()] => view.asleep,
+                    HostState::Unknown | HostState::SetAside | HostState::Waking if !woken(host) => view.busy,
+                    _ => view.watts(self.layout.load(host).wake),
+                }
+            })
+            .sum()
+    }
+}
+
+pub(crate) fn report(picture: &Picture<'_>, before: &Layout, draft: &Draft, goal: Goal) -> Report {
+    let end = End::of(picture, before, draft);
+    let lower_bound = bound::of(picture, before).min(end.hosts_on());
+    let awake = picture
+        .host_ids()
+        .filter(|host| end.on[host.index()])
+        .map(|host| (host, why::awake(picture, before, &end, draft, goal, lower_bound, host)))
+        .collect();
+    Report {
+        hosts_on_before: picture.snapshot.hosts_on(),
+        hosts_on_after: end.hosts_on(),
+        lower_bound,
+        watts_before: picture.snapshot.watts(),
+        watts_after: end.watts(picture, draft),
+        awake,
+        refusals: draft.refusals.clone(),
+        rounds: draft.rounds,
+    }
+}

@@ -1,0 +1,120 @@
+//! The two reserves: places for the largest VM, and room for the VMs of hosts that die.
+//!
+//! Both are counted by memory (and places by slots too), on hosts that take VMs. CPU is not: a VM that is slow for the
+//! minutes of a boot is a nuisance, one that finds no memory is down.
+
+use crate::layout::Layout;
+use crate::picture::Picture;
+use dormouse_model::{HostId, Mib, VmId};
+
+/// Sets of hosts dying together are tried one by one up to so many; above, only the quick proofs count.
+const DEATHS_TRIED_MAX: usize = 4096;
+
+/// Places for the largest VM on one host.
+pub(crate) fn places_on(picture: &Picture<'_>, layout: &Layout, host: HostId) -> u64 {
+    let view = picture.host(host);
+    let each = (picture.largest + view.overhead).0;
+    let by_mem = layout.free(picture, host).0.checked_div(each).unwrap_or(u64::MAX);
+    by_mem.min(u64::from(view.slots.saturating_sub(layout.load(host).count)))
+}
+
+/// Places on all hosts that take VMs. Without any VM there is nothing to keep a place for.
+pub(crate) fn places(picture: &Picture<'_>, layout: &Layout) -> u64 {
+    picture
+        .host_ids()
+        .filter(|host| layout.takes[host.index()])
+        .fold(0, |sum, host| u64::saturating_add(sum, places_on(picture, layout, host)))
+}
+
+/// May any `failover` of the hosts that take VMs die at once, and their VMs still fit on the rest of them, by memory?
+///
+/// Says yes only with a proof in hand, quick ones first; a no may be a no of the search.
+pub(crate) fn failover_holds(picture: &Picture<'_>, layout: &Layout) -> bool {
+    let deaths = picture.knobs.failover as usize;
+    if deaths == 0 {
+        return true;
+    }
+    let up: Vec<HostId> = picture.host_ids().filter(|host| layout.takes[host.index()]).collect();
+    let sites: Vec<Survivor> = up.iter().map(|host| Survivor::of(picture, layout, *host)).collect();
+    let lost_max = |lost: &dyn Fn(&Survivor) -> u64| {
+        let mut lost: Vec<u64> = sites.iter().map(lost).collect();
+        lost.sort_unstable_by(|a, b| b.cmp(a));
+        lost.into_iter().take(deaths).sum::<u64>()
+    };
+    // A VM finds no host only once each is full but for less than the largest VM.
+    let slack: u64 = sites.iter().map(|site| site.slack).sum();
+    if lost_max(&|site| site.used + site.slack) <= slack {
+        return true;
+    }
+    let places: u64 = sites.iter().map(|site| site.places).sum();
+    if lost_max(&|site| site.count + site.places) <= places {
+        return true;
+    }
+    // One by one: hosts for which neither proof holds alone are laid out for real.
+    if deaths == 1 {
+        return (0..up.len()).all(|dead| {
+            let site = &sites[dead];
+            site.used <= slack - site.slack || site.count <= places - site.places || survives(picture, layout, &up, &[dead])
+        });
+    }
+    let mut dead: Vec<usize> = (0..deaths.min(up.len())).collect();
+    for _ in 0..DEATHS_TRIED_MAX {
+        if !survives(picture, layout, &up, &dead) {
+            return false;
+        }
+        if !next_set(&mut dead, up.len()) {
+            return true;
+        }
+    }
+    false
+}
+
+/// What a host brings in when others die, and what is to be placed when it dies itself.
+struct Survivor {
+    /// Memory that is certainly filled before a VM is turned away.
+    slack: u64,
+    places: u64,
+    used: u64,
+    count: u64,
+}
+
+impl Survivor {
+    fn of(picture: &Picture<'_>, layout: &Layout, host: HostId) -> Self {
+        let load = layout.load(host);
+        let overhead = picture.hosts.iter().map(|view| view.overhead).max().unwrap_or_default();
+        let each = picture.largest + picture.host(host).overhead;
+        let free = layout.free(picture, host);
+        Self {
+            slack: (free + Mib(1)).saturating_sub(each).0,
+            places: free.0.checked_div(each.0).unwrap_or(0),
+            used: (load.mem + overhead * u64::from(load.count)).0,
+            count: u64::from(load.count),
+        }
+    }
+}
+
+/// Lays the VMs of the dead out on the rest, largest first, each where it fits most tightly.
+fn survives(picture: &Picture<'_>, layout: &Layout, up: &[HostId], dead: &[usize]) -> bool {
+    let mut vms: Vec<VmId> = dead.iter().flat_map(|index| layout.vms_on(up[*index])).collect();
+    vms.sort_unstable_by_key(|vm| (std::cmp::Reverse(picture.vm(*vm).mem), *vm));
+    let mut free: Vec<(Mib, Mib)> = (0..up.len())
+        .filter(|index| !dead.contains(index))
+        .map(|index| (layout.free(picture, up[index]), picture.host(up[index]).overhead))
+        .collect();
+    vms.into_iter().all(|vm| {
+        let mem = picture.vm(vm).mem;
+        let tightest = free.iter_mut().filter(|(free, overhead)| mem + *overhead <= *free).min();
+        tightest.map(|(free, overhead)| *free = *free - mem - *overhead).is_some()
+    })
+}
+
+/// The next set of so many indices below `len`, in lexical order.
+fn next_set(set: &mut [usize], len: usize) -> bool {
+    let size = set.len();
+    let Some(turn) = (0..size).rev().find(|at| set[*at] < len - size + at) else { return false };
+    set[turn] += 1;
+    for at in turn + 1..size {
+        set[at] = set[at - 1] + 1;
+    }
+    true
+}
