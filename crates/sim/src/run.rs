@@ -526,6 +526,13 @@ impl Sim {
         }
     }
 
+    /// Something from outside the script, now: what the person at a screen does. `text` is how the log tells it.
+    pub fn intervene(&mut self, action: Action, text: &str) {
+        let index = self.script.len();
+        self.script.push(Timed { at: self.now, action, text: text.to_owned() });
+        self.queue.push(self.now, Happening::Script(index));
+    }
+
     /// Intents that the manager has under way; for a screen.
     pub fn in_flight(&self) -> impl Iterator<Item = &Intent> {
         self.controller.iter().flat_map(Controller::in_flight)
