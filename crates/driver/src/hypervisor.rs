@@ -144,3 +144,58 @@ impl fmt::Display for End {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use DomainState::{Crashed, Paused, PausedFault, PausedMigrating, Running, Saved, ShutOff, ShuttingDown};
+
+    const STATES: [DomainState; 8] = [Running, Paused, PausedMigrating, PausedFault, ShuttingDown, Crashed, ShutOff, Saved];
+
+    fn ends() -> Vec<End> {
+        let has = |persistent| STATES.map(|state| End::Has { state, persistent });
+        [[End::Absent, End::Unseen].as_slice(), &has(true), &has(false)].concat()
+    }
+
+    fn state(end: End) -> Option<DomainState> {
+        match end {
+            End::Has { state, .. } => Some(state),
+            _ => None,
+        }
+    }
+
+    /// Every combination of ends, so that no act can be unsafe: what it touches is no running copy, the other end is
+    /// known, and the last definition stays.
+    #[test]
+    fn no_act_ends_the_last_copy_or_makes_a_second_one() {
+        for source in ends() {
+            for destination in ends() {
+                for job in [false, true] {
+                    let (from, to) = (state(source), state(destination));
+                    let settlement = judge(source, destination, job);
+                    let why = format!("{source:?} {destination:?} job={job}: {settlement:?}");
+                    match settlement {
+                        Settlement::DropSource => assert!(!job && from == Some(PausedMigrating) && to == Some(Running), "{why}"),
+                        Settlement::ResumeSource => {
+                            let not_there = matches!(to, None | Some(ShutOff)) && destination != End::Unseen;
+                            assert!(!job && from == Some(PausedMigrating) && not_there, "{why}");
+                        }
+                        Settlement::DropDefinition => {
+                            let kept = matches!(destination, End::Has { persistent: true, .. });
+                            assert!(!job && from == Some(ShutOff) && kept && to.is_some_and(DomainState::is_present), "{why}");
+                        }
+                        Settlement::Moved => assert!(source == End::Absent && to.is_some_and(DomainState::is_present), "{why}"),
+                        Settlement::Stayed => assert!(from.is_some_and(DomainState::is_present) && !to.is_some_and(DomainState::is_present), "{why}"),
+                        Settlement::Gone => assert!(![from, to].into_iter().flatten().any(DomainState::runs), "{why}"),
+                        Settlement::Unseen => assert!(source == End::Unseen || destination == End::Unseen, "{why}"),
+                        Settlement::UnderWay => assert!(job, "{why}"),
+                        Settlement::Conflict => {}
+                    }
+                    if from.is_some_and(DomainState::runs) && to.is_some_and(DomainState::runs) && !job {
+                        assert_eq!(settlement, Settlement::Conflict, "two copies run: {why}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The traits between dormouse and the world.
 //!
 //! Absent from this crate: any decision about what should be done, and any knowledge of how it is done. A trait here
-//! says what a driver promises; the conformance suite holds every implementation to it.
+//! says what a driver promises; [`conformance`] holds every implementation to it, the hosts of [`fake`] included.
 //!
 //! Hosts are given as [`HostSpec`](dormouse_model::HostSpec): its name is the key under which a driver keeps a
 //! connection, its address is where it is found. VMs are addressed by UUID and by nothing else.
@@ -11,6 +11,7 @@ mod clock;
 mod hypervisor;
 mod power;
 mod probe;
+pub mod conformance;
 pub mod fake;
 mod remote;
 mod store;

@@ -21,7 +21,7 @@ mod xml;
 pub use ssh::{LOCAL, Links, SshSettings};
 
 use crate::worker::{CallError, Target, Worker};
-use dormouse_driver::Clock;
+use dormouse_driver::SystemClock;
 use dormouse_model::{HostSpec, Millis, ProbeError};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -95,7 +95,8 @@ impl Default for MoveSettings {
 pub struct Libvirt {
     settings: Settings,
     shared: Arc<Vec<String>>,
-    clock: Arc<dyn Clock>,
+    /// The machine's own: what hosts' clocks are held against.
+    clock: SystemClock,
     links: Arc<Links>,
     hosts: Mutex<HashMap<String, Arc<Host>>>,
     /// Client-managed moves go one at a time.
@@ -122,9 +123,10 @@ struct Attached {
 
 impl Libvirt {
     #[must_use]
-    pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(settings: Settings) -> Self {
         let links = Arc::new(Links::new(settings.ssh.clone(), settings.socket.clone()));
         let shared = Arc::new(settings.shared.clone());
+        let clock = SystemClock::new();
         Self { settings, shared, clock, links, hosts: Mutex::default(), by_us: tokio::sync::Mutex::default(), changes: None, uri: None }
     }
 

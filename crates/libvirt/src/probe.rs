@@ -4,7 +4,7 @@ use crate::answer::{Answer, Reader, Storage, Ticks};
 use crate::worker::CallError;
 use crate::{HostCpu, Libvirt};
 use async_trait::async_trait;
-use dormouse_driver::{Channel, Probe, Remote, Script, with_checks};
+use dormouse_driver::{Channel, Clock, Probe, Remote, Script, with_checks};
 use dormouse_model::{CheckFailure, HostFacts, HostSpec, Mib, MilliCpu, Millis, Permille, ProbeError, VmFacts};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;

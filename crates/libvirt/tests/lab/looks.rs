@@ -1,0 +1,97 @@
+//! What a look brings back.
+
+use crate::bench::{Bench, LOOK};
+use dormouse_driver::{Probe, conformance};
+use dormouse_lab::{Fault, Load};
+use dormouse_libvirt::Libvirt;
+use dormouse_model::{DomainState, Mib, MilliCpu};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+pub(crate) fn all_at_once(bench: &Bench) {
+    let start = Instant::now();
+    let names = ["h01", "h02", "h03"];
+    let looks = bench.run(async {
+        let look = |name| bench.libvirt.look(bench.host(name), LOOK);
+        tokio::join!(look(names[0]), look(names[1]), look(names[2]))
+    });
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    let facts = [looks.0, looks.1, looks.2].map(|look| look.expect("answers"));
+    for (name, facts) in names.iter().zip(&facts) {
+        let spec = bench.lab.spec.host(name).expect("a host");
+        assert_eq!(facts.failures, [], "{name}");
+        assert_eq!(facts.machine, spec.uuid, "{name}");
+        assert!(facts.macs.contains(&spec.mac.0), "{:?}", facts.macs);
+        assert!(facts.clock_offset_ms.abs() < 1000, "{}", facts.clock_offset_ms);
+        assert!(facts.people_idle.is_empty() && facts.blocks.is_empty(), "{facts:?}");
+        let guest = name.replace("h", "pc");
+        let [vm] = &facts.vms[..] else { panic!("{name}: {:?}", facts.vms) };
+        assert_eq!((vm.uuid, vm.name.as_str()), (bench.guest(&guest), guest.as_str()));
+        assert_eq!((vm.state, vm.vcpus, vm.mem, vm.persistent), (DomainState::Running, 1, Mib(96), true));
+        assert_eq!((&vm.job, &vm.immovable), (&None, &None));
+    }
+    let boots: BTreeSet<Uuid> = facts.iter().map(|facts| facts.boot).collect();
+    assert_eq!(boots.len(), 3);
+    // The second look uses what is open already.
+    let start = Instant::now();
+    bench.healthy("h01");
+    assert!(start.elapsed() < Duration::from_millis(700), "{:?}", start.elapsed());
+}
+
+pub(crate) fn load_is_seen(bench: &Bench) {
+    bench.load("pc01", Some(Load::Cpu { percent: 60 }));
+    bench.wait("the guest burns half a core", || {
+        bench.run(tokio::time::sleep(Duration::from_millis(500)));
+        let facts = bench.healthy("h01");
+        facts.vms[0].cpu > MilliCpu(250)
+    });
+    assert!(bench.healthy("h02").vms[0].cpu < MilliCpu(250));
+    bench.load("pc01", None);
+}
+
+pub(crate) fn people_and_blocks(bench: &Bench) {
+    bench.fault("h01", &Fault::Login { user: "ann".into(), tty: "tty7".into() });
+    bench.fault("h01", &Fault::HoldPackages);
+    bench.fault("h01", &Fault::Inhibitors(vec!["backup 0 root 9 backup shutdown:sleep $(reboot) block".into()]));
+    let facts = bench.healthy("h01");
+    assert_eq!(facts.people_idle.len(), 1, "{facts:?}");
+    assert_eq!(facts.blocks, ["inhibited: backup 0 root 9 backup shutdown:sleep $(reboot) block", "a package manager holds its lock"]);
+    bench.heal("h01");
+    let facts = bench.healthy("h01");
+    assert!(facts.people_idle.is_empty() && facts.blocks.is_empty(), "{facts:?}");
+}
+
+pub(crate) fn changes_are_told(bench: &Bench) {
+    let (tell, mut told) = mpsc::channel(16);
+    let libvirt = Libvirt::new(crate::bench::settings(&bench.lab)).with_changes(tell);
+    bench.run(async {
+        libvirt.look(bench.host("h02"), LOOK).await.expect("answers");
+        let virsh = |verb: &str| {
+            let mut virsh = bench.lab.command_in_host("h02", "virsh").expect("a command");
+            assert!(virsh.args([verb, "pc02"]).output().expect("runs").status.success());
+        };
+        virsh("suspend");
+        let host = tokio::time::timeout(Duration::from_secs(5), told.recv()).await.expect("in time");
+        assert_eq!(host.as_deref(), Some("h02"));
+        let facts = libvirt.look(bench.host("h02"), LOOK).await.expect("answers");
+        assert_eq!(facts.vms[0].state, DomainState::Paused);
+        virsh("resume");
+    });
+}
+
+pub(crate) fn conformance(bench: &Bench) {
+    let vm = Uuid::from_u128(0xc0_4f_04_00_77);
+    let xml = bench.definition("pc01", "conformance", vm);
+    let hosts = [bench.host("h01"), bench.host("h02")];
+    let given = conformance::Given { hosts, vm, xml: &xml, moves: true, guest_obeys: false };
+    let broken = bench.run(conformance::hypervisor(&bench.libvirt, &given));
+    let clean_up = bench.lab.command_in_host("h02", "virsh").expect("a command").args(["destroy", &vm.to_string()]).output();
+    assert!(clean_up.expect("runs").status.success());
+    assert_eq!(broken, Vec::<String>::new());
+    let broken = bench.run(conformance::undefined_again(&bench.libvirt, &given, hosts[1]));
+    assert_eq!(broken, Vec::<String>::new());
+    let broken = bench.run(conformance::probe(&bench.libvirt, hosts[0]));
+    assert_eq!(broken, Vec::<String>::new());
+}
