@@ -17,7 +17,7 @@ const CULPRITS_MAX: usize = 16;
 
 pub(super) fn pack(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft, horizon: Millis) {
     let mut asleep: Vec<HostId> = vec![];
-    while let Some((better, emptied)) = pass(picture, layout, horizon) {
+    while let Some((better, emptied)) = pass(picture, layout, &asleep, horizon) {
         *layout = better;
         asleep.extend(emptied);
     }
@@ -34,9 +34,12 @@ pub(super) fn pack(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft
 }
 
 /// One better layout with the hosts that it puts to sleep, if there is one.
-fn pass(picture: &Picture<'_>, layout: &Layout, horizon: Millis) -> Option<(Layout, Vec<HostId>)> {
+fn pass(picture: &Picture<'_>, layout: &Layout, asleep: &[HostId], horizon: Millis) -> Option<(Layout, Vec<HostId>)> {
     let saving = Saving::of(picture, layout, horizon);
-    let candidates: Vec<HostId> = picture.host_ids().filter(|host| saving.verdict(picture, layout, *host).is_ok()).collect();
+    let candidates: Vec<HostId> = picture
+        .host_ids()
+        .filter(|host| !asleep.contains(host) && saving.verdict(picture, layout, *host).is_ok())
+        .collect();
     if candidates.is_empty() {
         return None;
     }
