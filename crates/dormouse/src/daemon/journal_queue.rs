@@ -1,0 +1,201 @@
+//! What waits to be written, in order and bounded. Holds no lock across anything that waits.
+
+use dormouse_driver::{EventRecord, IntentRecord, Kind};
+use dormouse_model::{IntentId, Outcome};
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// More intents than any budget lets start at once.
+const WRITES_MAX: usize = 1_000;
+/// Beyond that the trail loses lines rather than the manager its memory.
+const TELLS_MAX: usize = 10_000;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Entry {
+    Write(IntentRecord),
+    Close { intent: IntentId, outcome: Outcome },
+    Remember { kind: Kind, key: String, value: Option<Value> },
+    Tell(EventRecord),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: VecDeque<Entry>,
+    writes: usize,
+    tells: usize,
+    dropped: u64,
+    /// Why the store takes nothing at the moment.
+    failing: Option<String>,
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an entry in, or says why an intent cannot be.
+    pub(super) fn push(&self, entry: Entry) -> Result<(), String> {
+        let mut state = self.state();
+        match &entry {
+            Entry::Write(_) => {
+                if let Some(why) = &state.failing {
+                    return Err(why.clone());
+                }
+                if state.writes >= WRITES_MAX {
+                    return Err("the store is too far behind".to_owned());
+                }
+                state.writes += 1;
+            }
+            Entry::Tell(_) if state.tells >= TELLS_MAX => {
+                state.dropped += 1;
+                return Ok(());
+            }
+            Entry::Tell(_) => state.tells += 1,
+            // Bounded by the intents that were written.
+            Entry::Close { .. } => {}
+            // Bounded by the hosts and VMs: a later record takes the place of one that still waits, unless an intent
+            // was written in between, which may rest on it.
+            Entry::Remember { kind, key, .. } => {
+                let same = |other: &Entry| matches!(other, Entry::Remember { kind: k, key: n, .. } if (k, n) == (kind, key));
+                let since = state.entries.iter().rposition(|other| matches!(other, Entry::Write(_))).map_or(0, |at| at + 1);
+                // The first may be on its way to the store already.
+                let since = since.max(1).min(state.entries.len());
+                if let Some(at) = state.entries.iter().skip(since).position(same) {
+                    state.entries[since + at] = entry;
+                    return Ok(());
+                }
+            }
+        }
+        state.entries.push_back(entry);
+        Ok(())
+    }
+
+    /// The next entry; it stays until [`Self::done`]. Lines of the trail come in bunches.
+    pub(super) fn front(&self) -> Vec<Entry> {
+        let state = self.state();
+        let tells = state.entries.iter().take(500).take_while(|entry| matches!(entry, Entry::Tell(_))).count();
+        state.entries.iter().take(tells.max(1)).cloned().collect()
+    }
+
+    /// The first so many entries are dealt with.
+    pub(super) fn done(&self, count: usize) {
+        let mut state = self.state();
+        for entry in state.entries.drain(..count).collect::<Vec<_>>() {
+            match entry {
+                Entry::Write(_) => state.writes -= 1,
+                Entry::Tell(_) => state.tells -= 1,
+                Entry::Close { .. } | Entry::Remember { .. } => {}
+            }
+        }
+    }
+
+    /// From now on the store takes nothing: intents that wait are given back, new ones refused.
+    pub(super) fn fail(&self, why: &str) -> Vec<IntentRecord> {
+        let mut state = self.state();
+        state.failing = Some(why.to_owned());
+        state.writes = 0;
+        let mut refused = vec![];
+        state.entries.retain(|entry| match entry {
+            Entry::Write(intent) => {
+                refused.push(intent.clone());
+                false
+            }
+            _ => true,
+        });
+        refused
+    }
+
+    /// The store takes writes again. `true` if it did not before.
+    pub(super) fn recover(&self) -> bool {
+        self.state().failing.take().is_some()
+    }
+
+    /// Lines of the trail that were dropped since the last call.
+    pub(super) fn take_dropped(&self) -> u64 {
+        std::mem::take(&mut self.state().dropped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dormouse_driver::ActionRecord;
+    use dormouse_model::{Epoch, Millis, PlanId, StepId};
+    use serde_json::json;
+
+    fn write(id: u64) -> Entry {
+        Entry::Write(IntentRecord {
+            id: IntentId(id),
+            epoch: Epoch(1),
+            plan: PlanId(1),
+            step: StepId(0),
+            action: ActionRecord::Wake { host: "a".to_owned() },
+            vm: None,
+            deadline: Millis(1),
+            written_ms: 0,
+        })
+    }
+
+    fn remember(key: &str, value: u64) -> Entry {
+        Entry::Remember { kind: Kind::Host, key: key.to_owned(), value: Some(json!(value)) }
+    }
+
+    fn tell(name: &str) -> Entry {
+        Entry::Tell(EventRecord { seq: 0, at_ms: 0, level: String::new(), name: name.to_owned(), fields: vec![] })
+    }
+
+    fn drained(queue: &Queue) -> Vec<Entry> {
+        let mut all = vec![];
+        loop {
+            let next = queue.front();
+            if next.is_empty() {
+                return all;
+            }
+            queue.done(next.len());
+            all.extend(next);
+        }
+    }
+
+    #[test]
+    fn a_record_is_replaced_while_it_waits_but_never_moved_across_an_intent() {
+        let queue = Queue::default();
+        for entry in [tell("x"), remember("a", 1), remember("b", 1), remember("a", 2), write(1), remember("a", 3)] {
+            queue.push(entry).expect("room");
+        }
+        let expected = [tell("x"), remember("a", 2), remember("b", 1), write(1), remember("a", 3)];
+        assert_eq!(drained(&queue), expected);
+    }
+
+    #[test]
+    fn a_failing_store_takes_no_intent_and_keeps_everything_else() {
+        let queue = Queue::default();
+        for entry in [remember("a", 1), write(1), write(2)] {
+            queue.push(entry).expect("room");
+        }
+        assert_eq!(queue.fail("disk full").len(), 2);
+        assert_eq!(queue.push(write(3)), Err("disk full".to_owned()));
+        queue.push(remember("b", 1)).expect("kept");
+        assert!(queue.recover());
+        queue.push(write(4)).expect("room again");
+        assert_eq!(drained(&queue), [remember("a", 1), remember("b", 1), write(4)]);
+    }
+
+    #[test]
+    fn everything_has_a_limit() {
+        let queue = Queue::default();
+        let taken = (0..5_000).filter(|id| queue.push(write(*id)).is_ok()).count();
+        assert_eq!(taken, WRITES_MAX);
+        for _ in 0..20_000 {
+            queue.push(tell("x")).expect("dropped silently");
+            queue.push(remember("a", 1)).expect("replaced");
+        }
+        assert_eq!(queue.take_dropped(), 10_000);
+        assert_eq!(drained(&queue).len(), WRITES_MAX + TELLS_MAX + 1);
+    }
+}

@@ -1,0 +1,25 @@
+//! The daemon: the one place where control meets drivers.
+//!
+//! One task owns the controller and does nothing that could wait: it takes events in and hands effects out. Looks and
+//! effects run in tasks of their own, each with a deadline; writes go through one queue that keeps their order; verbs
+//! come in over a local socket. A panic or a hang outside the loop becomes an ordinary bad outcome.
+//!
+//! Decides nothing: what is done comes from [`dormouse_control::Controller`], and an error here means that less is done.
+
+pub(crate) mod client;
+mod clock;
+mod journal;
+mod journal_queue;
+mod restore;
+mod rim;
+mod runner;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod views;
+pub(crate) mod wire;
+
+pub(crate) use clock::DaemonClock;
+pub(crate) use rim::Rim;
+pub(crate) use runner::{Ended, Runner, who};
+pub(crate) use socket::Listening;

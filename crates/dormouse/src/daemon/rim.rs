@@ -1,0 +1,140 @@
+//! The drivers behind the controller's effects, each call under a deadline of ours and with its panics caught.
+
+use super::DaemonClock;
+use dormouse_driver::{GuardOrder, Hypervisor, Lease, MoveRequest, Power, Probe, Store};
+use dormouse_model::{
+    Action, Cluster, HostFacts, HostId, HostSpec, Intent, Millis, Observation, ObservationId, Outcome, OutcomeError,
+    ProbeError,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A driver answers by its deadline; one that does not is given this much more and then left alone.
+const GRACE: Millis = Millis::from_secs(5);
+/// Ending or setting right a move is asked of two hosts at most.
+const SETTLE: Millis = Millis::from_secs(60);
+
+/// Everything outside. Cloned into each task.
+#[derive(Clone)]
+pub(crate) struct Rim {
+    pub(crate) probe: Arc<dyn Probe>,
+    pub(crate) hypervisor: Arc<dyn Hypervisor>,
+    pub(crate) power: Arc<dyn Power>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) lease: Arc<dyn Lease>,
+    pub(crate) clock: DaemonClock,
+    pub(crate) cluster: Arc<Cluster>,
+    /// Whom the guards on the hosts obey.
+    pub(crate) cluster_id: Uuid,
+    pub(crate) login_idle: Millis,
+}
+
+impl Rim {
+    fn host(&self, id: HostId) -> &HostSpec {
+        &self.cluster.hosts[id.index()]
+    }
+
+    pub(crate) async fn look(self, id: ObservationId, host: HostId, deadline: Millis) -> Observation {
+        let asked = self.clock.mono();
+        let clock = self.clock.clone();
+        let look = async move { self.probe.look(self.host(host), deadline).await };
+        let result: Result<HostFacts, ProbeError> = match guarded(look, deadline).await {
+            Ok(result) => result,
+            Err(Broken::Late) => Err(ProbeError::Timeout(deadline)),
+            Err(Broken::Panic(why)) => Err(ProbeError::Malformed(format!("our look at it failed: {why}"))),
+        };
+        Observation { id, host, asked, answered: clock.mono(), result }
+    }
+
+    /// Carries out one intent. Whatever goes wrong on our side is `Unsure`: it may have happened.
+    pub(crate) async fn act(self, intent: Intent) -> Outcome {
+        let deadline = intent.deadline;
+        match guarded(async move { self.call(&intent).await }, deadline).await {
+            Ok(outcome) => outcome,
+            Err(Broken::Late) => Outcome::Unsure(format!("the driver did not answer within {deadline}")),
+            Err(Broken::Panic(why)) => Outcome::Unsure(format!("the driver failed: {why}")),
+        }
+    }
+
+    async fn call(&self, intent: &Intent) -> Outcome {
+        let deadline = intent.deadline;
+        match (intent.action, intent.vm) {
+            (Action::Migrate { from, to, .. }, Some(vm)) => {
+                let (from, to) = (self.host(from), self.host(to));
+                self.hypervisor.migrate(MoveRequest { vm, from, to, deadline, progress: None }).await
+            }
+            (Action::Start { host, .. }, Some(vm)) => self.hypervisor.start(vm, self.host(host), deadline).await,
+            (Action::Stop { host, .. }, Some(vm)) => self.hypervisor.stop(vm, self.host(host), deadline).await,
+            (Action::Wake { host }, _) => self.power.wake(self.host(host), deadline).await,
+            (Action::Sleep { host }, _) => {
+                let host = self.host(host);
+                let order =
+                    GuardOrder { cluster: self.cluster_id, epoch: intent.epoch, login_idle: self.login_idle };
+                let outcome = self.power.off(host, &order, deadline).await;
+                if matches!(outcome, Outcome::Done { .. }) {
+                    self.probe.forget(&host.name).await;
+                }
+                outcome
+            }
+            (_, None) => Outcome::Failed(OutcomeError::Driver("the intent names no VM".to_owned())),
+        }
+    }
+
+    /// Ends a running move at its source. What came of it is told by the move itself.
+    pub(crate) async fn abort(self, intent: Intent) {
+        let (Action::Migrate { from, .. }, Some(vm)) = (intent.action, intent.vm) else { return };
+        let id = intent.id;
+        let abort = async move { self.hypervisor.abort(vm, self.host(from), SETTLE).await };
+        match guarded(abort, SETTLE).await {
+            Ok(Outcome::Done { .. }) => tracing::info!("the move {id} was ended at its source"),
+            other => tracing::warn!("the move {id} could not be ended: {other:?}"),
+        }
+    }
+
+    /// Looks at both ends of a half-done move and sets right what is safe. Looks of the controller follow.
+    pub(crate) async fn settle(self, intent: Intent) {
+        let (Action::Migrate { from, to, .. }, Some(vm)) = (intent.action, intent.vm) else { return };
+        let id = intent.id;
+        let settle = async move { self.hypervisor.settle(vm, self.host(from), self.host(to), SETTLE).await };
+        match guarded(settle, SETTLE).await {
+            Ok(Ok(settled)) => tracing::info!(
+                "the move {id} was half done: {} at the source, {} at the destination: {:?}",
+                settled.source,
+                settled.destination,
+                settled.settlement
+            ),
+            Ok(Err(error)) => tracing::warn!("the half-done move {id} could not be looked at: {error}"),
+            Err(broken) => tracing::warn!("the half-done move {id} could not be looked at: {broken:?}"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Rim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rim").field("cluster", &self.cluster.name).finish_non_exhaustive()
+    }
+}
+
+/// What a call did instead of answering.
+#[derive(Debug)]
+enum Broken {
+    Late,
+    Panic(String),
+}
+
+/// Runs a driver's call in a task of its own: its panic and its hang end there.
+async fn guarded<T: Send + 'static>(
+    call: impl Future<Output = T> + Send + 'static,
+    deadline: Millis,
+) -> Result<T, Broken> {
+    let mut task = tokio::spawn(call);
+    match tokio::time::timeout(Duration::from_millis(deadline.saturating_add(GRACE).0), &mut task).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(Broken::Panic(if error.is_panic() { "it panicked" } else { "it was ended" }.to_owned())),
+        Err(_) => {
+            task.abort();
+            Err(Broken::Late)
+        }
+    }
+}

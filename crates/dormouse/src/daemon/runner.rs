@@ -1,0 +1,396 @@
+//! The loop: events and orders in, effects out. It owns the controller and waits for nothing but the next event.
+
+use super::journal::Journal;
+use super::wire::{Answer, Code, OrderView, OrderWord, Verb};
+use super::{Rim, restore, views};
+use dormouse_control::{Controller, Effect, Event, HostMemory, Level, LogEvent, Memory, Now, Order, Settings, VmMemory};
+use dormouse_driver::{EventRecord, IntentRecord, Kind, LeaseError, Remembered, Term};
+use dormouse_model::text::did_you_mean;
+use dormouse_model::{HostId, Mono, Outcome, VmId};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// Events that wait for the loop. Whoever brings more waits; the loop itself never does.
+const INBOX: usize = 4_096;
+/// The loop never spins, whatever the controller asks for.
+const TICK_MIN: Duration = Duration::from_millis(10);
+/// How long running effects are given to end when the daemon stops. Moves from host to host go on without us.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// What reaches the loop.
+#[derive(Debug)]
+pub(super) enum Input {
+    Event(Event),
+    Ask { verb: Verb, by: String, reply: oneshot::Sender<Answer> },
+    Stop(Ended),
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Stopped,
+    Reload,
+}
+
+/// A pause outlives the daemon, and so it is kept with the machine's time.
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptPause {
+    by: String,
+    /// Milliseconds since 1970; `None`: until resumed.
+    until_ms: Option<i64>,
+}
+
+const PAUSE: &str = "pause";
+
+/// The way into a running loop, for the socket and for signals.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    inbox: mpsc::Sender<Input>,
+    pub(super) told: watch::Receiver<u64>,
+}
+
+impl Handle {
+    /// Asks the loop. Answers in any case.
+    pub(super) async fn ask(&self, verb: Verb, by: String) -> Answer {
+        let gone = || Answer::error(Code::Unreachable, "the daemon is stopping");
+        let (reply, answer) = oneshot::channel();
+        if self.inbox.send(Input::Ask { verb, by, reply }).await.is_err() {
+            return gone();
+        }
+        answer.await.unwrap_or_else(|_| gone())
+    }
+
+    pub(crate) async fn stop(&self, why: Ended) {
+        _ = self.inbox.send(Input::Stop(why)).await;
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Runner {
+    controller: Controller,
+    rim: Rim,
+    journal: Journal,
+    inbox: mpsc::Receiver<Input>,
+    handle: Handle,
+    lease: JoinHandle<()>,
+    /// Between the wish to stop and the end: running effects may still end, nothing begins.
+    stopping: Option<Ended>,
+}
+
+impl Runner {
+    /// Everything from the store, the lead taken, and nothing done yet.
+    pub(crate) fn start(rim: Rim, settings: Settings, kept: &Remembered, term: Term) -> Result<Self, restore::RestoreError> {
+        let now = rim.clock.now();
+        let (memory, strangers) = restore::memory(kept, &rim.cluster, now.mono)?;
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let journal = Journal::start(Arc::clone(&rim.store), sender.clone());
+        let handle = Handle { inbox: sender.clone(), told: journal.told() };
+        let lease = tokio::spawn(keep_lead(rim.clone(), term, sender));
+        let controller = controller(settings, &rim, memory, now);
+        let mut runner = Self { controller, rim, journal, inbox, handle, lease, stopping: None };
+        for record in strangers {
+            runner.give_up(&record);
+        }
+        runner.pause_again(kept, now);
+        Ok(runner)
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Runs until it is stopped.
+    pub(crate) async fn run(mut self) -> Ended {
+        self.take(Event::Tick);
+        while self.stopping.is_none() {
+            let wait = Duration::from_millis(self.controller.next_tick().since(self.rim.clock.mono()).0);
+            match tokio::time::timeout(wait.max(TICK_MIN), self.inbox.recv()).await {
+                Ok(Some(input)) => self.receive(input),
+                Ok(None) => unreachable!("the loop holds a sender itself"),
+                Err(_) => self.take(Event::Tick),
+            }
+        }
+        self.farewell().await
+    }
+
+    fn receive(&mut self, input: Input) {
+        match input {
+            Input::Event(event) => self.take(event),
+            Input::Ask { verb, by, reply } => _ = reply.send(self.answer(verb, by)),
+            Input::Stop(why) => self.stopping = Some(why),
+        }
+    }
+
+    /// Lets running effects end for a moment, so that their outcomes are written; then writes what waits.
+    async fn farewell(mut self) -> Ended {
+        let ended = self.stopping.unwrap_or(Ended::Stopped);
+        self.tell(LogEvent::new(Level::Info, "daemon.stop").with("running", self.controller.in_flight().count()));
+        let end = tokio::time::Instant::now() + FAREWELL;
+        while self.controller.in_flight().next().is_some() {
+            match tokio::time::timeout_at(end, self.inbox.recv()).await {
+                Ok(Some(Input::Ask { reply, .. })) => _ = reply.send(Answer::error(Code::Unreachable, "the daemon is stopping")),
+                Ok(Some(input)) => self.receive(input),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.lease.abort();
+        self.journal.finish(FAREWELL).await;
+        if let Some(epoch) = self.controller.epoch()
+            && let Err(error) = self.rim.lease.resign(epoch).await
+        {
+            tracing::warn!("the lead could not be given up: {error}");
+        }
+        ended
+    }
+
+    /// One event into the controller, its effects into the world.
+    fn take(&mut self, event: Event) {
+        let now = self.rim.clock.now();
+        for effect in self.controller.handle(now, event) {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        let (rim, inbox) = (self.rim.clone(), self.handle.inbox.clone());
+        match effect {
+            Effect::Look { .. } | Effect::Write(_) | Effect::Act(_) | Effect::Settle(_) if self.stopping.is_some() => {}
+            Effect::Look { id, host, deadline } => {
+                tokio::spawn(async move {
+                    let observation = rim.look(id, host, deadline).await;
+                    _ = inbox.send(Input::Event(Event::Observed(observation))).await;
+                });
+            }
+            Effect::Write(intent) => {
+                let record = restore::record(&intent, &self.rim.cluster, self.rim.clock.real().as_millisecond());
+                if let Some(refused) = self.journal.write(record) {
+                    // Not from within: the controller is handed its answers one after the other.
+                    tokio::spawn(async move { inbox.send(Input::Event(refused)).await });
+                }
+            }
+            Effect::Act(intent) => {
+                let id = intent.id;
+                tokio::spawn(async move {
+                    let outcome = rim.act(intent).await;
+                    _ = inbox.send(Input::Event(Event::Ended { intent: id, outcome })).await;
+                });
+            }
+            Effect::Abort(intent) => _ = tokio::spawn(rim.abort(intent)),
+            Effect::Settle(intent) => _ = tokio::spawn(rim.settle(intent)),
+            Effect::Close { intent, outcome } => self.journal.close(intent, outcome),
+            Effect::RememberHost(memory) => self.remember_host(&memory),
+            Effect::RememberVm(memory) => self.remember_vm(&memory),
+            Effect::Tell(event) => self.tell(event),
+        }
+    }
+
+    fn remember_host(&self, memory: &HostMemory) {
+        let value = serde_json::to_value(memory).expect("plain data");
+        self.journal.remember(Kind::Host, memory.host.clone(), Some(value));
+    }
+
+    fn remember_vm(&self, memory: &VmMemory) {
+        let value = serde_json::to_value(memory).expect("plain data");
+        self.journal.remember(Kind::Vm, memory.vm.to_string(), Some(value));
+    }
+
+    /// To the log of the system, and to the trail unless it is for developers only.
+    fn tell(&self, event: LogEvent) {
+        match event.level {
+            Level::Debug => tracing::debug!("{event}"),
+            Level::Info => tracing::info!("{event}"),
+            Level::Warn => tracing::warn!("{event}"),
+            Level::Alarm => tracing::error!("{event}"),
+        }
+        if event.level > Level::Debug {
+            self.journal.tell(trail(&event, self.rim.clock.real().as_millisecond()));
+        }
+    }
+
+    /// An open intent whose host is no longer configured: its outcome will never be known here.
+    fn give_up(&mut self, record: &IntentRecord) {
+        let why = "the manager restarted and its host is no longer configured";
+        self.journal.close(record.id, Outcome::Unsure(why.to_owned()));
+        self.tell(LogEvent::new(Level::Warn, "intent.given-up").with("intent", record.id).with("why", why));
+    }
+
+    fn pause_again(&mut self, kept: &Remembered, now: Now) {
+        let Some((_, value)) = kept.settings.iter().find(|(key, _)| key == PAUSE) else { return };
+        // Not to be read: when in doubt a person wanted nothing to be done.
+        let pause: KeptPause =
+            serde_json::from_value(value.clone()).unwrap_or(KeptPause { by: "unknown".to_owned(), until_ms: None });
+        let left = pause.until_ms.map(|until| until - self.rim.clock.real().as_millisecond());
+        let until = match left.map(u64::try_from) {
+            None => None,
+            Some(Ok(left)) if left > 0 => Some(Mono(now.mono.0 + left)),
+            Some(_) => return self.journal.remember(Kind::Setting, PAUSE.to_owned(), None),
+        };
+        self.take(Event::Order { by: pause.by, order: Order::Pause { until } });
+    }
+
+    fn answer(&mut self, verb: Verb, by: String) -> Answer {
+        let now = self.rim.clock.now();
+        match verb {
+            Verb::Status => Answer::data(&views::status(&self.controller, now)),
+            Verb::Hosts => Answer::data(&views::hosts(&self.controller, now)),
+            Verb::Vms => Answer::data(&views::vms(&self.controller, now)),
+            Verb::Plan => match views::plan(&self.controller, now) {
+                Ok(plan) => Answer::data(&plan),
+                Err(why) => Answer::error(Code::Failed, why),
+            },
+            Verb::Why { name } => views::why(&self.controller, now, &name),
+            // The socket reads the trail itself: it may be long.
+            Verb::Events { .. } => Answer::error(Code::Failed, "the trail is not read here"),
+            Verb::Order(word) => self.order(&word, by, now),
+        }
+    }
+
+    /// Hands the order to the controller and answers with what it told about it in the same breath.
+    fn order(&mut self, word: &OrderWord, by: String, now: Now) -> Answer {
+        let order = match self.resolve(word, now) {
+            Ok(order) => order,
+            Err(answer) => return *answer,
+        };
+        self.keep_pause(&order, &by, word);
+        let view = OrderView { order: order.word().to_owned(), by: by.clone(), told: vec![] };
+        let effects = self.controller.handle(now, Event::Order { by, order });
+        let at_ms = self.rim.clock.real().as_millisecond();
+        let mut told: Vec<EventRecord> = vec![];
+        for effect in effects {
+            if let Effect::Tell(event) = &effect {
+                told.push(trail(event, at_ms));
+            }
+            self.carry_out(effect);
+        }
+        let refused = told.iter().find(|event| event.name.ends_with(".refused"));
+        match refused.and_then(|event| event.fields.iter().find(|(key, _)| key == "why")) {
+            Some((_, why)) => Answer::error(Code::Refused, why.clone()),
+            None => Answer::data(&OrderView { told, ..view }),
+        }
+    }
+
+    fn keep_pause(&self, order: &Order, by: &str, word: &OrderWord) {
+        let kept = match (order, word) {
+            (Order::Pause { .. }, OrderWord::Pause { for_ms }) => {
+                let now = self.rim.clock.real().as_millisecond();
+                let until_ms = for_ms.map(|span| now.saturating_add(i64::try_from(span).unwrap_or(i64::MAX)));
+                let pause = KeptPause { by: by.to_owned(), until_ms };
+                Some(serde_json::to_value(pause).expect("plain data"))
+            }
+            (Order::Resume, _) => None,
+            _ => return,
+        };
+        self.journal.remember(Kind::Setting, PAUSE.to_owned(), kept);
+    }
+
+    /// Names into ids.
+    fn resolve(&self, word: &OrderWord, now: Now) -> Result<Order, Box<Answer>> {
+        Ok(match word {
+            OrderWord::Pause { for_ms } => Order::Pause { until: for_ms.map(|span| Mono(now.mono.0.saturating_add(span))) },
+            OrderWord::Resume => Order::Resume,
+            OrderWord::Normalise => Order::Normalise,
+            OrderWord::Apply => Order::Apply,
+            OrderWord::Refresh { hosts } => {
+                Order::Refresh { hosts: hosts.iter().map(|name| self.host(name)).collect::<Result<_, _>>()? }
+            }
+            OrderWord::Drain { host } => Order::Drain { host: self.host(host)? },
+            OrderWord::Clear { host } => Order::Clear { host: self.host(host)? },
+            OrderWord::Maintenance { host, on } => Order::Maintenance { host: self.host(host)?, on: *on },
+            OrderWord::Wake { host } => Order::Wake { host: self.host(host)? },
+            OrderWord::Sleep { host } => Order::Sleep { host: self.host(host)? },
+            OrderWord::SayOff { host } => Order::SayOff { host: self.host(host)? },
+            OrderWord::Move { vm, to } => Order::Move { vm: self.vm(vm, now)?, to: self.host(to)? },
+        })
+    }
+
+    fn host(&self, name: &str) -> Result<HostId, Box<Answer>> {
+        let hosts = &self.rim.cluster.hosts;
+        self.rim.cluster.host_named(name).ok_or_else(|| unknown("host", name, hosts.iter().map(|host| host.name.as_str())))
+    }
+
+    /// By UUID, or by a name that only one VM has.
+    fn vm(&self, name: &str, now: Now) -> Result<VmId, Box<Answer>> {
+        if let Some(vm) = name.parse().ok().and_then(|uuid| self.controller.vm_by_uuid(uuid)) {
+            return Ok(vm);
+        }
+        let picture = self.controller.snapshot(now);
+        let mut named = picture.vm_ids().filter(|id| picture.vm(*id).spec.name == name);
+        match (named.next(), named.next()) {
+            (Some(vm), None) => Ok(vm),
+            (Some(_), Some(_)) => {
+                let answer = Answer::error(Code::Usage, format!("several VMs are called `{}`", name.escape_default()));
+                Err(Box::new(answer.hint("name it by its UUID: `dormouse vm list` shows it")))
+            }
+            (None, _) => Err(unknown("VM", name, picture.vms.iter().map(|vm| vm.spec.name.as_str()))),
+        }
+    }
+}
+
+pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Box<Answer> {
+    let answer = Answer::error(Code::Usage, format!("there is no {what} `{}`", name.escape_default()));
+    let near = did_you_mean(name, known);
+    let near = near.trim_start_matches("; ");
+    Box::new(if near.is_empty() { answer } else { answer.hint(near) })
+}
+
+fn controller(settings: Settings, rim: &Rim, memory: Memory, now: Now) -> Controller {
+    Controller::new(settings, Arc::clone(&rim.cluster), memory, now)
+}
+
+fn trail(event: &LogEvent, at_ms: i64) -> EventRecord {
+    let level = match event.level {
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Alarm => "alarm",
+    };
+    let fields = event.fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    EventRecord { seq: 0, at_ms, level: level.to_owned(), name: event.name.to_owned(), fields }
+}
+
+/// Keeps the lead, and takes it again when it was lost and is free: with a new epoch, so that nothing of before counts.
+async fn keep_lead(rim: Rim, mut term: Term, inbox: mpsc::Sender<Input>) {
+    let mut asked = rim.clock.mono();
+    loop {
+        let leads = Event::Leads { epoch: term.epoch, until: asked + term.lasts };
+        if inbox.send(Input::Event(leads)).await.is_err() {
+            return;
+        }
+        term = loop {
+            tokio::time::sleep(Duration::from_millis(term.lasts.0 / 3)).await;
+            asked = rim.clock.mono();
+            match rim.lease.renew(term.epoch).await {
+                Ok(renewed) => break renewed,
+                Err(LeaseError::Over(_)) => {
+                    if inbox.send(Input::Event(Event::Deposed)).await.is_err() {
+                        return;
+                    }
+                    tracing::error!("the lead was lost: nothing is started until it is taken again");
+                    break again(&rim, &mut asked, term).await;
+                }
+                // The term ends by itself when this goes on; the controller sees to that.
+                Err(error) => tracing::warn!("the lead could not be renewed: {error}"),
+            }
+        };
+    }
+}
+
+async fn again(rim: &Rim, asked: &mut Mono, before: Term) -> Term {
+    loop {
+        tokio::time::sleep(Duration::from_millis(before.lasts.0 / 3)).await;
+        *asked = rim.clock.mono();
+        match rim.lease.campaign(&who()).await {
+            Ok(term) => return term,
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+}
+
+/// What another manager is told about us.
+pub(crate) fn who() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("dormouse, process {} on {}", std::process::id(), host.trim())
+}

@@ -1,0 +1,223 @@
+//! A world in memory behind the drivers' traits: hosts that sleep, wake, hang, refuse or panic, and VMs that move.
+
+use async_trait::async_trait;
+use dormouse_driver::{
+    Definition, DriverError, End, GuardOrder, Hypervisor, MoveRequest, Power, Probe, Settled, Settlement,
+};
+use dormouse_model::{
+    DomainState, GuardRefusal, HostFacts, HostSpec, Mib, MilliCpu, Millis, Outcome, Permille, ProbeError, VmFacts,
+};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// How a host misbehaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    Answers(ProbeError),
+    Hangs,
+    Panics,
+}
+
+#[derive(Debug)]
+struct FakeHost {
+    on: bool,
+    boot: u128,
+    fault: Option<Fault>,
+    vms: BTreeMap<Uuid, String>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    hosts: BTreeMap<String, FakeHost>,
+    /// Every effect that reached the world, in order.
+    calls: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    state: Arc<Mutex<State>>,
+    /// While closed, moves begin and do not end.
+    gate: Arc<watch::Sender<bool>>,
+}
+
+impl World {
+    /// Hosts, each with as many VMs as given.
+    pub(super) fn new(hosts: &[(&str, usize)]) -> Self {
+        let mut state = State::default();
+        for (number, (name, count)) in (1..).zip(hosts) {
+            let vm = |n: usize| (Uuid::from_u128(number * 100 + n as u128), format!("{name}-vm{n}"));
+            let vms = (1..=*count).map(vm).collect();
+            state.hosts.insert((*name).to_owned(), FakeHost { on: true, boot: 1, fault: None, vms });
+        }
+        Self { state: Arc::new(Mutex::new(state)), gate: Arc::new(watch::Sender::new(true)) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(super) fn fault(&self, host: &str, fault: Option<Fault>) {
+        self.state().hosts.get_mut(host).expect("a host").fault = fault;
+    }
+
+    pub(super) fn hold_moves(&self, hold: bool) {
+        self.gate.send_replace(!hold);
+    }
+
+    pub(super) fn calls(&self, kind: &str) -> Vec<String> {
+        self.state().calls.iter().filter(|call| call.starts_with(kind)).cloned().collect()
+    }
+
+    pub(super) fn effects(&self) -> usize {
+        self.state().calls.len()
+    }
+
+    pub(super) fn is_on(&self, host: &str) -> bool {
+        self.state().hosts[host].on
+    }
+
+    /// The move happens between the hosts, whoever still waits for it.
+    pub(super) fn complete_move(&self, vm: Uuid, from: &str, to: &str) {
+        let mut state = self.state();
+        if let Some(name) = state.hosts.get_mut(from).expect("a host").vms.remove(&vm) {
+            state.hosts.get_mut(to).expect("a host").vms.insert(vm, name);
+        }
+    }
+
+    pub(super) fn all_vms(&self) -> usize {
+        self.state().hosts.values().filter(|host| host.on).map(|host| host.vms.len()).sum()
+    }
+
+    fn called(&self, call: String) {
+        self.state().calls.push(call);
+    }
+}
+
+fn facts(name: &str, host: &FakeHost, number: u128) -> HostFacts {
+    let vm = |(uuid, name): (&Uuid, &String)| VmFacts {
+        uuid: *uuid,
+        name: name.clone(),
+        state: DomainState::Running,
+        vcpus: 1,
+        mem: Mib(256),
+        cpu: MilliCpu(20),
+        dirty_mib_s: 0,
+        job: None,
+        persistent: true,
+        autostart: false,
+        immovable: None,
+    };
+    HostFacts {
+        machine: Uuid::from_u128(number),
+        boot: Uuid::from_u128(number << 64 | host.boot),
+        cpus: 2,
+        mem: Mib(2048),
+        mem_available: Mib(1024),
+        load15: Permille(u64::try_from(host.vms.len()).expect("few") * 10),
+        cpu_used: MilliCpu(20),
+        clock_offset_ms: 0,
+        macs: vec![[2, 0, 0, 0, 0, name.len().to_le_bytes()[0]]],
+        wake_on_lan: Some(true),
+        people_idle: vec![],
+        blocks: vec![],
+        epoch: None,
+        failures: vec![],
+        vms: host.vms.iter().map(vm).collect(),
+    }
+}
+
+#[async_trait]
+impl Probe for World {
+    async fn look(&self, host: &HostSpec, _deadline: Millis) -> Result<HostFacts, ProbeError> {
+        let fault = {
+            let state = self.state();
+            let number = state.hosts.keys().position(|name| *name == host.name).expect("a host") as u128 + 1;
+            let fake = &state.hosts[&host.name];
+            match &fake.fault {
+                None if fake.on => return Ok(facts(&host.name, fake, number)),
+                None => return Err(ProbeError::Unreachable("no route to host".to_owned())),
+                Some(fault) => fault.clone(),
+            }
+        };
+        match fault {
+            Fault::Answers(error) => Err(error),
+            Fault::Hangs => std::future::pending().await,
+            Fault::Panics => panic!("a bug in a driver"),
+        }
+    }
+
+    async fn forget(&self, _host: &str) {}
+}
+
+#[async_trait]
+impl Hypervisor for World {
+    async fn migrate(&self, request: MoveRequest<'_>) -> Outcome {
+        let (from, to) = (&request.from.name, &request.to.name);
+        self.called(format!("migrate {} {from} {to}", request.vm));
+        let mut gate = self.gate.subscribe();
+        if gate.wait_for(|open| *open).await.is_err() {
+            return Outcome::Unsure("the world ended".to_owned());
+        }
+        self.complete_move(request.vm, from, to);
+        Outcome::Done { downtime: Some(Millis(20)) }
+    }
+
+    async fn abort(&self, vm: Uuid, from: &HostSpec, _deadline: Millis) -> Outcome {
+        self.called(format!("abort {vm} {}", from.name));
+        Outcome::Done { downtime: None }
+    }
+
+    async fn start(&self, vm: Uuid, host: &HostSpec, _deadline: Millis) -> Outcome {
+        panic!("{vm} must not be started on {}", host.name)
+    }
+
+    async fn stop(&self, vm: Uuid, host: &HostSpec, _deadline: Millis) -> Outcome {
+        panic!("{vm} must not be stopped on {}", host.name)
+    }
+
+    async fn define(&self, _host: &HostSpec, _xml: &str, _deadline: Millis) -> Result<Uuid, DriverError> {
+        panic!("nothing is defined")
+    }
+
+    async fn undefine(&self, vm: Uuid, _host: &HostSpec, _deadline: Millis) -> Outcome {
+        panic!("{vm} must not be undefined")
+    }
+
+    async fn definitions(&self, _host: &HostSpec, _deadline: Millis) -> Result<Vec<Definition>, DriverError> {
+        Ok(vec![])
+    }
+
+    async fn settle(&self, vm: Uuid, from: &HostSpec, to: &HostSpec, _deadline: Millis) -> Result<Settled, DriverError> {
+        self.called(format!("settle {vm} {} {}", from.name, to.name));
+        Ok(Settled { settlement: Settlement::Unseen, source: End::Unseen, destination: End::Unseen })
+    }
+}
+
+#[async_trait]
+impl Power for World {
+    async fn wake(&self, host: &HostSpec, _deadline: Millis) -> Outcome {
+        self.called(format!("wake {}", host.name));
+        let mut state = self.state();
+        let fake = state.hosts.get_mut(&host.name).expect("a host");
+        fake.boot += u128::from(!fake.on);
+        fake.on = true;
+        Outcome::Done { downtime: None }
+    }
+
+    async fn off(&self, host: &HostSpec, order: &GuardOrder, _deadline: Millis) -> Outcome {
+        self.called(format!("off {} {}", host.name, order.epoch));
+        let mut state = self.state();
+        let fake = state.hosts.get_mut(&host.name).expect("a host");
+        if !fake.vms.is_empty() {
+            return Outcome::Refused(vec![GuardRefusal::Qemu { count: u32::try_from(fake.vms.len()).expect("few") }]);
+        }
+        fake.on = false;
+        Outcome::Done { downtime: None }
+    }
+
+    async fn adopt(&self, _host: &HostSpec, _order: &GuardOrder, _deadline: Millis) -> Outcome {
+        Outcome::Done { downtime: None }
+    }
+}

@@ -1,0 +1,185 @@
+//! The controller's picture as verbs show it.
+
+use super::runner::unknown;
+use super::wire::{
+    Answer, Code, Count, HostView, PlanView, RunningView, StatusView, TallyView, TroubleView, VmView, WhyView,
+};
+use crate::verbs::plan::Planned;
+use dormouse_control::{Controller, Now};
+use dormouse_model::{Action, Host, HostId, HostState, Intent, Obstacle, Snapshot, Vm, VmId, VmState};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+pub(super) fn status(controller: &Controller, now: Now) -> StatusView {
+    let picture = controller.snapshot(now);
+    let zone = &picture.cluster.schedule.zone;
+    let tally = controller.tally();
+    StatusView {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        cluster: picture.cluster.name.clone(),
+        mode: controller.automation().to_string(),
+        epoch: controller.epoch().map(|epoch| epoch.0),
+        paused: controller.is_paused(),
+        frozen: controller.is_frozen(),
+        policy: picture.cluster.policy.name.to_string(),
+        goal: controller.goal_now(now).to_string(),
+        time: local_time(now, &zone.to_string()),
+        hosts: counts(picture.hosts.iter().map(|host| host.state.as_str())),
+        hosts_on: picture.hosts_on(),
+        vms: counts(picture.vms.iter().map(|vm| vm.state.as_str())),
+        watts: picture.watts().0,
+        running: controller.in_flight().map(|intent| running(controller, intent, now)).collect(),
+        trouble: picture.host_ids().filter_map(|id| trouble(controller, &picture, id)).collect(),
+        since_start: TallyView {
+            moves: tally.moves,
+            moves_failed: tally.moves_failed,
+            wakes: tally.wakes,
+            sleeps: tally.sleeps,
+            plans: tally.plans,
+        },
+    }
+}
+
+fn local_time(now: Now, zone: &str) -> String {
+    now.wall.in_tz(zone).map_or_else(|_| now.wall.to_string(), |time| time.strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string())
+}
+
+fn counts<'a>(states: impl Iterator<Item = &'a str>) -> Vec<Count> {
+    let mut counts = BTreeMap::new();
+    for state in states {
+        *counts.entry(state).or_insert(0) += 1;
+    }
+    counts.into_iter().map(|(state, count)| Count { state: state.to_owned(), count }).collect()
+}
+
+fn running(controller: &Controller, intent: &Intent, now: Now) -> RunningView {
+    let name = |host: HostId| controller.host_name(host).to_owned();
+    let (host, to) = match intent.action {
+        Action::Migrate { from, to, .. } => (from, Some(to)),
+        Action::Wake { host } | Action::Sleep { host } | Action::Start { host, .. } | Action::Stop { host, .. } => (host, None),
+    };
+    RunningView {
+        intent: intent.id.0,
+        kind: intent.action.kind().to_owned(),
+        vm: intent.action.vm().map(|vm| controller.vm_name(vm).to_owned()),
+        host: name(host),
+        to: to.map(name),
+        for_ms: now.mono.since(intent.written).0,
+    }
+}
+
+fn trouble(controller: &Controller, picture: &Snapshot, id: HostId) -> Option<TroubleView> {
+    let host = picture.host(id);
+    if !matches!(host.state, HostState::Unusable | HostState::Unknown | HostState::SetAside) {
+        return None;
+    }
+    let why = controller.last_look(id).1.map_or_else(|| host.state.to_string(), ToString::to_string);
+    Some(TroubleView { host: host.spec.name.clone(), state: host.state.to_string(), why })
+}
+
+pub(super) fn hosts(controller: &Controller, now: Now) -> Vec<HostView> {
+    let picture = controller.snapshot(now);
+    picture.host_ids().map(|id| host(controller, &picture, id)).collect()
+}
+
+fn host(controller: &Controller, picture: &Snapshot, id: HostId) -> HostView {
+    let host = picture.host(id);
+    let (seen, error) = controller.last_look(id);
+    HostView {
+        name: host.spec.name.clone(),
+        state: host.state.to_string(),
+        in_state_ms: host.in_state.0,
+        address: host.spec.address.clone(),
+        vms: picture.vms_on(id).map(|vm| picture.vm(vm).spec.name.clone()).collect(),
+        mem_mib: host.spec.mem.0,
+        mem_used_mib: picture.mem_used(id).0,
+        cpus: host.spec.cpus,
+        load15_permille: host.load15.known().map(|load| load.0),
+        marks: marks(host),
+        obstacles: host.obstacles.iter().map(obstacle).collect(),
+        cycles_day: host.cycles_day,
+        seen_ms: seen.map(|age| age.0),
+        error: error.map(ToString::to_string),
+    }
+}
+
+fn marks(host: &Host) -> Vec<String> {
+    let flags = [
+        ("maintenance", host.maintenance),
+        ("drain", host.drain),
+        ("hold", host.held.is_some()),
+        ("keep-on", host.spec.keep_on),
+        ("unproven", !host.proven),
+    ];
+    let role = host.spec.role.map(|role| format!("role:{role}"));
+    flags.into_iter().filter(|(_, set)| *set).map(|(mark, _)| mark.to_owned()).chain(role).collect()
+}
+
+fn obstacle(obstacle: &Obstacle) -> String {
+    match obstacle {
+        Obstacle::People { count, idle } => format!("{count} logged in, idle for {idle}"),
+        Obstacle::Block(what) => what.clone(),
+        Obstacle::GuardRefused { left } => format!("its guard refused; asked again in {left}"),
+        Obstacle::BackOff { left } => format!("a step failed there; again in {left}"),
+    }
+}
+
+pub(super) fn vms(controller: &Controller, now: Now) -> Vec<VmView> {
+    let picture = controller.snapshot(now);
+    picture.vm_ids().map(|id| vm(controller, &picture, id)).collect()
+}
+
+fn vm(controller: &Controller, picture: &Snapshot, id: VmId) -> VmView {
+    let vm: &Vm = picture.vm(id);
+    let name = |host: &HostId| picture.host(*host).spec.name.clone();
+    let hosts = vm.state.hosts();
+    let host = match &vm.state {
+        VmState::Saved { at } => Some(name(at)),
+        _ => hosts.first().map(name),
+    };
+    VmView {
+        uuid: controller.vm_uuid(id).to_string(),
+        name: vm.spec.name.clone(),
+        state: vm.state.as_str().to_owned(),
+        host,
+        hosts: if hosts.len() > 1 { hosts.iter().map(name).collect() } else { vec![] },
+        home: vm.spec.home.as_ref().map(name),
+        mem_mib: vm.spec.mem.0,
+        vcpus: vm.spec.vcpus,
+        cpu_milli: vm.demand.wake.0,
+        moves_hour: vm.moves_hour,
+        moves_day: vm.moves_day,
+        immovable: vm.immovable.as_ref().map(ToString::to_string),
+    }
+}
+
+fn planned(controller: &Controller, now: Now) -> Planned {
+    let started = Instant::now();
+    let (plan, report) = controller.plan_now(now);
+    let took = started.elapsed();
+    Planned { snapshot: controller.snapshot(now), plan, report, took }
+}
+
+pub(super) fn plan(controller: &Controller, now: Now) -> Result<PlanView, String> {
+    let planned = planned(controller, now);
+    let plan = planned.json().map_err(|error| error.to_string())?;
+    Ok(PlanView { steps: planned.plan.steps.len(), text: planned.text(), plan })
+}
+
+/// What keeps a host awake, or where a VM is.
+pub(super) fn why(controller: &Controller, now: Now, name: &str) -> Answer {
+    let planned = planned(controller, now);
+    match crate::verbs::why::told(&planned, name) {
+        Ok(told) if told.is_empty() => {
+            let picture = &planned.snapshot;
+            let hosts = picture.hosts.iter().map(|host| host.spec.name.as_str());
+            *unknown("host or VM", name, hosts.chain(picture.vms.iter().map(|vm| vm.spec.name.as_str())))
+        }
+        Ok(told) => {
+            let (text, why): (Vec<String>, Vec<Value>) = told.into_iter().unzip();
+            Answer::data(&WhyView { text: text.join("\n"), why })
+        }
+        Err(error) => Answer::error(Code::Failed, error.to_string()),
+    }
+}

@@ -1,0 +1,91 @@
+//! The verbs that touch real hosts: the daemon itself, and those that ask it. One module each: its arguments and `run`.
+
+pub(crate) mod events;
+pub(crate) mod host;
+mod inventory;
+pub(crate) mod orders;
+pub(crate) mod run;
+pub(crate) mod status;
+pub(crate) mod vm;
+
+use crate::cli::{Ctx, Failure, Format};
+use crate::config::{self, Loaded};
+use crate::daemon::client::Client;
+use crate::daemon::wire::{PlanView, Verb, WhyView};
+
+/// The verbs that need a daemon, or are it.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Be the daemon: observe, advise or act, as the settings say
+    Run(run::Args),
+    /// One look at everything
+    Status(status::Args),
+    /// The trail of what happened
+    Events(events::Args),
+    /// The hosts: list, show, add, drain, sleep, wake …
+    #[command(subcommand)]
+    Host(host::Command),
+    /// The VMs: list, show, move
+    #[command(subcommand)]
+    Vm(vm::Command),
+    /// Start nothing new; what runs will end
+    Pause(orders::PauseArgs),
+    /// End a pause, a freeze or `normalise`
+    Resume,
+    /// Wake all hosts and spread the VMs over them now
+    Normalise,
+    /// Look at hosts now
+    Refresh(orders::RefreshArgs),
+    /// Show the plan and carry it out
+    Apply(orders::ApplyArgs),
+}
+
+pub(crate) fn run(command: Command, ctx: &Ctx) -> Result<(), Failure> {
+    match command {
+        Command::Run(args) => run::run(&args, ctx),
+        Command::Status(args) => status::run(&args, ctx),
+        Command::Events(args) => events::run(&args, ctx),
+        Command::Host(command) => host::run(&command, ctx),
+        Command::Vm(command) => vm::run(&command, ctx),
+        Command::Pause(args) => orders::pause(&args, ctx),
+        Command::Resume => orders::resume(ctx),
+        Command::Normalise => orders::normalise(ctx),
+        Command::Refresh(args) => orders::refresh(&args, ctx),
+        Command::Apply(args) => orders::apply(&args, ctx),
+    }
+}
+
+/// `plan` without a cluster text: what the daemon would do now.
+pub(crate) fn plan(ctx: &Ctx, format: Format) -> Result<(), Failure> {
+    let plan: PlanView = Client::connect(ctx)?.ask(Verb::Plan)?;
+    match format {
+        Format::Text => ctx.print(&plan.text),
+        Format::Json => ctx.print_json(&plan.plan),
+    }
+}
+
+/// `why` without a cluster text: in the daemon's picture.
+pub(crate) fn why(ctx: &Ctx, name: &str, format: Format) -> Result<(), Failure> {
+    let why: WhyView = Client::connect(ctx)?.ask(Verb::Why { name: name.to_owned() })?;
+    match format {
+        Format::Text => ctx.print(&why.text),
+        Format::Json => ctx.print_json(&why.why),
+    }
+}
+
+/// The settings in force for this call: `--config`, the usual file, the environment.
+pub(crate) fn settings(ctx: &Ctx) -> Result<Loaded, Failure> {
+    // What is no text cannot be a setting of ours.
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    config::load(ctx.config.as_deref(), variables).map_err(Failure::from)
+}
+
+/// A span as people write it: `2h`, `90s`.
+pub(crate) fn span(text: &str) -> Result<dormouse_model::Millis, String> {
+    dormouse_model::text::duration(text).ok_or_else(|| "write a time like 30m or 2h".to_owned())
+}
+
+/// How long something has been so, for people.
+pub(crate) fn age(ms: u64) -> String {
+    dormouse_model::Millis(ms).to_string()
+}

@@ -1,0 +1,78 @@
+//! `dormouse status`: one look at everything.
+
+use super::age;
+use crate::cli::{Ctx, Failure, Format, Table, safe, style};
+use crate::daemon::client::Client;
+use crate::daemon::wire::{Count, RunningView, StatusView, Verb};
+use std::fmt::Write as _;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// For people or for programs
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
+    let status: StatusView = Client::connect(ctx)?.ask(Verb::Status)?;
+    match args.format {
+        Format::Json => ctx.print_json(&status),
+        Format::Text => ctx.print(&text(&status)),
+    }
+}
+
+fn text(status: &StatusView) -> String {
+    let mut out = String::new();
+    let lead = status.epoch.map_or_else(|| "does not lead".to_owned(), |epoch| format!("leads, epoch {epoch}"));
+    let (strong, alarm) = (style::STRONG, style::ERROR);
+    let mut line = |text: String| _ = writeln!(out, "{text}");
+    line(format!(
+        "{strong}{}{strong:#}  {}, {lead}; policy {}, goal {}; {}",
+        safe(&status.cluster),
+        status.mode,
+        status.policy,
+        status.goal,
+        status.time
+    ));
+    if status.paused {
+        line(format!("{alarm}paused{alarm:#}: nothing new is started; `dormouse resume` ends it"));
+    }
+    if status.frozen {
+        line(format!("{alarm}frozen{alarm:#}: too many hosts vanished at once; look at our own network, then `dormouse resume`"));
+    }
+    line(format!("hosts  {} on: {}; {} W", status.hosts_on, counts(&status.hosts), status.watts));
+    line(format!("VMs    {}", counts(&status.vms)));
+    let tally = &status.since_start;
+    line(format!(
+        "since start  {} moves ({} failed), {} wakes, {} sleeps, {} plans",
+        tally.moves, tally.moves_failed, tally.wakes, tally.sleeps, tally.plans
+    ));
+    if !status.running.is_empty() {
+        let mut table = Table::new(&["under way", "what", "where", "for"]);
+        for step in &status.running {
+            table.row([&format!("i{}", step.intent), &what(step), &place(step), &age(step.for_ms)]);
+        }
+        out += &format!("\n{table}");
+    }
+    if !status.trouble.is_empty() {
+        let mut table = Table::new(&["host", "state", "why"]);
+        for host in &status.trouble {
+            table.row([&host.host, &host.state, &host.why]);
+        }
+        out += &format!("\n{table}");
+    }
+    out
+}
+
+fn what(step: &RunningView) -> String {
+    step.vm.as_ref().map_or_else(|| step.kind.clone(), |vm| format!("{} {vm}", step.kind))
+}
+
+fn place(step: &RunningView) -> String {
+    step.to.as_ref().map_or_else(|| step.host.clone(), |to| format!("{} -> {to}", step.host))
+}
+
+fn counts(counts: &[Count]) -> String {
+    let parts: Vec<String> = counts.iter().map(|count| format!("{} {}", count.count, count.state)).collect();
+    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+}
