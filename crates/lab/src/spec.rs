@@ -127,7 +127,7 @@ impl LabSpec {
         let mut text = format!("cluster {}\n", self.id);
         for h in self.all_hosts() {
             text += &format!(
-                "host {} address={} mac={} cpus={} mem={}M reserve=0 overhead=0 watts=45/95/3 boot={}s shutdown=2s link=1000M\n",
+                "host {} address={} mac={} cpus={} mem={}M reserve=0M overhead=0M watts=45/95/3 boot={}s shutdown=2s link=1000M\n",
                 h.name,
                 h.address,
                 h.mac,
