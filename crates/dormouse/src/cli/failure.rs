@@ -61,6 +61,14 @@ impl Failure {
         self.exit
     }
 
+    /// Message, causes and hint on one line, for a log.
+    #[cfg(feature = "live")]
+    pub(crate) fn one_line(&self) -> String {
+        let causes = self.causes.iter().flat_map(|cause| cause.lines().next());
+        let parts = std::iter::once(self.message.as_str()).chain(causes).chain(self.hint.as_deref());
+        parts.map(safe).collect::<Vec<_>>().join("; ")
+    }
+
     /// To stderr. Nothing sensible can be done when that fails.
     pub(crate) fn print(&self) {
         if !self.silent {

@@ -16,7 +16,10 @@ pub(crate) use table::Table;
 pub(crate) use text::{fold, safe};
 
 use crate::verbs;
+#[cfg(feature = "live")]
+use crate::verbs_live;
 use clap::{Parser, Subcommand};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -47,25 +50,36 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Watch a simulated lab of 62 hosts fall asleep and wake: no set-up, no root
+    Demo(verbs::demo::Args),
     /// Show what would be done to a cluster, and why not more
     Plan(verbs::plan::Args),
     /// What keeps a host awake, or where a VM is and what would happen to it
     Why(verbs::why::Args),
+    /// Play a scenario folder: its script, the rules, its golden log
+    Simulate(verbs::simulate::Args),
     /// Check the configuration, or explain what it amounts to
     #[command(subcommand)]
     Config(verbs::config::Command),
     /// Give the cluster's hosts and VMs to other programs
     #[command(subcommand)]
     Export(verbs::export::Command),
+    #[cfg(feature = "live")]
+    #[command(flatten)]
+    Live(verbs_live::Command),
 }
 
 impl Command {
     fn run(self, ctx: &Ctx) -> Result<(), Failure> {
         match self {
+            Self::Demo(args) => verbs::demo::run(&args, ctx),
             Self::Plan(args) => verbs::plan::run(&args, ctx),
             Self::Why(args) => verbs::why::run(&args, ctx),
+            Self::Simulate(args) => verbs::simulate::run(&args, ctx),
             Self::Config(command) => verbs::config::run(&command, ctx),
             Self::Export(command) => verbs::export::run(&command, ctx),
+            #[cfg(feature = "live")]
+            Self::Live(command) => verbs_live::run(command, ctx),
         }
     }
 }
@@ -74,14 +88,7 @@ impl Command {
 pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // clap's own text, its exit code 2 for usage and 0 for --help and --version.
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
-            return match error.print() {
-                Ok(()) => exit.into(),
-                Err(_) => Exit::Failed.into(),
-            };
-        }
+        Err(error) => return not_understood(&error).into(),
     };
     cli.color.apply();
     let ctx = Ctx { config: cli.config };
@@ -92,6 +99,17 @@ pub(crate) fn main() -> ExitCode {
             failure.exit().into()
         }
     }
+}
+
+/// Help and version, or what is wrong with the command line: clap's own text.
+fn not_understood(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        return if error.print().is_ok() { Exit::Done } else { Exit::Failed };
+    }
+    // It quotes what was typed, so it goes out without styles and with nothing that a terminal obeys.
+    let text: String = error.render().to_string().lines().map(|line| format!("{}\n", safe(line))).collect();
+    _ = anstream::stderr().lock().write_all(text.as_bytes());
+    Exit::Usage
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub(crate) struct Ctx {
     /// `--config`.
-    #[cfg_attr(not(feature = "live"), expect(dead_code, reason = "only live verbs and `config` read it"))]
     pub(crate) config: Option<PathBuf>,
 }
 
@@ -57,7 +56,6 @@ pub(crate) mod style {
 impl Ctx {
     /// Prints text that may hold styles; they are taken out where nobody would see them.
     /// Untrusted parts have been through [`super::safe`] before.
-    #[expect(clippy::unused_self, reason = "only who holds a Ctx may print")]
     pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = anstream::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
@@ -73,8 +71,15 @@ impl Ctx {
         self.print(&(escape_controls(&text) + "\n"))
     }
 
+    /// Prints one JSON value on one line, for streams.
+    #[cfg(feature = "live")]
+    pub(crate) fn print_json_line<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| Failure::new("cannot write the output as JSON").because(&error))?;
+        self.print(&(escape_controls(&text) + "\n"))
+    }
+
     /// Someone sits before it and could press a key.
-    #[expect(clippy::unused_self, reason = "beside the other questions about the surroundings")]
     pub(crate) fn is_interactive(&self) -> bool {
         io::stdout().is_terminal() && io::stdin().is_terminal()
     }

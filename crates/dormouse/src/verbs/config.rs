@@ -1,7 +1,8 @@
-//! `dormouse config`: whether a cluster text holds together, and what it amounts to.
+//! `dormouse config`: whether settings and cluster text hold together, and what they amount to.
 
 use super::input::{self, PolicyArgs};
 use crate::cli::{Ctx, Failure, Format, Table, safe, style};
+use crate::config::{Loaded, Source};
 use dormouse_model::schedule::{Schedule, WindowGoal};
 use dormouse_model::{Cluster, KNOBS, Policy};
 use jiff::Timestamp;
@@ -15,22 +16,22 @@ const DAYS: u32 = 14;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Say whether the text holds together; exit code 2 and the place of the mistake if not
+    /// Say whether settings and cluster text hold together; exit code 2 and the place of the mistake if not
     Check(CheckArgs),
-    /// Print the effective values, what each means, and the next 14 days of windows
+    /// Print the effective settings and knobs, what each means, and the next 14 days of windows
     Explain(ExplainArgs),
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArgs {
-    /// A cluster text; `-` reads it from stdin
+    /// Only this cluster text, without the daemon's settings; `-` reads it from stdin
     #[arg(long, value_name = "FILE")]
-    cluster: PathBuf,
+    cluster: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExplainArgs {
-    /// A cluster text; `-` reads it from stdin. Without it: the standard values
+    /// Only this cluster text, without the daemon's settings; `-` reads it from stdin
     #[arg(long, value_name = "FILE")]
     cluster: Option<PathBuf>,
 
@@ -48,10 +49,42 @@ pub(crate) struct ExplainArgs {
 
 #[derive(Debug, Serialize)]
 struct Explanation {
+    /// The daemon's own; none where only a cluster text was asked about.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    settings: Vec<Setting>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<String>,
     policy: &'static str,
     knobs: Vec<Knob>,
     zone: String,
     windows: Vec<Opening>,
+}
+
+#[derive(Debug, Serialize)]
+struct Setting {
+    name: &'static str,
+    value: String,
+    /// `standard`, `file`, `environment`.
+    from: &'static str,
+    takes: &'static str,
+    help: &'static str,
+}
+
+impl Setting {
+    fn all(loaded: &Loaded) -> Vec<Self> {
+        let entries = loaded.entries().map(|(key, value, source)| Self {
+            name: key.name,
+            value,
+            from: match source {
+                Source::Default => "standard",
+                Source::File => "file",
+                Source::Environment => "environment",
+            },
+            takes: key.takes,
+            help: key.help,
+        });
+        entries.collect()
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -88,8 +121,18 @@ pub(crate) fn run(command: &Command, ctx: &Ctx) -> Result<(), Failure> {
 }
 
 fn check(args: &CheckArgs, ctx: &Ctx) -> Result<(), Failure> {
-    let cluster = input::cluster(&args.cluster)?;
     let good = style::GOOD;
+    let path = match &args.cluster {
+        Some(path) => path.clone(),
+        None => {
+            let Loaded { config, file, .. } = input::settings(ctx)?;
+            let file =
+                file.map_or_else(|| "no file, all as standard".to_owned(), |file| file.display().to_string());
+            ctx.print(&format!("{good}ok{good:#}: settings ({}), mode {}\n", safe(&file), config.mode))?;
+            config.cluster
+        }
+    };
+    let cluster = input::cluster(&path)?;
     ctx.print(&format!(
         "{good}ok{good:#}: cluster {}, {}, {}, {}, policy {}\n",
         safe(&cluster.name),
@@ -105,8 +148,17 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 fn explain(args: &ExplainArgs, ctx: &Ctx) -> Result<(), Failure> {
-    let cluster = args.cluster.as_deref().map(input::cluster).transpose()?;
-    let (mut policy, schedule) = match cluster {
+    let (settings, path) = match &args.cluster {
+        Some(path) => (vec![], Some(path.clone())),
+        None => {
+            let loaded = input::settings(ctx)?;
+            // Where nothing is set up yet, there is no cluster text to explain.
+            let path =
+                Some(loaded.config.cluster.clone()).filter(|path| loaded.file.is_some() || path.exists());
+            (Setting::all(&loaded), path)
+        }
+    };
+    let (mut policy, schedule) = match path.as_deref().map(input::cluster).transpose()? {
         Some(Cluster { policy, schedule, .. }) => (policy, schedule),
         None => (Policy::default(), Schedule::default()),
     };
@@ -115,7 +167,7 @@ fn explain(args: &ExplainArgs, ctx: &Ctx) -> Result<(), Failure> {
         Some(shown) => input::instant(&schedule, shown)?,
         None => Timestamp::now(),
     };
-    let explanation = Explanation::of(&policy, &schedule, from);
+    let explanation = Explanation::of(settings, path, &policy, &schedule, from);
     match args.format {
         Format::Json => ctx.print_json(&explanation),
         Format::Text => ctx.print(&explanation.text()),
@@ -123,7 +175,13 @@ fn explain(args: &ExplainArgs, ctx: &Ctx) -> Result<(), Failure> {
 }
 
 impl Explanation {
-    fn of(policy: &Policy, schedule: &Schedule, from: Timestamp) -> Self {
+    fn of(
+        settings: Vec<Setting>,
+        path: Option<PathBuf>,
+        policy: &Policy,
+        schedule: &Schedule,
+        from: Timestamp,
+    ) -> Self {
         let standard = Policy::named(policy.name);
         let values = policy.knobs.entries().zip(standard.knobs.entries());
         let knobs = KNOBS.iter().zip(values).map(|(knob, ((name, value), (_, standard)))| Knob {
@@ -158,6 +216,8 @@ impl Explanation {
             }
         });
         Self {
+            settings,
+            cluster: path.map(|path| path.display().to_string()),
             policy: policy.name.as_str(),
             knobs: knobs.collect(),
             zone: schedule.zone.to_string(),
@@ -167,7 +227,20 @@ impl Explanation {
 
     fn text(&self) -> String {
         let strong = style::STRONG;
-        let mut out = format!("{strong}Policy {}{strong:#}\n", self.policy);
+        let mut out = String::new();
+        if !self.settings.is_empty() {
+            _ = writeln!(out, "{strong}Settings{strong:#}");
+            let mut table = Table::new(&["setting", "value", "from", "meaning"]);
+            for setting in &self.settings {
+                table.row([setting.name, &setting.value, setting.from, setting.help]);
+            }
+            _ = writeln!(out, "{table}");
+        }
+        let of = self
+            .cluster
+            .as_deref()
+            .map_or_else(|| ", no cluster text yet".to_owned(), |file| format!(", from {}", safe(file)));
+        _ = writeln!(out, "{strong}Policy {}{strong:#}{of}", self.policy);
         let mut table = Table::new(&["knob", "value", "standard", "meaning"]);
         for knob in &self.knobs {
             let standard = if knob.value == knob.standard { "" } else { &knob.standard };

@@ -1,11 +1,13 @@
 //! What verbs read: a cluster text and overrides of its policy. Files are read here and nowhere else.
 
-use crate::cli::{Failure, safe};
+use crate::cli::{Ctx, Failure, safe};
+use crate::config::{self, Loaded};
 use dormouse_model::schedule::Schedule;
 use dormouse_model::text::TextError;
 use dormouse_model::{Cluster, Policy, PolicyName, text};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -84,6 +86,14 @@ pub(crate) fn read(path: &Path) -> Result<String, Failure> {
 pub(crate) fn cluster(path: &Path) -> Result<Cluster, Failure> {
     let source = read(path)?;
     text::parse(&source).map_err(|error| bad_text("the cluster text", path, &source, error))
+}
+
+/// The settings in force for this call: `--config`, the usual file, the environment.
+pub(crate) fn settings(ctx: &Ctx) -> Result<Loaded, Failure> {
+    // What is no text cannot be a setting of ours.
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    config::load(ctx.config.as_deref(), std::env::vars_os().filter_map(text)).map_err(Failure::from)
 }
 
 /// The instant at which clocks of the cluster's zone show this.

@@ -1,8 +1,11 @@
 //! The verbs that need no real host. One module each: its arguments and `run`.
 
 pub(crate) mod config;
+pub(crate) mod demo;
 pub(crate) mod export;
+mod figures;
 pub(crate) mod input;
 pub(crate) mod picture;
 pub(crate) mod plan;
+pub(crate) mod simulate;
 pub(crate) mod why;

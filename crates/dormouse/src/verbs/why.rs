@@ -60,19 +60,16 @@ struct Planning {
 
 pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
     let Some(path) = &args.cluster else {
+        #[cfg(feature = "live")]
+        return crate::verbs_live::why(ctx, &args.name, args.format);
+        #[cfg(not(feature = "live"))]
         return Err(Failure::usage("no cluster to look at").hint("name a cluster text with --cluster FILE"));
     };
     let mut cluster = input::cluster(path)?;
     args.policy.apply(&mut cluster.policy)?;
     let planned = Planned::make(cluster, args.goal.goal(HORIZON))?;
     let cluster = &planned.snapshot.cluster;
-    let answers: Vec<Answer> = [
-        cluster.host_named(&args.name).map(|host| of_host(&planned, host)),
-        cluster.vm_named(&args.name).map(|vm| of_vm(&planned, vm)),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let answers = answers(&planned, &args.name);
     if answers.is_empty() {
         let known = cluster
             .hosts
@@ -90,6 +87,21 @@ pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
         Format::Json => ctx.print_json(&answers),
         Format::Text => ctx.print(&answers.iter().map(Answer::text).collect::<Vec<_>>().join("\n")),
     }
+}
+
+/// What there is to say about everything of that name in the picture.
+fn answers(planned: &Planned, name: &str) -> Vec<Answer> {
+    let picture = &planned.snapshot;
+    let hosts =
+        picture.host_ids().filter(|id| picture.host(*id).spec.name == name).map(|id| of_host(planned, id));
+    let vms = picture.vm_ids().filter(|id| picture.vm(*id).spec.name == name).map(|id| of_vm(planned, id));
+    hosts.chain(vms).collect()
+}
+
+/// The answers for people and as data. Empty when nothing in the picture has that name.
+#[cfg(feature = "live")]
+pub(crate) fn told(planned: &Planned, name: &str) -> serde_json::Result<Vec<(String, serde_json::Value)>> {
+    answers(planned, name).iter().map(|answer| Ok((answer.text(), serde_json::to_value(answer)?))).collect()
 }
 
 fn of_host(planned: &Planned, id: HostId) -> Answer {

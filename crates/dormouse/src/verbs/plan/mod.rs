@@ -100,6 +100,18 @@ impl Planned {
         Ok(Self { snapshot, plan, report, took })
     }
 
+    /// For people.
+    #[cfg(feature = "live")]
+    pub(crate) fn text(&self) -> String {
+        text::render(self, false)
+    }
+
+    /// For programs: the documented fields.
+    #[cfg(feature = "live")]
+    pub(crate) fn json(&self) -> serde_json::Result<serde_json::Value> {
+        serde_json::to_value(json::Document::of(self))
+    }
+
     pub(crate) fn print(&self, ctx: &Ctx, format: Format, all: bool) -> Result<(), Failure> {
         match format {
             Format::Text => ctx.print(&text::render(self, all)),
@@ -110,6 +122,9 @@ impl Planned {
 
 pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
     let Some(path) = &args.cluster else {
+        #[cfg(feature = "live")]
+        return crate::verbs_live::plan(ctx, args.format);
+        #[cfg(not(feature = "live"))]
         return Err(Failure::usage("no cluster to plan for").hint("name a cluster text with --cluster FILE"));
     };
     let mut cluster = input::cluster(path)?;

@@ -112,3 +112,59 @@ pub(super) fn bar(spans: &[(Mono, Mono)], end: Mono, columns: usize) -> String {
     let most = counts.iter().copied().max().unwrap_or(0).max(1);
     counts.iter().map(|count| HEIGHTS[(count * 8).div_ceil(most)]).collect::<String>().trim_end().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dormouse_model::{Because, Goal, Plan, PlanId, PolicyName, Report, Snapshot, Step, VmId, text};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// Two VMs go to the first host, each host left behind sleeps.
+    fn planned(policy: &str) -> Planned {
+        let text = format!(
+            "host h[1-3] cpus=2 mem=2048M shutdown=10s link=1000M\nvm v[1-3]@h[1-3] mem=256M\npolicy balanced {policy}\n"
+        );
+        let snapshot = Snapshot::of(&Arc::new(text::parse(&text).unwrap()));
+        let step = |id, action, needs: &[u32]| Step {
+            id: StepId(id),
+            action,
+            needs: needs.iter().copied().map(StepId).collect(),
+            deadline: Millis::from_secs(60),
+            because: Because::Empty,
+        };
+        let migrate = |host| Action::Migrate { vm: VmId(host), from: HostId(host), to: HostId(0) };
+        let steps = vec![
+            step(0, migrate(1), &[]),
+            step(1, Action::Sleep { host: HostId(1) }, &[0]),
+            step(2, migrate(2), &[]),
+            step(3, Action::Sleep { host: HostId(2) }, &[2]),
+        ];
+        let plan = Plan { id: PlanId(1), policy: PolicyName::Balanced, goal: Goal::Relieve, steps };
+        Planned { snapshot, plan, report: Report::default(), took: Duration::ZERO }
+    }
+
+    fn times(policy: &str) -> Vec<(u64, u64)> {
+        estimate(&planned(policy)).into_iter().map(|(start, end)| (start.0, end.0)).collect()
+    }
+
+    #[test]
+    fn moves_share_a_link_and_steps_wait_for_what_they_need() {
+        assert_eq!(times(""), [(0, 4295), (4295, 14_295), (0, 4295), (4295, 14_295)]);
+    }
+
+    #[test]
+    fn moves_wait_for_their_budget() {
+        assert_eq!(
+            times("moves.host_in=1 moves.host_out=1"),
+            [(0, 2148), (2148, 12_148), (2148, 4296), (4296, 14_296)]
+        );
+        assert_eq!(times("moves.all=1"), [(0, 4295), (4295, 14_295), (4295, 8590), (8590, 18_590)]);
+    }
+
+    #[test]
+    fn bars_are_as_high_as_what_runs_at_once() {
+        let spans = [(Mono(0), Mono(50)), (Mono(0), Mono(100)), (Mono(0), Mono(25)), (Mono(0), Mono(25))];
+        assert_eq!(bar(&spans, Mono(100), 4), "█▄▂▂");
+    }
+}
