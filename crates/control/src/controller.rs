@@ -35,6 +35,8 @@ pub struct Controller {
     pub(crate) flights: BTreeMap<IntentId, Flight>,
     pub(crate) run: Option<Run>,
     pub(crate) last: Option<(Plan, Report)>,
+    /// The steps that were advised last: the same advice is told once.
+    pub(crate) advised: Vec<dormouse_model::Step>,
     pub(crate) orders: VecDeque<(String, Order)>,
     pub(crate) freeze: Freeze,
     /// `Some(None)`: paused until resumed.
@@ -93,6 +95,7 @@ impl Controller {
             flights: BTreeMap::new(),
             run: None,
             last: None,
+            advised: vec![],
             orders: VecDeque::new(),
             freeze: Freeze::default(),
             paused: None,
@@ -213,6 +216,7 @@ impl Controller {
     pub(crate) fn set_state(&mut self, id: HostId, next: HostState, cause: &'static str) {
         let now = self.now;
         let rate = self.settings.calendar_rate.max(1);
+        let next_look = ObservationId(self.next_observation);
         let host = self.host_mut(id);
         let was = host.state;
         if was == next {
@@ -221,6 +225,7 @@ impl Controller {
         assert!(was.may_become(next), "{} must not go from {was} to {next} ({cause})", host.spec.name);
         host.state = next;
         host.since = now.mono;
+        host.since_look = next_look;
         let observation = host.facts.as_ref().map_or(ObservationId(0), |(_, _, observation)| *observation);
         let memory = host.memory(now, rate);
         let level = match next {

@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn one_spike_is_no_demand_but_a_spell_is() {
-        let quiet = |at| (at * 15, 20);
+        let quiet = |at: u64| (at * 15, 20);
         let mut samples: Vec<_> = (0..41).map(quiet).collect();
         samples[30].1 = 900;
         let read = |samples: &[(u64, u64)]| {

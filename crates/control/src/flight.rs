@@ -4,7 +4,7 @@ use crate::controller::Controller;
 use crate::run::StepState;
 use crate::{Effect, Level, LogEvent, VmMemory};
 use dormouse_model::{
-    Action, DomainState, HostId, HostState, Intent, IntentId, Millis, Mono, Outcome, OutcomeError, PlanId, Step, VmId, VmState,
+    Action, DomainState, HostId, HostState, Intent, IntentId, Millis, Mono, ObservationId, Outcome, OutcomeError, PlanId, Step, VmId, VmState,
 };
 
 /// The driver keeps the deadline; this much later we stop believing that it does.
@@ -20,6 +20,8 @@ pub(crate) struct Flight {
     pub(crate) phase: Phase,
     /// Since when it is in that phase.
     pub(crate) since: Mono,
+    /// Looks with this number or a later one were asked for in that phase.
+    since_look: ObservationId,
     /// What the driver said, while both ends are looked at.
     said: Option<Outcome>,
     abort_sent: bool,
@@ -77,6 +79,7 @@ impl Controller {
                 step: step_at.map(|at| (plan, at)),
                 phase: Phase::Writing,
                 since: self.now.mono,
+                since_look: ObservationId(self.next_observation),
                 said: None,
                 abort_sent: false,
                 settle_sent: false,
@@ -104,6 +107,7 @@ impl Controller {
                     step: None,
                     phase: Phase::Confirming,
                     since: self.now.mono,
+                    since_look: ObservationId(self.next_observation),
                     said: Some(Outcome::Unsure("the manager restarted".to_owned())),
                     abort_sent: false,
                     settle_sent: false,
@@ -172,12 +176,14 @@ impl Controller {
 
     pub(crate) fn ended(&mut self, id: IntentId, outcome: Outcome) {
         let now = self.now.mono;
+        let next_look = ObservationId(self.next_observation);
         let Some(flight) = self.flights.get_mut(&id).filter(|flight| flight.phase == Phase::Acting) else { return };
         self.standing.remove(&("store.refuses", String::new()));
         match flight.intent.action {
             Action::Migrate { from, to, .. } => {
                 flight.phase = Phase::Confirming;
                 flight.since = now;
+                flight.since_look = next_look;
                 flight.said = Some(outcome);
                 self.look_soon(from);
                 self.look_soon(to);
@@ -255,9 +261,9 @@ impl Controller {
     fn confirm(&mut self, id: IntentId) {
         let Some(flight) = self.flights.get(&id) else { return };
         let Some((vm, from, to)) = flight.migration() else { return };
-        let (since, deadline) = (flight.since, flight.intent.deadline);
+        let (since, deadline, look) = (flight.since, flight.intent.deadline, flight.since_look);
         let spent = self.now.mono.since(since);
-        if !self.looked_since(from, since) || !self.looked_since(to, since) {
+        if !self.looked_since(from, look) || !self.looked_since(to, look) {
             // A host that is certainly down holds nothing and needs no look.
             if spent > self.settings.confirm_within {
                 self.doubt(id, Doubt::Unseen);

@@ -186,7 +186,7 @@ impl Controller {
     /// Seen empty by a look that was asked for after it was marked draining, and not long ago (faults I1).
     fn freshly_empty(&self, id: HostId) -> bool {
         let host = self.host(id);
-        host.is_fresh(self.now.mono, self.settings.fresh) && self.looked_since(id, host.since) && !self.holds_vm(id)
+        host.is_fresh(self.now.mono, self.settings.fresh) && self.looked_since(id, host.since_look) && !self.holds_vm(id)
     }
 
     fn admit_wake(&mut self, id: HostId) -> Admission {

@@ -19,6 +19,8 @@ pub(crate) struct HostRecord {
     pub(crate) spec: Arc<HostSpec>,
     pub(crate) state: HostState,
     pub(crate) since: Mono,
+    /// Looks with this number or a later one were asked for after it came into that state.
+    pub(crate) since_look: ObservationId,
     /// The last good answer and the moment it was asked for: freshness counts from there.
     pub(crate) facts: Option<(HostFacts, Mono, ObservationId)>,
     /// Failed looks since the last good one, the first of them, and why the last failed.
@@ -76,6 +78,7 @@ impl HostRecord {
             spec: Arc::new(spec.clone()),
             state: HostState::Unknown,
             since: now.mono,
+            since_look: ObservationId(0),
             facts: None,
             misses: 0,
             missing_since: now.mono,

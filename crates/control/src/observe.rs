@@ -89,7 +89,6 @@ impl Controller {
     }
 
     fn answered(&mut self, id: HostId, mut facts: HostFacts, look: Look) {
-        let now = self.now.mono;
         if let Some(known) = self.host(id).machine.filter(|machine| *machine != facts.machine) {
             let why = format!("machine {} instead of {known}", facts.machine);
             return self.missed(id, ProbeError::Identity(why));
@@ -121,7 +120,7 @@ impl Controller {
         // Where libvirt does not answer, its list says nothing: the VMs of the last good look are presumed.
         if libvirt_speaks {
             let keep = self.cluster.policy.knobs.scaled(self.cluster.policy.knobs.window_sleep);
-            for vm in self.vms.sighted(id, &vms, look.asked, now, keep) {
+            for vm in self.vms.sighted(id, &vms, look, keep) {
                 self.judge_vm(vm);
             }
         }
@@ -324,11 +323,12 @@ impl Controller {
         Some((seen.facts.state, seen.facts.job.is_some()))
     }
 
-    /// The last good look at this host was asked for after that moment.
-    pub(crate) fn looked_since(&self, host: HostId, moment: dormouse_model::Mono) -> bool {
+    /// The last look at this host was good and is this one or a later one. Looks are numbered as they are asked for, so
+    /// the number tells what came after what where clocks are too coarse.
+    pub(crate) fn looked_since(&self, host: HostId, look: ObservationId) -> bool {
         let host = self.host(host);
-        host.misses == 0 && host.facts.as_ref().is_some_and(|(facts, asked, _)| {
-            *asked >= moment && !facts.failures.iter().any(|failure| matches!(failure, CheckFailure::Libvirt(_)))
+        host.misses == 0 && host.facts.as_ref().is_some_and(|(facts, _, id)| {
+            *id >= look && !facts.failures.iter().any(|failure| matches!(failure, CheckFailure::Libvirt(_)))
         })
     }
 

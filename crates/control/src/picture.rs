@@ -2,7 +2,6 @@
 
 use crate::controller::Controller;
 use crate::gate::DAY;
-use crate::hosts::HostRecord;
 use crate::Now;
 use dormouse_model::{Demand, Hold, Host, HostState, Millis, Snapshot, Vm};
 use std::sync::Arc;
@@ -63,10 +62,5 @@ impl Controller {
     fn holds_in_force(&self, now: Now) -> Vec<&Hold> {
         let local = self.cluster.schedule.zone.rules().to_datetime(now.wall);
         self.cluster.holds.iter().filter(|hold| hold.until.is_none_or(|until| until > local)).collect()
-    }
-
-    /// Hosts whose state lets them take VMs at the next step.
-    pub(crate) fn usable(&self) -> impl Iterator<Item = &HostRecord> {
-        self.hosts.iter().filter(|host| host.state.is_usable())
     }
 }

@@ -95,10 +95,8 @@ impl Controller {
         self.tell_refusals(&report);
         let act = self.settings.automation == Automation::Auto || std::mem::take(&mut self.apply);
         if plan.steps.is_empty() || !act {
-            let advised = !plan.steps.is_empty()
-                && self.settings.automation == Automation::Advise
-                && self.last.as_ref().is_none_or(|(last, _)| last.steps != plan.steps);
-            if advised {
+            if self.settings.automation == Automation::Advise && !plan.steps.is_empty() && self.advised != plan.steps {
+                self.advised.clone_from(&plan.steps);
                 let event = plan_event("plan.advised", &plan, &report);
                 self.tell(event);
             }
@@ -126,10 +124,13 @@ impl Controller {
         self.end_run();
         self.next_plan += 1;
         self.tally.plans += 1;
-        let mut event = plan_event("plan.made", &plan, &report);
-        if by_order {
-            event = event.with("by", by);
-        }
+        let event = match plan.steps.first() {
+            Some(step) if by_order => LogEvent::new(Level::Info, "plan.asked")
+                .with("plan", plan.id.0)
+                .with("by", by)
+                .with("kind", step.action.kind()),
+            _ => plan_event("plan.made", &plan, &report),
+        };
         self.tell(event);
         self.run = Some(Run {
             states: vec![StepState::Waiting; plan.steps.len()],
@@ -175,6 +176,8 @@ impl Controller {
         for at in &open {
             let step = &run.plan.steps[*at];
             match run.states[*at] {
+                // A dropped plan no longer waits for hosts on their way: the next one takes them as they are.
+                StepState::Settling if run.dropped.is_some() => run.states[*at] = StepState::Skipped,
                 StepState::Settling => {
                     if let Some(state) = self.settled(step.action) {
                         run.states[*at] = state;

@@ -1,10 +1,10 @@
 //! All VMs ever named or seen, where each was sighted, and what follows from that.
 
 use crate::demand::History;
-use crate::hosts::past;
+use crate::hosts::{Look, past};
 use crate::{Now, VmMemory};
 use dormouse_model::{
-    Cluster, DomainState, HostId, JobKind, Millis, Mono, RefusalReason, VmFacts, VmId, VmSpec, VmState,
+    Cluster, DomainState, HostId, JobKind, Millis, Mono, ObservationId, RefusalReason, VmFacts, VmId, VmSpec, VmState,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -37,15 +37,14 @@ pub(crate) struct VmRecord {
     pub(crate) known: bool,
     /// The text names it: its sizes there beat what is seen.
     named: bool,
-    /// Since when it has been sighted on more than one host.
-    double_since: Option<Mono>,
+    /// The look that first sighted it on more than one host.
+    double_since: Option<ObservationId>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Sighting {
     pub(crate) facts: VmFacts,
-    pub(crate) asked: Mono,
-    pub(crate) answered: Mono,
+    pub(crate) look: ObservationId,
 }
 
 impl Vms {
@@ -113,10 +112,6 @@ impl Vms {
         self.by_uuid.get(&uuid).copied()
     }
 
-    pub(crate) fn ids(&self) -> impl Iterator<Item = VmId> + use<> {
-        (0..self.records.len()).map(VmId::at)
-    }
-
     /// VMs sighted on this host, present or only defined.
     pub(crate) fn sighted_on(&self, host: HostId) -> &[VmId] {
         self.on.get(&host).map_or(&[], Vec::as_slice)
@@ -131,7 +126,7 @@ impl Vms {
     }
 
     /// Takes in what one good look said of a host's VMs. Returns each VM whose sightings changed hands.
-    pub(crate) fn sighted(&mut self, host: HostId, facts: &[VmFacts], asked: Mono, answered: Mono, keep: Millis) -> Vec<VmId> {
+    pub(crate) fn sighted(&mut self, host: HostId, facts: &[VmFacts], look: Look, keep: Millis) -> Vec<VmId> {
         let before = self.on.remove(&host).unwrap_or_default();
         let mut now_on = Vec::with_capacity(facts.len());
         for vm in facts {
@@ -141,9 +136,9 @@ impl Vms {
                 record.spec = Arc::new(seen_spec(vm, host));
             }
             if vm.state.runs() {
-                record.history.push(asked, vm.cpu, keep);
+                record.history.push(look.asked, vm.cpu, keep);
             }
-            record.seen.insert(host, Sighting { facts: vm.clone(), asked, answered });
+            record.seen.insert(host, Sighting { facts: vm.clone(), look: look.id });
             now_on.push(id);
         }
         let mut touched = now_on.clone();
@@ -219,13 +214,13 @@ impl VmRecord {
                 DomainState::ShutOff | DomainState::Saved => VmState::Stopped,
             },
             _ => {
-                present.sort_by_key(|(_, seen)| seen.asked);
+                present.sort_by_key(|(_, seen)| seen.look);
                 let newest = &present[present.len() - 1];
-                let since = *self.double_since.get_or_insert(newest.1.answered);
+                let since = *self.double_since.get_or_insert(newest.1.look);
                 let under_way = present.iter().any(|(_, seen)| {
                     seen.facts.job.as_ref().is_some_and(|job| matches!(job.kind, JobKind::MigrationOut | JobKind::MigrationIn))
                 });
-                let asked_again = present.iter().all(|(_, seen)| seen.asked >= since);
+                let asked_again = present.iter().all(|(_, seen)| seen.look > since);
                 if present.len() == 2 && (under_way || !asked_again) {
                     VmState::Migrating { from: present[0].0, to: newest.0 }
                 } else {

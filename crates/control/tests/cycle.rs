@@ -188,8 +188,8 @@ fn a_host_that_does_not_wake_is_tried_twice_and_set_aside() {
     world.order(Order::Wake { host: h5 });
     world.run(1300);
     assert_eq!(world.state("h5"), HostState::SetAside);
-    assert_eq!(world.trail_of(&["wake.again"]).lines().count(), 1);
-    assert_eq!(world.trail_of(&["wake.late"]).lines().count(), 1);
+    assert_eq!(world.trail_of(&["ev=wake.again"]).lines().count(), 1);
+    assert_eq!(world.trail_of(&["ev=wake.late"]).lines().count(), 1);
     let sent = world.acts.len();
     world.run(3600);
     let later = world.acts.iter().skip(sent).filter(|intent| intent.action == Action::Wake { host: h5 }).count();

@@ -12,44 +12,44 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// Days before the start, so that remembered times have a place.
-pub const START: Mono = Mono(10 * 86_400_000);
+pub(crate) const START: Mono = Mono(10 * 86_400_000);
 
-pub struct World {
-    pub controller: Controller,
-    pub cluster: Arc<dormouse_model::Cluster>,
-    pub now: Now,
+pub(crate) struct World {
+    pub(crate) controller: Controller,
+    pub(crate) cluster: Arc<dormouse_model::Cluster>,
+    pub(crate) now: Now,
     /// Hosts that run, and what runs on them.
-    pub up: BTreeSet<HostId>,
-    pub vms: BTreeMap<HostId, BTreeSet<usize>>,
+    pub(crate) up: BTreeSet<HostId>,
+    pub(crate) vms: BTreeMap<HostId, BTreeSet<usize>>,
     boots: BTreeMap<HostId, u128>,
     /// Hosts that do not answer looks.
-    pub silent: BTreeSet<HostId>,
-    pub people: BTreeMap<HostId, Vec<Millis>>,
-    pub clock_offset: BTreeMap<HostId, i64>,
+    pub(crate) silent: BTreeSet<HostId>,
+    pub(crate) people: BTreeMap<HostId, Vec<Millis>>,
+    pub(crate) clock_offset: BTreeMap<HostId, i64>,
     /// Wakes that never arrive.
-    pub deaf: BTreeSet<HostId>,
-    pub store_full: bool,
+    pub(crate) deaf: BTreeSet<HostId>,
+    pub(crate) store_full: bool,
     /// Outcomes forced for the next acts, by kind.
-    pub next_outcome: BTreeMap<&'static str, Outcome>,
+    pub(crate) next_outcome: BTreeMap<&'static str, Outcome>,
     /// Acts that are not answered.
-    pub mute: bool,
-    pub epoch: Epoch,
-    pub trail: Vec<String>,
-    pub acts: Vec<Intent>,
-    pub closed: Vec<(IntentId, Outcome)>,
-    pub written: BTreeMap<IntentId, Intent>,
-    pub hosts_memory: BTreeMap<String, HostMemory>,
-    pub vms_memory: BTreeMap<Uuid, VmMemory>,
+    pub(crate) mute: bool,
+    pub(crate) epoch: Epoch,
+    pub(crate) trail: Vec<String>,
+    pub(crate) acts: Vec<Intent>,
+    pub(crate) closed: Vec<(IntentId, Outcome)>,
+    pub(crate) written: BTreeMap<IntentId, Intent>,
+    pub(crate) hosts_memory: BTreeMap<String, HostMemory>,
+    pub(crate) vms_memory: BTreeMap<Uuid, VmMemory>,
     begun: Mono,
 }
 
 impl World {
     /// Mon 2026-11-23 12:00 UTC, automation `auto`, an epoch that never ends.
-    pub fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Self::with(text, Settings { automation: Automation::Auto, ..Settings::default() })
     }
 
-    pub fn with(text: &str, settings: Settings) -> Self {
+    pub(crate) fn with(text: &str, settings: Settings) -> Self {
         let cluster = Arc::new(text::parse(text).expect("the test's cluster text"));
         let now = Now { mono: START, wall: "2026-11-23T12:00:00Z".parse().expect("a time") };
         let mut vms: BTreeMap<HostId, BTreeSet<usize>> = BTreeMap::new();
@@ -86,7 +86,7 @@ impl World {
     }
 
     /// The manager dies and another starts from what the store holds.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let open = self.written.values().filter(|intent| !self.closed.iter().any(|(id, _)| *id == intent.id)).cloned().collect();
         let memory = Memory {
             hosts: self.hosts_memory.values().cloned().collect(),
@@ -101,20 +101,20 @@ impl World {
         self.send(Event::Leads { epoch: self.epoch, until: Mono(u64::MAX) });
     }
 
-    pub fn host(&self, name: &str) -> HostId {
+    pub(crate) fn host(&self, name: &str) -> HostId {
         self.cluster.host_named(name).expect("a host of the test")
     }
 
-    pub fn state(&self, name: &str) -> HostState {
+    pub(crate) fn state(&self, name: &str) -> HostState {
         self.controller.snapshot(self.now).host(self.host(name)).state
     }
 
-    pub fn order(&mut self, order: Order) {
+    pub(crate) fn order(&mut self, order: Order) {
         self.send(Event::Order { by: "test".to_owned(), order });
     }
 
     /// Lets time pass, a second at a time.
-    pub fn run(&mut self, secs: u64) {
+    pub(crate) fn run(&mut self, secs: u64) {
         for _ in 0..secs {
             self.now.mono = self.now.mono + Millis(1000);
             self.now.wall += jiff::SignedDuration::from_secs(1);
@@ -122,7 +122,7 @@ impl World {
         }
     }
 
-    pub fn send(&mut self, event: Event) {
+    pub(crate) fn send(&mut self, event: Event) {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
             for effect in self.controller.handle(self.now, event) {
@@ -255,7 +255,7 @@ impl World {
     }
 
     /// The lines of the trail that contain any of these words.
-    pub fn trail_of(&self, words: &[&str]) -> String {
+    pub(crate) fn trail_of(&self, words: &[&str]) -> String {
         let mut lines = String::new();
         for line in self.trail.iter().filter(|line| words.iter().any(|word| line.contains(word))) {
             writeln!(lines, "{line}").expect("a string takes all");
@@ -263,7 +263,7 @@ impl World {
         lines
     }
 
-    pub fn kinds(&self) -> Vec<&'static str> {
+    pub(crate) fn kinds(&self) -> Vec<&'static str> {
         self.acts.iter().map(|intent| intent.action.kind()).collect()
     }
 }

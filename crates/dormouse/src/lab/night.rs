@@ -1,0 +1,289 @@
+//! One night with real hosts and VMs: the lab closes, the guests are packed, the emptied hosts go to sleep; a burst of
+//! load wakes one; before opening all are woken and the guests spread again. The calendar's clock runs faster than life
+//! (`time.scale`), the manager is `dormouse run` on a config file, and what is reported is the lab's own truth.
+
+use super::manager::Manager;
+use super::record::Record;
+use super::report::NightReport;
+use super::{Steps, failed};
+use crate::cli::{Ctx, Failure, Format};
+use dormouse_lab::{Lab, LabSpec, Load, Power, Progress};
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+/// Calendar: the night begins a quarter of an hour before closing and ends a quarter of an hour after opening.
+const BEGINS: &str = "2026-11-23T19:30:00Z";
+const NIGHT_S: u32 = (13 * 60 + 45) * 60;
+const CLOSES_S: u32 = 15 * 60;
+const OPENS_S: u32 = (13 * 60 + 30) * 60;
+/// Real seconds of a night: so much, and so much more for each host.
+const REAL_S: u32 = 200;
+const REAL_S_PER_HOST: u32 = 6;
+/// The count of hosts that are on stands still for so long: packed.
+const STILL: Duration = Duration::from_secs(12);
+const BURST_S: u32 = 20;
+const SAMPLE: Duration = Duration::from_millis(500);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Hosts, and as many guests
+    #[arg(long, default_value_t = 10)]
+    hosts: u16,
+    /// Guests, if not as many as hosts
+    #[arg(long)]
+    guests: Option<u16>,
+    /// text or json
+    #[arg(long, default_value = "text")]
+    format: Format,
+    /// kill -9 the manager so often, at moments drawn from --seed
+    #[arg(long, default_value_t = 0)]
+    kill_manager: u32,
+    /// For what is drawn by chance
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many hosts may die at once and their VMs still fit on the rest
+    #[arg(long, default_value_t = 1)]
+    failover: u32,
+    /// The lab's id
+    #[arg(long, default_value = "night")]
+    id: String,
+    /// Leave the lab up afterwards, to look at it
+    #[arg(long)]
+    keep: bool,
+}
+
+/// What follows from the size of the lab: two real cores play them all, so ticks come less often in a large one.
+struct Scale {
+    time: u32,
+    tick_ms: u32,
+    /// Thousandths of a core that a host's guests need when it is full and nothing happens.
+    quiet_milli: u32,
+    move_limit: u32,
+}
+
+impl Scale {
+    fn of(hosts: u16) -> Self {
+        let hosts = u32::from(hosts);
+        let tick_ms = (2 * hosts).clamp(20, 200);
+        Self {
+            time: NIGHT_S / (REAL_S + REAL_S_PER_HOST * hosts),
+            tick_ms,
+            // Measured: a tick costs a guest under emulation 0.85 ms of CPU, its heartbeats about 10 thousandths.
+            quiet_milli: 8 * (850 / tick_ms + 10),
+            move_limit: 4,
+        }
+    }
+
+    fn real(&self, calendar_s: u32) -> Duration {
+        Duration::from_millis(u64::from(calendar_s) * 1000 / u64::from(self.time))
+    }
+
+    /// The busy guest of a host: as much as all its guests need otherwise.
+    fn burst_percent(&self) -> u8 {
+        u8::try_from((self.quiet_milli / 10).clamp(5, 100)).unwrap_or(100)
+    }
+}
+
+pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
+    let scale = Scale::of(args.hosts);
+    let mut steps = Steps::start();
+    let mut spec = LabSpec::new(args.id.clone(), args.hosts, args.guests.unwrap_or(args.hosts));
+    spec.time_scale = scale.time;
+    spec.tick_ms = scale.tick_ms;
+    spec.cluster_lines = cluster_lines(&scale, args.failover);
+    let lab = Lab::up(spec, &mut steps).map_err(|error| failed(&error))?;
+    let result = night(&lab, args, &scale, &mut steps);
+    if args.keep {
+        steps.step(&format!("the lab stays up: dormouse lab down --id {}", args.id));
+    } else {
+        steps.step("removing the lab");
+        let report = lab.down().map_err(|error| failed(&error))?;
+        if !report.left.is_empty() {
+            return Err(Failure::new("some of the lab could not be removed").because_of(report.left.join("; ")));
+        }
+    }
+    drop(steps);
+    let report = result?;
+    match args.format {
+        Format::Text => ctx.print(&report.text())?,
+        Format::Json => ctx.print_json(&report)?,
+    }
+    match report.violations.len() {
+        0 => Ok(()),
+        count => Err(Failure::new(format!("{count} things happened that must not, or did not that must"))),
+    }
+}
+
+/// Calendar and policy of the night. Thresholds are shares of a host's nominal CPU of two cores.
+fn cluster_lines(scale: &Scale, failover: u32) -> Vec<String> {
+    let permille = |percent: u32| scale.quiet_milli * percent / 100 / 2;
+    let share = |permille: u32| format!("{}.{:03}", permille / 1000, permille % 1000);
+    vec![
+        "window open Mon-Fri 09:00-19:45 goal=spread up-by=-30m".to_owned(),
+        format!(
+            "policy balanced time.scale={} failover={failover} load.high={} cpu.target={} moves.all={}",
+            scale.time,
+            share(permille(170)),
+            share(permille(150)),
+            scale.move_limit,
+        ),
+    ]
+}
+
+fn settings(lab: &Lab, scale: &Scale) -> String {
+    let mut text = String::new();
+    let path = |path: std::path::PathBuf| path.display().to_string();
+    let state = lab.paths.state.join("manager");
+    let now = jiff::Timestamp::now();
+    // The paths are the lab's own: an id of small letters and digits under /run.
+    _ = write!(
+        text,
+        "mode = \"auto\"\ncluster = \"{}\"\nstate = \"{}\"\nsocket = \"{}\"\n\n[ssh]\nuser = \"root\"\nidentity = \"{}\"\nknown-hosts = \"{}\"\nconfig = \"{}\"\n\n[hosts]\nshared = \"{}\"\n\n[time]\nobserve-every = \"{}s\"\nbackoff = \"10s\"\n\n[lab]\ncalendar-rate = {}\ncalendar-from = \"{BEGINS}\"\ncalendar-at = \"{now}\"\n",
+        path(lab.paths.cluster_with_guests()),
+        path(state),
+        path(lab.paths.state.join("control.sock")),
+        path(lab.paths.ssh_key()),
+        path(lab.paths.known_hosts()),
+        path(lab.paths.ssh_config()),
+        dormouse_lab::LabPaths::shared_in_host().display(),
+        if lab.spec.hosts > 20 { 5 } else { 2 },
+        scale.time,
+    );
+    text
+}
+
+fn night(lab: &Lab, args: &Args, scale: &Scale, steps: &mut Steps) -> Result<NightReport, Failure> {
+    lab.streams_start().map_err(|error| failed(&error))?;
+    let began = Instant::now();
+    let mut manager = Manager::start(lab, &settings(lab, scale))?;
+    let mut record = Record::start();
+    let mut report = NightReport {
+        hosts: lab.spec.hosts,
+        guests: lab.spec.guests,
+        time_scale: scale.time,
+        ..NightReport::default()
+    };
+    let mut kills = kill_times(args, scale);
+    let closes = began + scale.real(CLOSES_S);
+    let opens = began + scale.real(OPENS_S);
+    let ends = began + scale.real(NIGHT_S);
+    let mut closed = false;
+    let mut burst: Option<usize> = None;
+    let mut woken_for_opening: Option<f64> = None;
+    let mut checked_opening = false;
+    while Instant::now() < ends || !checked_opening {
+        std::thread::sleep(SAMPLE);
+        if kills.first().is_some_and(|at| began.elapsed() >= *at) {
+            kills.remove(0);
+            steps.step("killing the manager");
+            manager.kill_and_restart()?;
+            report.manager_kills += 1;
+        }
+        record.truth(lab.status().map_err(|error| failed(&error))?);
+        record.trail(manager.events(record.seen)?);
+        if !closed && Instant::now() >= closes {
+            closed = true;
+            record.close();
+        }
+        steps.step(&format!(
+            "{}: {} of {} hosts on, {} moves, {} sleeps, {} wakes",
+            if !closed { "open" } else if Instant::now() < opens { "closed" } else { "open again" },
+            record.on,
+            report.hosts,
+            record.moves.len(),
+            record.sleeps,
+            record.wakes
+        ));
+        // Packed: fewer hosts than all, and for a while no change.
+        if closed && burst.is_none() && record.on < usize::from(report.hosts) && record.still_for() > STILL {
+            report.packed_s = Some(record.series.last().map_or(0.0, |(secs, _)| *secs));
+            report.hosts_packed = record.on;
+            report.moves_s = record.last_move;
+            burst = Some(record.wakes);
+            steps.step("a burst of load on every host that is awake");
+            start_burst(lab, &record, scale)?;
+        }
+        if let Some(before) = burst
+            && report.burst_wakes == 0
+            && Instant::now() + scale.real(OPENS_S / 4) < opens
+        {
+            report.burst_wakes = record.wakes - before;
+        }
+        if closed && woken_for_opening.is_none() && record.wakes > report.burst_wakes + 1 {
+            woken_for_opening = Some(record.secs());
+        }
+        if woken_for_opening.is_some() && report.open_s.is_none() && record.is_spread() {
+            report.open_s = woken_for_opening.map(|since| record.secs() - since);
+        }
+        if Instant::now() >= opens && !checked_opening {
+            checked_opening = true;
+            if !record.is_spread() {
+                report.violations.push(format!("at opening {} of {} hosts were on and spread over", record.on, report.hosts));
+            }
+        }
+    }
+    record.trail(manager.events(record.seen)?);
+    manager.stop();
+    judge(lab, &record, &mut report)?;
+    record.fill(&mut report);
+    Ok(report)
+}
+
+/// One busy guest on each host that is awake.
+fn start_burst(lab: &Lab, record: &Record, scale: &Scale) -> Result<(), Failure> {
+    let Some(status) = &record.last else { return Ok(()) };
+    for host in status.hosts.iter().filter(|host| host.power == Power::On) {
+        let Some(guest) = status.guests.iter().find(|guest| guest.processes == [host.name.clone()]) else { continue };
+        let load = Load::Cpu { percent: scale.burst_percent() };
+        lab.load(&guest.name, Some(load), BURST_S).map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}
+
+/// When the manager is killed: spread over the whole night by a small generator of our own, so that a seed repeats it.
+fn kill_times(args: &Args, scale: &Scale) -> Vec<Duration> {
+    let mut state = args.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let night_ms = u64::try_from(scale.real(OPENS_S).as_millis()).unwrap_or(u64::MAX);
+    let mut times: Vec<Duration> = (0..args.kill_manager)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            Duration::from_millis(2000 + state % night_ms)
+        })
+        .collect();
+    times.sort_unstable();
+    times
+}
+
+/// The lab's own records against what must never happen.
+fn judge(lab: &Lab, record: &Record, report: &mut NightReport) -> Result<(), Failure> {
+    let streams = lab.streams(true).map_err(|error| failed(&error))?;
+    report.streams = streams.streams;
+    report.streams_broken = streams.streams_broken;
+    report.ticks_lost = streams.ticks_lost;
+    report.gap_ms_p50 = streams.gap_ms_p50;
+    report.gap_ms_p99 = streams.gap_ms_p99;
+    report.gap_ms_max = streams.gap_ms_max;
+    let status = lab.status().map_err(|error| failed(&error))?;
+    report.double_runs = status.double_runs;
+    let mut violation = |bad: bool, words: String| {
+        if bad {
+            report.violations.push(words);
+        }
+    };
+    violation(streams.streams < u64::from(lab.spec.guests), format!("only {} of {} guests were listened to", streams.streams, lab.spec.guests));
+    violation(streams.streams_broken > 0, format!("{} streams broke", streams.streams_broken));
+    violation(streams.ticks_lost > 0, format!("{} ticks were lost", streams.ticks_lost));
+    violation(status.double_runs > 0, format!("a guest ran twice {} times", status.double_runs));
+    for guest in status.guests.iter().filter(|guest| guest.processes.len() != 1) {
+        violation(true, format!("{} has {} processes in the end", guest.name, guest.processes.len()));
+    }
+    violation(report.packed_s.is_none(), "no host ever slept".to_owned());
+    violation(report.burst_wakes == 0, "the burst of load woke no host".to_owned());
+    violation(record.sleeps == 0, "the manager put no host to sleep".to_owned());
+    for alarm in &record.alarms {
+        violation(true, format!("alarm: {alarm}"));
+    }
+    Ok(())
+}
