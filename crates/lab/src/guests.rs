@@ -33,7 +33,7 @@ pub(crate) fn domain_xml(lab: &LabSpec, guest: &GuestSpec) -> String {
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>{IN_HOST}/image/{kernel}</kernel>
     <initrd>{IN_HOST}/image/{initrd}</initrd>
-    <cmdline>console=ttyS0 quiet no_timer_check panic=-1 lab.ip={ip} lab.mask={NETMASK} lab.hub={MANAGER_ADDRESS} lab.uuid={uuid} lab.tick={tick} lab.beat={beat}</cmdline>
+    <cmdline>console=ttyS0 quiet no_timer_check panic=-1 highres=off nowatchdog tsc=reliable lab.ip={ip} lab.mask={NETMASK} lab.hub={MANAGER_ADDRESS} lab.uuid={uuid} lab.tick={tick} lab.beat={beat}</cmdline>
   </os>
   <features><acpi/><apic/></features>
   <on_poweroff>destroy</on_poweroff>

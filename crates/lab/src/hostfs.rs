@@ -114,10 +114,7 @@ fn write_tools(own: &HostPaths) -> Result<()> {
     make(&tools, 0o755)?;
     for name in STAND_INS {
         let path = tools.join(name);
-        put(
-            &path,
-            &format!("#!/bin/sh\nexec /run/lab/program lab-internal stand-in \"${{0##*/}}\" \"$@\"\n"),
-        )?;
+        put(&path, "#!/bin/sh\nexec /run/lab/program lab-internal stand-in \"${0##*/}\" \"$@\"\n")?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
             .doing(|| format!("cannot make {} executable", path.display()))?;
     }

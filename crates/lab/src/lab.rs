@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::down::{DownReport, down, labs};
 use crate::error::{Doing, LabError, Result};
 use crate::guests::{self, Load};
 use crate::host::init::{self, Order};
@@ -16,7 +17,7 @@ use crate::pki::{self, Authority};
 use crate::report::{LabStatus, Power, StreamsReport};
 use crate::spec::{LabSpec, TLS_PORT};
 use crate::supervisor::proto::{self, Reply, Request};
-use crate::{doctor, host, hostfs, net, truth};
+use crate::{doctor, host, hostfs, net};
 
 /// Hears what a long operation is at.
 pub trait Progress {
@@ -62,16 +63,6 @@ pub enum Fault {
     Inhibitors(Vec<String>),
     /// The load average stays at this, in hundredths; `None`: the guests' own again.
     LoadAverage(Option<u32>),
-}
-
-/// What `down` did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DownReport {
-    pub killed: usize,
-    /// Processes that are not the lab's but still sit in its network namespaces; they were left alone.
-    pub strangers: Vec<i32>,
-    /// What could not be removed, and why.
-    pub left: Vec<String>,
 }
 
 /// A running lab.
@@ -452,72 +443,6 @@ impl Lab {
     }
 }
 
-/// The ids of all labs with a state folder, up or broken.
-pub fn labs() -> Vec<String> {
-    let mut ids: Vec<String> = fs::read_dir(ROOT)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|e| e.file_name().into_string().ok())
-        .filter(|id| crate::spec::check_id(id).is_ok())
-        .collect();
-    ids.sort();
-    ids
-}
-
-/// Removes every lab of this machine.
-pub fn down_all() -> Result<Vec<(String, DownReport)>> {
-    labs().into_iter().map(|id| Ok((id.clone(), down(&id)?))).collect()
-}
-
-/// Removes a lab, however far its `up` came. What does not bear its id is left alone.
-pub fn down(id: &str) -> Result<DownReport> {
-    let paths = LabPaths::new(id)?;
-    let mut report = DownReport::default();
-    if !paths.state.exists() {
-        return Ok(report);
-    }
-    // An orderly end first; a supervisor that is gone or stuck is ended below like everything else.
-    let _ = proto::ask(&paths.control_socket(), &Request::Stop);
-    let program = paths.program();
-    for round in 0..100 {
-        let own = own_processes(&program);
-        if own.is_empty() {
-            break;
-        }
-        // The supervisor may need a moment for its hosts.
-        if round >= 20 {
-            for pid in own {
-                if nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
-                    .is_ok()
-                {
-                    report.killed += 1;
-                }
-            }
-        }
-        pause();
-    }
-    if let Ok(spec) = read_spec(&paths) {
-        report.strangers = std::iter::once(spec.switch_netns())
-            .chain(spec.all_hosts().into_iter().map(|h| h.netns))
-            .filter(|n| net::exists(n))
-            .flat_map(|n| net::processes(&n))
-            .collect();
-        report.left = net::remove(&spec);
-    }
-    if let Err(e) = fs::remove_dir_all(&paths.state) {
-        report.left.push(format!("{}: {e}", paths.state.display()));
-    }
-    Ok(report)
-}
-
-/// Processes that run this lab's own copy of the program: its supervisor, power supplies and pid 1s.
-fn own_processes(program: &Path) -> Vec<i32> {
-    truth::pids()
-        .filter(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program))
-        .collect()
-}
-
 fn in_namespace(netns: &str, program: &std::ffi::OsStr) -> Command {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", netns]).arg(program);
@@ -535,6 +460,6 @@ fn in_netns<T: Send>(netns: &str, f: impl FnOnce() -> Result<T> + Send) -> Resul
     })
 }
 
-fn pause() {
+pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(50));
 }

@@ -9,6 +9,7 @@
 //! [`internal_main`].
 
 mod doctor;
+mod down;
 mod error;
 mod guests;
 mod host;
@@ -24,9 +25,10 @@ mod supervisor;
 mod truth;
 
 pub use doctor::missing;
+pub use down::{DownReport, down, down_all, labs};
 pub use error::{LabError, Result};
 pub use guests::Load;
-pub use lab::{DownReport, Fault, Lab, Progress, down, down_all, labs};
+pub use lab::{Fault, Lab, Progress};
 pub use paths::{HostPaths, LabPaths, cache_dir};
 pub use report::{Gap, GuestStatus, HostStatus, LabStatus, Power, StreamsReport};
 pub use spec::{GuestSpec, HostSpec, LabSpec, MANAGER_ADDRESS, Mac, TLS_PORT};

@@ -56,7 +56,15 @@ pub struct LabSpec {
 }
 
 impl LabSpec {
+    /// A lab with the usual sizes. The more guests, the rarer their ticks and heartbeats: each wake-up of an
+    /// emulated machine costs a millisecond of a real core, and a lab that overcommits its cores loses guests (see
+    /// the README).
     pub fn new(id: impl Into<String>, hosts: u16, guests: u16) -> Self {
+        let (tick_ms, beat_ms) = match guests {
+            0..=4 => (10, 100),
+            5..=16 => (50, 100),
+            _ => (500, 500),
+        };
         Self {
             id: id.into(),
             hosts,
@@ -67,8 +75,8 @@ impl LabSpec {
             host_cpus: 2,
             host_share_percent: 5,
             time_scale: 1,
-            tick_ms: 10,
-            beat_ms: 100,
+            tick_ms,
+            beat_ms,
             cluster_lines: Vec::new(),
             keep_broken: false,
             program: None,

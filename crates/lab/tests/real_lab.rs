@@ -1,6 +1,12 @@
 //! Real labs, small ones. They need root and the lab's packages; without, each says what is missing and passes
 //! over. Every test has a lab of its own and takes it down whatever happens.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests say what failed and what they passed over"
+)]
+
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -264,8 +264,8 @@ impl Init {
                 .doing(|| format!("cannot open {}", path.display()))?;
             // dpkg's locks are fcntl locks on the whole file.
             let whole = libc::flock {
-                l_type: libc::F_WRLCK as libc::c_short,
-                l_whence: libc::SEEK_SET as libc::c_short,
+                l_type: short(libc::F_WRLCK),
+                l_whence: short(libc::SEEK_SET),
                 l_start: 0,
                 l_len: 0,
                 l_pid: 0,
@@ -278,7 +278,13 @@ impl Init {
     }
 }
 
+/// The fields of a lock are narrower than the constants made for them.
+fn short(constant: libc::c_int) -> libc::c_short {
+    libc::c_short::try_from(constant).expect("lock constants are small")
+}
+
 /// Writes a login record that belongs to pid 1, so that `who` counts it as alive.
+#[expect(clippy::disallowed_methods, reason = "a login record carries the wall time it began at")]
 fn login(user: Option<&str>, tty: &str) -> Result<()> {
     let Some(user) = user else {
         return std::fs::write("/run/utmp", "").doing(|| "cannot clear /run/utmp".to_owned());
