@@ -5,8 +5,8 @@
 //! a host that is over a limit today counts with what it carries, and hosts that could be woken count as well.
 
 use crate::layout::Layout;
-use crate::picture::Picture;
-use dormouse_model::{HostId, HostState, Snapshot};
+use crate::picture::{Load, Picture};
+use dormouse_model::{HostId, HostState, Snapshot, VmId};
 use std::cmp::Reverse;
 
 /// No placement that keeps the constraints of this picture has fewer hosts on.
@@ -34,11 +34,19 @@ struct Hosts {
     fixed: Vec<HostId>,
     /// Whether each is on is open.
     open: Vec<HostId>,
+    /// What is certainly on each; a VM that may be in two places must not be counted twice.
+    load: Vec<Load>,
 }
 
 impl Hosts {
     fn of(picture: &Picture<'_>, layout: &Layout) -> Self {
-        let mut hosts = Self { apart: 0, fixed: vec![], open: vec![] };
+        let mut load = vec![Load::default(); picture.hosts.len()];
+        for (index, at) in layout.at.iter().enumerate() {
+            if let Some(at) = at {
+                load[at.index()].add(picture.load_of(VmId::at(index)));
+            }
+        }
+        let mut hosts = Self { apart: 0, fixed: vec![], open: vec![], load };
         for host in picture.host_ids() {
             let view = picture.host(host);
             let down = view.state.is_down();
@@ -55,6 +63,10 @@ impl Hosts {
 
     fn carrying(&self) -> impl Iterator<Item = HostId> + '_ {
         self.fixed.iter().chain(&self.open).copied()
+    }
+
+    fn load(&self, host: HostId) -> Load {
+        self.load[host.index()]
     }
 
     /// The least number of hosts, those that are fixed among them, that hold this much of something.
@@ -76,9 +88,9 @@ impl Hosts {
     fn by_volume(&self, picture: &Picture<'_>, layout: &Layout) -> usize {
         let overhead = self.carrying().map(|host| picture.host(host).overhead.0).min().unwrap_or(0);
         let sum = |of: &dyn Fn(HostId) -> u64| self.carrying().map(of).sum::<u64>();
-        let mem = sum(&|host| layout.load(host).mem.0 + overhead * u64::from(layout.load(host).count));
-        let cpu = sum(&|host| layout.load(host).sleep.0);
-        let count = sum(&|host| u64::from(layout.load(host).count));
+        let mem = sum(&|host| self.load(host).mem.0 + overhead * u64::from(self.load(host).count));
+        let cpu = sum(&|host| self.load(host).sleep.0);
+        let count = sum(&|host| u64::from(self.load(host).count));
         let by_mem = self.to_hold(mem, |host| mem_of(picture, layout, host));
         let by_cpu = self.to_hold(cpu, |host| picture.host(host).cpu_target.max(layout.load(host).sleep).0);
         let by_slots = self.to_hold(count, |host| u64::from(picture.host(host).slots.max(layout.load(host).count)));
@@ -118,7 +130,7 @@ impl Hosts {
         let all: Vec<HostId> = self.carrying().filter(|host| takes(*host)).collect();
         let usable_fixed = self.fixed.iter().filter(|host| takes(**host)).count();
         let beside = self.fixed.len() - usable_fixed;
-        let need: u64 = all.iter().map(|host| layout.load(*host).mem.0).sum();
+        let need: u64 = all.iter().map(|host| self.load(*host).mem.0).sum();
         let spare = picture.largest.0 * u64::from(picture.knobs.spare_min);
         let failover = picture.knobs.failover as usize;
         let mut sizes: Vec<u64> = all.iter().map(|host| mem_of(picture, layout, *host)).collect();

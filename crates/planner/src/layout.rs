@@ -15,6 +15,8 @@ pub(crate) struct Layout {
     on: Vec<Vec<VmId>>,
     /// May take VMs, with what this plan wakes.
     pub(crate) takes: Vec<bool>,
+    /// Counts for the reserves: those that take VMs, and those that take none only in this plan.
+    pub(crate) up: Vec<bool>,
     /// How many VMs of a spread group are on a host.
     spread: BTreeMap<(u32, u32), u32>,
 }
@@ -50,6 +52,7 @@ impl Layout {
             load: vec![Load::default(); hosts],
             on: vec![vec![]; hosts],
             takes: picture.hosts.iter().map(|host| host.takes).collect(),
+            up: picture.hosts.iter().map(|host| host.takes).collect(),
             spread: BTreeMap::new(),
         };
         for (index, vm) in picture.snapshot.vms.iter().enumerate() {
@@ -100,6 +103,18 @@ impl Layout {
     pub(crate) fn put(&mut self, picture: &Picture<'_>, vm: VmId, to: HostId) {
         self.leave(picture, vm);
         self.enter(picture, vm, to);
+    }
+
+    /// Opens a host that is woken.
+    pub(crate) fn open(&mut self, host: HostId) {
+        self.takes[host.index()] = true;
+        self.up[host.index()] = true;
+    }
+
+    /// Closes a host that goes to sleep.
+    pub(crate) fn close(&mut self, host: HostId) {
+        self.takes[host.index()] = false;
+        self.up[host.index()] = false;
     }
 
     pub(crate) fn put_all(&mut self, picture: &Picture<'_>, vms: &[VmId], to: HostId) {

@@ -362,13 +362,22 @@ fn apply_groups(snapshot: &Snapshot, vms: &mut [VmView]) -> (Vec<VmId>, Vec<Vec<
         let start = u32::try_from(units.len()).expect("fewer than 2^32 VMs");
         units.extend(mates.iter().copied());
         let end = u32::try_from(units.len()).expect("fewer than 2^32 VMs");
+        // Told to be together and apart, they are left where they are.
+        let mut apart: Vec<u32> = mates.iter().flat_map(|vm| vms[vm.index()].spread.clone()).collect();
+        let groups = apart.len();
+        apart.sort_unstable();
+        apart.dedup();
+        let why = match () {
+            () if !together => Some(RefusalReason::Gather),
+            () if apart.len() < groups => Some(RefusalReason::Spread),
+            () => None,
+        };
         for vm in mates.iter() {
             let view = &mut vms[vm.index()];
             if together {
                 view.unit = (start, end);
-            } else if view.fixed.is_none() {
-                view.fixed = Some(RefusalReason::Gather);
             }
+            view.fixed = view.fixed.take().or_else(|| why.clone());
         }
     }
     (units, spread)

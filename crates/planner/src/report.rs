@@ -4,7 +4,7 @@ use crate::draft::Draft;
 use crate::layout::Layout;
 use crate::picture::Picture;
 use crate::{bound, why};
-use dormouse_model::{Goal, HostId, HostState, Report, Watts};
+use dormouse_model::{Goal, HostState, MilliCpu, Report, Watts};
 
 /// What will be when the draft has been carried out.
 pub(crate) struct End {
@@ -22,11 +22,11 @@ impl End {
         }
         for (host, _) in &draft.wakes {
             on[host.index()] = true;
-            layout.takes[host.index()] = true;
+            layout.open(*host);
         }
         for (host, _) in &draft.sleeps {
             on[host.index()] = false;
-            layout.takes[host.index()] = false;
+            layout.close(*host);
         }
         Self { layout, on }
     }
@@ -37,19 +37,27 @@ impl End {
 
     /// Hosts that take VMs, in the end.
     pub(crate) fn usable(&self) -> u32 {
-        u32::try_from(self.layout.takes.iter().filter(|takes| **takes).count()).expect("fewer than 2^32 hosts")
+        u32::try_from(self.layout.up.iter().filter(|up| **up).count()).expect("fewer than 2^32 hosts")
     }
 
     fn watts(&self, picture: &Picture<'_>, draft: &Draft) -> Watts {
-        let woken = |host: HostId| draft.wakes.iter().any(|(other, _)| *other == host);
+        let mut woken = vec![false; picture.hosts.len()];
+        draft.wakes.iter().for_each(|(host, _)| woken[host.index()] = true);
+        // As `Snapshot::watts` has it: VMs whose place is not certain draw nothing.
+        let mut used = vec![MilliCpu::ZERO; picture.hosts.len()];
+        for (at, vm) in self.layout.at.iter().zip(&picture.vms) {
+            if let Some(at) = at {
+                used[at.index()] += vm.wake;
+            }
+        }
         picture
             .host_ids()
             .map(|host| {
                 let view = picture.host(host);
                 match view.state {
                     _ if !self.on[host.index()] => view.asleep,
-                    HostState::Unknown | HostState::SetAside | HostState::Waking if !woken(host) => view.busy,
-                    _ => view.watts(self.layout.load(host).wake),
+                    HostState::Unknown | HostState::SetAside | HostState::Waking if !woken[host.index()] => view.busy,
+                    _ => view.watts(used[host.index()]),
                 }
             })
             .sum()

@@ -22,7 +22,7 @@ pub(crate) fn places_on(picture: &Picture<'_>, layout: &Layout, host: HostId) ->
 pub(crate) fn places(picture: &Picture<'_>, layout: &Layout) -> u64 {
     picture
         .host_ids()
-        .filter(|host| layout.takes[host.index()])
+        .filter(|host| layout.up[host.index()])
         .fold(0, |sum, host| u64::saturating_add(sum, places_on(picture, layout, host)))
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn failover_holds(picture: &Picture<'_>, layout: &Layout) -> bool {
     if deaths == 0 {
         return true;
     }
-    let up: Vec<HostId> = picture.host_ids().filter(|host| layout.takes[host.index()]).collect();
+    let up: Vec<HostId> = picture.host_ids().filter(|host| layout.up[host.index()]).collect();
     let sites: Vec<Survivor> = up.iter().map(|host| Survivor::of(picture, layout, *host)).collect();
     let lost_max = |lost: &dyn Fn(&Survivor) -> u64| {
         let mut lost: Vec<u64> = sites.iter().map(lost).collect();

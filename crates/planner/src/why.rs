@@ -19,6 +19,7 @@ pub(crate) fn awake(
     host: HostId,
 ) -> AwakeReason {
     let view = picture.host(host);
+    let woken = draft.wakes.iter().any(|(woken, _)| *woken == host);
     match goal {
         Goal::Hold => return AwakeReason::GoalHold,
         Goal::Spread { .. } => {
@@ -26,10 +27,8 @@ pub(crate) fn awake(
             return if ours { AwakeReason::Window } else { AwakeReason::State(view.state) };
         }
         Goal::Relieve => return carries(picture, end, host),
+        Goal::Compact { .. } if woken => return carries(picture, end, host),
         Goal::Compact { horizon } if picture.policy == PolicyName::Balanced => {
-            if draft.wakes.iter().any(|(woken, _)| *woken == host) {
-                return carries(picture, end, host);
-            }
             let saving = Saving::of(picture, &end.layout, horizon);
             if let Err(reason) = saving.verdict(picture, &end.layout, host) {
                 return reason;
@@ -56,7 +55,7 @@ pub(crate) fn awake(
 /// What would stand in the way if this one host were emptied and put to sleep as well.
 fn without(picture: &Picture<'_>, end: &End, host: HostId) -> AwakeReason {
     let mut layout = end.layout.clone();
-    layout.takes[host.index()] = false;
+    layout.close(host);
     let mut vms = layout.vms_on(host);
     vms.sort_by_key(|vm| (Reverse(picture.vm(*vm).mem), *vm));
     for vm in vms {

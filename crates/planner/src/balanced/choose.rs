@@ -19,8 +19,9 @@ const TRIES: usize = 6;
 #[derive(Clone)]
 pub(super) struct Pool {
     classes: Vec<Vec<HostId>>,
-    /// Being emptied already: they take no VM, so keeping them is of no use.
-    draining: Vec<HostId>,
+    /// Being emptied already, or overloaded: they take no VM, so keeping them is of no use to the others.
+    givers: Vec<HostId>,
+    givers_stay: bool,
     must: Vec<bool>,
     hosts: usize,
 }
@@ -28,11 +29,11 @@ pub(super) struct Pool {
 impl Pool {
     pub(super) fn new(picture: &Picture<'_>, layout: &Layout, candidates: &[HostId]) -> Self {
         let mut classes: BTreeMap<_, Vec<HostId>> = BTreeMap::new();
-        let mut draining = vec![];
+        let mut givers = vec![];
         for host in candidates {
             let view = picture.host(*host);
             if !layout.takes[host.index()] {
-                draining.push(*host);
+                givers.push(*host);
                 continue;
             }
             let watts = (view.idle.saturating_sub(view.asleep), view.busy);
@@ -52,7 +53,13 @@ impl Pool {
             let per_tib = u128::from(view.idle.saturating_sub(view.asleep).0) * 1_048_576 / u128::from(view.mem.0.max(1));
             (per_tib, class[0])
         });
-        Self { classes, draining, must: vec![false; picture.hosts.len()], hosts: picture.hosts.len() }
+        Self { classes, givers, givers_stay: false, must: vec![false; picture.hosts.len()], hosts: picture.hosts.len() }
+    }
+
+    /// Leaves those that only give as they are; tells whether there are any.
+    pub(super) fn leave_givers(&mut self) -> bool {
+        self.givers_stay = true;
+        !self.givers.is_empty()
     }
 
     pub(super) fn keep(&mut self, host: HostId) {
@@ -71,10 +78,10 @@ impl Pool {
 
     /// Every host that could be emptied.
     pub(super) fn all(&self) -> impl Iterator<Item = HostId> + '_ {
-        self.classes.iter().flatten().chain(&self.draining).copied()
+        self.classes.iter().flatten().chain(&self.givers).copied()
     }
 
-    /// Keeps all, for taking single ones out. Those being emptied already are kept out of it, too.
+    /// Keeps all, for taking single ones out.
     pub(super) fn everything(&self) -> Vec<bool> {
         vec![true; self.hosts]
     }
@@ -82,8 +89,8 @@ impl Pool {
     /// Are enough hosts left, in number and by rules?
     pub(super) fn may_keep_only(&self, picture: &Picture<'_>, layout: &Layout, keep: &[bool]) -> bool {
         let leaving: Vec<HostId> = self.all().filter(|host| !keep[host.index()]).collect();
-        let going = leaving.iter().filter(|host| layout.takes[host.index()]).count();
-        let open = layout.takes.iter().filter(|takes| **takes).count();
+        let going = leaving.iter().filter(|host| layout.up[host.index()]).count();
+        let open = layout.up.iter().filter(|up| **up).count();
         let musts = self.all().all(|host| keep[host.index()] || !self.must[host.index()]);
         musts && !leaving.is_empty() && open - going >= picture.knobs.min_on as usize
     }
@@ -121,6 +128,10 @@ impl Volume {
         };
         let mut in_pool = vec![false; picture.hosts.len()];
         pool.all().for_each(|host| in_pool[host.index()] = true);
+        if pool.givers_stay {
+            // What they carry stays there and is nobody's volume.
+            pool.givers.iter().for_each(|host| in_pool[host.index()] = false);
+        }
         for host in picture.host_ids().filter(|host| layout.takes[host.index()] || in_pool[host.index()]) {
             let load = layout.load(host);
             volume.mem += picture.host(host).mem_of(load);
@@ -219,7 +230,7 @@ pub(super) fn cheapest(
 /// So many of each class, fullest first, and so many more, most efficient first; who must be kept comes before all.
 fn keep(pool: &Pool, counts: &[usize], mut extra: usize) -> Vec<bool> {
     let mut keep = vec![true; pool.hosts];
-    pool.draining.iter().for_each(|host| keep[host.index()] = false);
+    pool.givers.iter().for_each(|host| keep[host.index()] = pool.givers_stay);
     for (class, count) in pool.classes.iter().zip(counts) {
         let more = extra.min(class.len() - count);
         extra -= more;

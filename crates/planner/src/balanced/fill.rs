@@ -53,7 +53,7 @@ pub(super) fn fill(
     let mut after = layout.clone();
     let leaving: Vec<HostId> = pool.all().filter(|host| !keep[host.index()]).collect();
     for host in &leaving {
-        after.takes[host.index()] = false;
+        after.close(*host);
     }
     let mut units: Vec<&[VmId]> = vec![];
     for host in &leaving {

@@ -45,8 +45,11 @@ fn pass(picture: &Picture<'_>, layout: &Layout, asleep: &[HostId], horizon: Mill
     }
     let mut pool = Pool::new(picture, layout, &candidates);
     pool.keep_rules(picture, layout);
-    let found = together(picture, layout, &mut pool).or_else(|| one_by_one(picture, layout, &candidates, &pool))?;
-    let emptied: Vec<HostId> = candidates.into_iter().filter(|host| found.load(*host).count == 0 && !found.takes[host.index()]).collect();
+    // Those that only give are emptied with the rest, or if that cannot be, left out of it.
+    let found = together(picture, layout, &mut pool.clone())
+        .or_else(|| pool.leave_givers().then(|| together(picture, layout, &mut pool.clone())).flatten())
+        .or_else(|| one_by_one(picture, layout, &candidates, &pool))?;
+    let emptied: Vec<HostId> = candidates.into_iter().filter(|host| found.load(*host).count == 0 && !found.up[host.index()]).collect();
     let worth = !emptied.is_empty() && watts(picture, &found, &emptied) < watts(picture, layout, &[]);
     worth.then_some((found, emptied))
 }
@@ -85,7 +88,7 @@ fn together(picture: &Picture<'_>, layout: &Layout, pool: &mut Pool) -> Option<L
 }
 
 fn count(layout: &Layout) -> usize {
-    layout.takes.iter().filter(|takes| **takes).count()
+    layout.up.iter().filter(|up| **up).count()
 }
 
 /// Hosts that cannot be emptied together may be emptied singly, most worth it first.
@@ -150,7 +153,7 @@ pub(crate) struct Saving {
 
 impl Saving {
     pub(crate) fn of(picture: &Picture<'_>, layout: &Layout, horizon: Millis) -> Self {
-        let on = |host: &HostId| layout.takes[host.index()] || picture.host(*host).state == HostState::Draining;
+        let on = |host: &HostId| layout.up[host.index()] || picture.host(*host).state == HostState::Draining;
         let vms = layout.load.iter().map(|load| u64::from(load.count)).sum();
         let watts_on = picture.host_ids().filter(on).map(|host| picture.host(host).watts(layout.load(host).wake).0).sum();
         Self { horizon, vms, watts_on }
@@ -162,8 +165,7 @@ impl Saving {
         if let Some(reason) = &view.stays {
             return Err(reason.clone());
         }
-        // Overloaded hosts gave VMs away in this plan; whoever is not open for VMs and not being emptied stays.
-        if !view.gives || !(layout.takes[host.index()] || view.state == HostState::Draining) {
+        if !view.gives || !(layout.up[host.index()] || view.state == HostState::Draining) {
             return Err(AwakeReason::Later);
         }
         let (ratio, wanted) = (self.payback(picture, layout, host), picture.knobs.payback);

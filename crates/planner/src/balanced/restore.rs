@@ -10,7 +10,7 @@ use dormouse_model::{Because, HostId, HostState, RefusalReason, VmId};
 pub(super) fn restore(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft) {
     let mut soon = layout.clone();
     for host in picture.host_ids().filter(|host| picture.host(*host).state == HostState::Waking) {
-        soon.takes[host.index()] = true;
+        soon.open(host);
     }
     min_on(picture, layout, &mut soon, draft);
     spare(picture, layout, &mut soon, draft);
@@ -18,14 +18,14 @@ pub(super) fn restore(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Dr
 }
 
 fn wake(layout: &mut Layout, soon: &mut Layout, draft: &mut Draft, host: HostId, because: Because) {
-    layout.takes[host.index()] = true;
-    soon.takes[host.index()] = true;
+    layout.open(host);
+    soon.open(host);
     draft.wakes.push((host, because));
 }
 
 fn min_on(picture: &Picture<'_>, layout: &mut Layout, soon: &mut Layout, draft: &mut Draft) {
     let count = picture.knobs.min_on;
-    while soon.takes.iter().filter(|takes| **takes).count() < count as usize {
+    while soon.up.iter().filter(|up| **up).count() < count as usize {
         let Some(host) = target::sleeper(picture, soon, |_| true) else { return };
         wake(layout, soon, draft, host, Because::MinOn { count });
     }
@@ -58,7 +58,7 @@ fn failover(picture: &Picture<'_>, layout: &mut Layout, soon: &mut Layout, draft
     let mut woken = vec![];
     while !reserve::failover_holds(picture, &trial) {
         let Some(host) = target::sleeper(picture, &trial, |_| true) else { return };
-        trial.takes[host.index()] = true;
+        trial.open(host);
         woken.push(host);
     }
     for host in woken {

@@ -15,7 +15,7 @@ pub(crate) fn spread(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Dra
         let view = picture.host(host);
         let asleep = view.wakeable || (wake_off && view.wakeable_off);
         if asleep && !layout.takes[host.index()] {
-            layout.takes[host.index()] = true;
+            layout.open(host);
             draft.wakes.push((host, Because::Opening));
         }
     }

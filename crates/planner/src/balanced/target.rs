@@ -30,7 +30,7 @@ pub(super) fn sleeper(
     let min_down = picture.knobs.scaled(picture.knobs.min_down);
     picture
         .host_ids()
-        .filter(|host| picture.host(*host).wakeable && !layout.takes[host.index()] && suits(*host))
+        .filter(|host| picture.host(*host).wakeable && !layout.up[host.index()] && suits(*host))
         .min_by_key(|host| {
             let (view, seen) = (picture.host(*host), picture.snapshot.host(*host));
             (seen.in_state < min_down, view.idle.saturating_sub(view.asleep), seen.spec.boot, *host)
@@ -61,7 +61,7 @@ pub(super) fn wake_for(
 ) -> Option<HostId> {
     let load = picture.load_of_all(unit);
     let host = sleeper(picture, layout, |host| would_suit(picture, layout, unit, load, host, cpu))?;
-    layout.takes[host.index()] = true;
+    layout.open(host);
     draft.wakes.push((host, Because::NoRoom));
     Some(host)
 }

@@ -40,13 +40,15 @@ pub(super) fn check(before: &Snapshot, after: &Snapshot, plan: &Plan, found: &mu
     }
 }
 
-/// Memory with overhead, number of VMs, and memory without overhead, on each host.
+/// Memory with overhead, number of VMs, and memory of the VMs that are certainly there without
+/// overhead, on each host.
 fn use_of_hosts(picture: &Snapshot) -> Vec<(u64, u64, u64)> {
     let mut used = vec![(0, 0, 0); picture.hosts.len()];
     for vm in &picture.vms {
         for host in vm.state.hosts() {
             let (mem, count, plain) = &mut used[host.index()];
-            *plain += vm.spec.mem.0;
+            // Where a VM may be is no proof that it would be lost there.
+            *plain += if vm.state.host().is_some() { vm.spec.mem.0 } else { 0 };
             *mem += vm.spec.mem.0 + picture.host(host).spec.overhead.0;
             *count += 1;
         }
