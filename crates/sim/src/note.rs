@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::world::Power;
 
 #[derive(Clone, Debug)]
-pub enum Note {
+pub(crate) enum Note {
     /// A line of the script was carried out.
     Script { line: String, is_fault: bool },
     /// An operator gave an order; the host it is about, if it is about one.
@@ -43,7 +43,7 @@ pub enum Note {
 
 /// How a move ended, by the world's truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MoveEnd {
+pub(crate) enum MoveEnd {
     Done { downtime: Millis },
     /// The VM runs on at its source.
     Stayed(&'static str),

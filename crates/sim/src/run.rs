@@ -48,7 +48,7 @@ impl Default for Options {
 pub struct Tally {
     /// Moves of ours that ended at their destination.
     pub migrations: u64,
-    /// Wake packets.
+    /// Boots that a packet of ours began.
     pub wakes: u64,
     /// Hosts whose guard agreed.
     pub sleeps: u64,
@@ -114,8 +114,10 @@ impl Sim {
         let seed = options.seed.unwrap_or(scenario.script.seed);
         let nature =
             Nature { seed, jitter_permille: options.jitter_permille, login_idle: options.settings.login_idle };
+        let world = World::new(&cluster, nature);
         let mut sim = Self {
-            world: World::new(&cluster, nature),
+            store: Store::new(&cluster, &world, scenario.script.start),
+            world,
             settings: options.settings,
             seed,
             start: scenario.script.start,
@@ -123,7 +125,6 @@ impl Sim {
             now: Mono::ZERO,
             wall_shift_ms: 0,
             queue: Queue::new(),
-            store: Store::default(),
             controller: None,
             incarnation: 0,
             crash_at: None,
@@ -139,10 +140,11 @@ impl Sim {
             finished: false,
             cluster,
         };
+        // The manager is there before anything happens.
+        sim.queue.push(Mono::ZERO, Happening::Starts);
         for (index, timed) in sim.script.iter().enumerate() {
             sim.queue.push(timed.at, Happening::Script(index));
         }
-        sim.queue.push(Mono::ZERO, Happening::Starts);
         for at in sim.expectations.deadlines() {
             // Makes sure that the clock stops there and looks.
             sim.queue.push(at, Happening::World(Timer::Flows { generation: u64::MAX }));
@@ -428,7 +430,7 @@ impl Sim {
                     self.belief[host.index()] = state;
                 }
             }
-            Note::WakeSent { .. } => self.tally.wakes += 1,
+            Note::Power { to: Power::Booting, cause: "wake", .. } => self.tally.wakes += 1,
             Note::GuardAgreed { .. } => self.tally.sleeps += 1,
             Note::MoveEnded { vm, from, to, end: MoveEnd::Done { .. }, intent: Some(_), .. } => {
                 self.tally.migrations += 1;

@@ -1,9 +1,12 @@
 //! The manager's store, as the simulator keeps it: it outlives the manager and loses what was not yet durable.
 
 use dormouse_control::{HostMemory, Memory, VmMemory};
-use dormouse_model::{Intent, IntentId, Millis};
+use dormouse_model::{Cluster, HostSpec, HostState, Intent, IntentId, Millis};
+use jiff::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
 use uuid::Uuid;
+
+use crate::world::World;
 
 /// A write is durable after this.
 pub(crate) const SYNC: Millis = Millis(2);
@@ -27,7 +30,35 @@ pub(crate) enum Write {
     Vm(Box<VmMemory>),
 }
 
+/// Hosts that the text calls down or set aside have been so for this long.
+const BEFORE_S: i64 = 7 * 86_400;
+
 impl Store {
+    /// What an earlier manager left: the states in which the cluster text has its hosts. Whatever answers is seen anew,
+    /// so hosts that are on need no memory.
+    pub(crate) fn new(cluster: &Cluster, world: &World, start: Timestamp) -> Self {
+        let remembered = |host: &HostSpec| matches!(host.state, HostState::Asleep | HostState::Off | HostState::SetAside);
+        let hosts = cluster.hosts.iter().zip(&world.hosts).filter(|(spec, _)| remembered(spec)).map(|(spec, truth)| {
+            let memory = HostMemory {
+                host: spec.name.clone(),
+                state: spec.state,
+                since: start.as_second() - BEFORE_S,
+                machine: Some(truth.machine),
+                boot: Some(truth.boot),
+                proven: !spec.unproven,
+                maintenance: spec.maintenance,
+                drain: false,
+                sleep_asked: false,
+                sleeps: vec![],
+                tries: 0,
+                maybe_asleep: false,
+                boots_s: vec![],
+            };
+            (spec.name.clone(), memory)
+        });
+        Self { hosts: hosts.collect(), ..Self::default() }
+    }
+
     /// A new leader's epoch is higher than any before.
     pub(crate) fn next_epoch(&mut self) -> u64 {
         self.epoch += 1;

@@ -35,6 +35,13 @@ impl Invariant for BoundedRetry {
                 self.agreed[host.index()] = 0;
             }
             Note::Power { host, to: Power::Off, .. } => self.agreed[host.index()] = 0,
+            // Seen healthy for a while, or cleared: it may be tried again.
+            Note::Told(event) if event.name == "host.state" && event.field("from") == Some("set-aside") => {
+                if let Some(host) = event.field("host").and_then(|name| scene.cluster.host_named(name)) {
+                    self.wakes[host.index()] = None;
+                    self.agreed[host.index()] = 0;
+                }
+            }
             Note::GuardAgreed { host } => {
                 self.agreed[host.index()] += 1;
                 if self.agreed[host.index()] > tries {
@@ -196,7 +203,7 @@ impl Invariant for Hysteresis {
                     found.add("I12", scene.at, format!("{} was up for {up} only", scene.name(host)));
                 }
             }
-            Note::GuardAgreed { host } => {
+            Note::Power { host, to: Power::Off, cause: "shutdown", .. } => {
                 let sleeps = &mut self.sleeps[host.index()];
                 sleeps.push(scene.at);
                 let today = sleeps.iter().filter(|at| scene.at.since(**at) < knobs.scaled(DAY)).count();

@@ -137,7 +137,9 @@ impl World {
         if why.is_empty() {
             self.host_mut(host).epoch = Some(intent.epoch);
             self.note(Note::GuardAgreed { host });
-            self.go_down(host, "guard");
+            if !self.host(host).faults.off_ignored {
+                self.go_down(host, "guard");
+            }
             // Its word was sent before its network went.
             self.answer(intent.id, Outcome::Done { downtime: None });
         } else {

@@ -9,7 +9,7 @@ pub(crate) const MOVE_COST_DIVISOR: u64 = 10;
 
 /// Sums over the whole cluster.
 #[derive(Clone, Debug)]
-pub struct Sums {
+pub(crate) struct Sums {
     since: Mono,
     /// What all VMs that should run want, and those of them that do not run.
     demand: MilliCpu,

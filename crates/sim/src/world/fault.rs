@@ -1,7 +1,6 @@
-//! Faults as data: a script writes them down, a seed may draw them, and a found run prints them back as script lines.
+//! Faults as data: a script writes them down, and a seed may draw them.
 
 use dormouse_model::{HostId, Millis, Mono};
-use std::fmt;
 use uuid::Uuid;
 
 /// One thing that goes wrong.
@@ -139,15 +138,5 @@ impl ClusterFaults {
 
     pub(crate) fn is_store_full(&self, now: Mono) -> bool {
         self.store_full.is_some_and(|full| full.holds(now))
-    }
-}
-
-impl fmt::Display for Times {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Never => f.write_str("never"),
-            Self::Left(left) => write!(f, "{left}"),
-            Self::Always => f.write_str("always"),
-        }
     }
 }

@@ -14,10 +14,11 @@ mod power;
 mod probe;
 mod vm;
 
-pub use energy::Sums;
+use energy::Sums;
 pub use fault::Fault;
 pub use flow::{Flow, FlowId};
-pub use host::{HostTruth, Person, Power};
+use host::Person;
+pub use host::{HostTruth, Power};
 pub(crate) use probe::{LATENCY as LOOK_LATENCY, NO_ROUTE, Probe};
 pub use vm::VmTruth;
 

@@ -158,7 +158,6 @@ impl World {
         let hosts: Vec<HostId> = host.map_or_else(|| self.hosts.iter().map(|truth| truth.id).collect(), |host| vec![host]);
         for host in hosts {
             self.end_hang(host);
-            self.end_off_ignored(host);
             self.host_mut(host).faults = super::fault::HostFaults::default();
             self.revive(host);
         }

@@ -1,7 +1,7 @@
 //! Hosts coming up and going down: by order, by hand, by accident.
 
 use crate::note::{MoveEnd, Note};
-use dormouse_model::{DomainState, HostId, Millis};
+use dormouse_model::{DomainState, HostId};
 use uuid::Uuid;
 
 use super::{Power, Timer, World};
@@ -54,12 +54,10 @@ impl World {
     /// The doors are closed; it goes off in its own time.
     pub(super) fn go_down(&mut self, host: HostId, cause: &'static str) {
         self.set_power(host, Power::Stopping, cause);
-        if !self.host(host).faults.off_ignored {
-            let takes = self.host(host).spec.shutdown;
-            let takes = self.jittered(takes);
-            let generation = self.host(host).generation;
-            self.later(takes, Timer::GoneOff { host, generation });
-        }
+        let takes = self.host(host).spec.shutdown;
+        let takes = self.jittered(takes);
+        let generation = self.host(host).generation;
+        self.later(takes, Timer::GoneOff { host, generation });
     }
 
     pub(super) fn gone_off(&mut self, host: HostId) {
@@ -132,14 +130,6 @@ impl World {
             let generation = self.host(host).generation;
             let spec = self.host(host).spec.boot;
             self.later(spec, Timer::Booted { host, generation });
-        }
-    }
-
-    /// A host that ignored its shutdown goes off after all.
-    pub(crate) fn end_off_ignored(&mut self, host: HostId) {
-        if std::mem::take(&mut self.host_mut(host).faults.off_ignored) && self.host(host).power == Power::Stopping {
-            let generation = self.host(host).generation;
-            self.later(Millis(1000), Timer::GoneOff { host, generation });
         }
     }
 }
