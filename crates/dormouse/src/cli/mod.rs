@@ -13,7 +13,7 @@ pub(crate) use exit::Exit;
 pub(crate) use failure::Failure;
 pub(crate) use out::{Ctx, Format, style};
 pub(crate) use table::Table;
-pub(crate) use text::{fold, safe};
+pub(crate) use text::{counted, fold, safe};
 
 use crate::verbs;
 #[cfg(feature = "live")]
@@ -67,6 +67,17 @@ enum Command {
     #[cfg(feature = "live")]
     #[command(flatten)]
     Live(verbs_live::Command),
+    /// A lab of real hosts and VMs on this machine (root), and a night in it
+    #[cfg(feature = "live")]
+    #[command(subcommand)]
+    Lab(crate::lab::Command),
+    /// The lab's own processes
+    #[cfg(feature = "live")]
+    #[command(hide = true, disable_help_flag = true)]
+    LabInternal {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 impl Command {
@@ -80,6 +91,10 @@ impl Command {
             Self::Export(command) => verbs::export::run(&command, ctx),
             #[cfg(feature = "live")]
             Self::Live(command) => verbs_live::run(command, ctx),
+            #[cfg(feature = "live")]
+            Self::Lab(command) => crate::lab::run(command, ctx),
+            #[cfg(feature = "live")]
+            Self::LabInternal { args } => crate::lab::internal(&args),
         }
     }
 }

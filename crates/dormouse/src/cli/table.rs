@@ -45,8 +45,11 @@ mod tests {
         let mut table = Table::new(&["host", "VMs ", "why"]);
         table.row(["lab01", "8", "carries 8 VMs"]);
         table.row(["lab\u{1b}[2J", "12", "x"]);
-        expect![[r"
-            "]]
+        expect![[r#"
+              host          VMs  why
+              lab01           8  carries 8 VMs
+              lab\u{1b}[2J   12  x
+        "#]]
         .assert_eq(&table.to_string());
     }
 }

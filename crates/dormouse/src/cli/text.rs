@@ -21,6 +21,11 @@ pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// `1 host`, `2 hosts`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// `lab01-lab03, lab07, srv1`: names in their order, runs of consecutive numbers folded.
 pub(crate) fn fold<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut parts: Vec<(Cow<'a, str>, Option<Cow<'a, str>>)> = vec![];

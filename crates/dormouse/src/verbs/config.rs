@@ -1,7 +1,7 @@
 //! `dormouse config`: whether settings and cluster text hold together, and what they amount to.
 
 use super::input::{self, PolicyArgs};
-use crate::cli::{Ctx, Failure, Format, Table, safe, style};
+use crate::cli::{Ctx, Failure, Format, Table, counted, safe, style};
 use crate::config::{Loaded, Source};
 use dormouse_model::schedule::{Schedule, WindowGoal};
 use dormouse_model::{Cluster, KNOBS, Policy};
@@ -141,10 +141,6 @@ fn check(args: &CheckArgs, ctx: &Ctx) -> Result<(), Failure> {
         counted(cluster.schedule.windows.len(), "window"),
         cluster.policy.name,
     ))
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn explain(args: &ExplainArgs, ctx: &Ctx) -> Result<(), Failure> {

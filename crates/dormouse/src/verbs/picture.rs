@@ -1,6 +1,6 @@
 //! Hosts drawn in plain text: one small tile each. Used after a plan and at the end of the demo.
 
-use crate::cli::safe;
+use crate::cli::{counted, safe};
 use dormouse_model::{HostState, Snapshot};
 
 /// What a tile shows of a host.
@@ -58,7 +58,7 @@ pub(crate) fn draw(tiles: &[Tile]) -> String {
         }
     }
     let running: usize = tiles.iter().map(|tile| tile.vms).sum();
-    legend.push(format!("{running} VMs"));
+    legend.push(counted(running, "VM"));
     out.push_str(&format!("  {}\n", legend.join(", ")));
     out
 }
@@ -106,8 +106,10 @@ mod tests {
                 fill_permille: if state == HostState::On { 625 } else { 0 },
             })
             .collect();
-        expect![[r"
-            "]]
+        expect![[r#"
+              h0 ██▌· 5  h1 ····    h2  vv     h3  zz     h4  ^^     h5 ····    h6  ??     h7  --     h8  !!
+              1 on, 1 draining, 1 stopping, 1 asleep, 1 waking, 1 unusable, 1 unknown, 1 off, 1 set-aside, 5 VMs
+        "#]]
         .assert_eq(&draw(&tiles));
     }
 }

@@ -4,7 +4,7 @@ use super::input::{self, PolicyArgs};
 use super::plan::{GoalName, HORIZON, Planned};
 use crate::cli::{Ctx, Failure, Format, fold, safe, style};
 use dormouse_model::text::did_you_mean;
-use dormouse_model::{Action, HostId, Rule, Snapshot, Subject, VmId};
+use dormouse_model::{Action, AwakeReason, HostId, Rule, Snapshot, Subject, VmId};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -173,12 +173,17 @@ fn of_vm(planned: &Planned, id: VmId) -> Answer {
     let host = |host: HostId| snapshot.host(host).spec.name.as_str();
     let steps = steps(planned, |action| action.vm() == Some(id));
     let refusals = refusals(planned, Subject::Vm(id));
+    let kept = planned.report.awake.iter().find_map(|(_, reason)| match reason {
+        AwakeReason::Immovable { vm, why } if *vm == id => Some(why.to_string()),
+        _ => None,
+    });
     let places: Vec<&str> = vm.state.hosts().into_iter().map(host).collect();
-    let because = match (steps.is_empty(), places.first()) {
-        (false, _) => "the plan moves it".to_owned(),
-        (true, Some(at)) if !refusals.is_empty() => format!("stays on {at}"),
-        (true, Some(at)) => format!("nothing is gained by moving it from {at}"),
-        (true, None) => format!("it is {}", vm.state.as_str()),
+    let because = match (steps.is_empty(), places.first(), kept) {
+        (false, _, _) => "the plan moves it".to_owned(),
+        (true, Some(at), Some(kept)) => format!("has to stay on {at}: {kept}"),
+        (true, Some(at), None) if !refusals.is_empty() => format!("stays on {at}"),
+        (true, Some(at), None) => format!("nothing is gained by moving it from {at}"),
+        (true, None, _) => format!("it is {}", vm.state.as_str()),
     };
     let mut facts = vec![
         Fact { what: "at", value: if places.is_empty() { "no host".to_owned() } else { places.join(", ") } },

@@ -1,9 +1,13 @@
 //! The program as a person or a script meets it: what is typed, what comes back on both streams, and the exit status.
 
+mod demo;
 mod errors;
 mod export;
 mod help;
+#[cfg(feature = "live")]
+mod live;
 mod plan;
+mod simulate;
 mod why;
 
 use expect_test::Expect;
@@ -48,7 +52,8 @@ impl Terminal {
         let mut shown = format!("$ dormouse {line}\n");
         shown += &masked(&String::from_utf8(out.stdout).unwrap());
         for stderr in String::from_utf8(out.stderr).unwrap().lines() {
-            shown += &format!("stderr: {stderr}\n");
+            shown += format!("stderr: {stderr}").trim_end();
+            shown.push('\n');
         }
         shown + &format!("exit status {}\n", out.status.code().unwrap())
     }
@@ -78,7 +83,7 @@ fn masked(text: &str) -> String {
         .iter()
         .find_map(|key| Some(line.find(key)? + key.len()))
     {
-        Some(end) => format!("{}…{}", &line[..end], if line.ends_with(',') { "," } else { "" }),
+        Some(end) => format!("{}0{}", &line[..end], if line.ends_with(',') { "," } else { "" }),
         None => line.to_owned(),
     };
     text.lines().map(|line| mask(line) + "\n").collect()

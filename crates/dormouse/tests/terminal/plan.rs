@@ -3,18 +3,118 @@ use expect_test::expect;
 
 #[test]
 fn a_plan_for_people() {
-    Terminal::with(LAB).check("plan --cluster cluster", expect![[""]]);
+    Terminal::with(LAB).check(
+        "plan --cluster cluster",
+        expect![[r#"
+        $ dormouse plan --cluster cluster
+        62 hosts on -> 8 hosts on; lower bound 8, no placement needs fewer
+        2790 W -> 552 W, 2238 W less (80 %)
+        ercolani, policy balanced, compact for 8h00m: 54 moves, 54 sleeps
+
+        Moves
+          count  VMs              from                to     because
+              7  pc09-pc14, pc57  lab09-lab14, lab57  lab01  empties the source
+              7  pc15-pc20, pc58  lab15-lab20, lab58  lab02  empties the source
+              7  pc21-pc26, pc59  lab21-lab26, lab59  lab03  empties the source
+              7  pc27-pc32, pc60  lab27-lab32, lab60  lab04  empties the source
+              7  pc33-pc38, pc61  lab33-lab38, lab61  lab05  empties the source
+              7  pc39-pc44, pc62  lab39-lab44, lab62  lab06  empties the source
+              6  pc45-pc50        lab45-lab50         lab07  empties the source
+              6  pc51-pc56        lab51-lab56         lab08  empties the source
+
+        Sleeps
+          count  hosts        because
+             54  lab09-lab62  empty, and the reserves hold without it
+
+        Pace (estimate: 32 moves at once, 2 out of and 2 into a host)
+                                                            from     to
+          moves   ▄▄▄▄█▄▄▄▄█▄▄▄▆▂▂▂▂▂                        0ms  17.1s
+          sleeps      ▃▃▃▃▃▅▅▅▅██████████████▆▆▆▆▄▄▄▄▄▁▁▁▁  4.2s  37.1s
+
+        Afterwards
+          lab01 ████ 8  lab02 ████ 8  lab03 ████ 8  lab04 ████ 8  lab05 ████ 8  lab06 ████ 8  lab07 ███▌ 7
+          lab08 ███▌ 7  lab09  zz     lab10  zz     lab11  zz     lab12  zz     lab13  zz     lab14  zz
+          lab15  zz     lab16  zz     lab17  zz     lab18  zz     lab19  zz     lab20  zz     lab21  zz
+          lab22  zz     lab23  zz     lab24  zz     lab25  zz     lab26  zz     lab27  zz     lab28  zz
+          lab29  zz     lab30  zz     lab31  zz     lab32  zz     lab33  zz     lab34  zz     lab35  zz
+          lab36  zz     lab37  zz     lab38  zz     lab39  zz     lab40  zz     lab41  zz     lab42  zz
+          lab43  zz     lab44  zz     lab45  zz     lab46  zz     lab47  zz     lab48  zz     lab49  zz
+          lab50  zz     lab51  zz     lab52  zz     lab53  zz     lab54  zz     lab55  zz     lab56  zz
+          lab57  zz     lab58  zz     lab59  zz     lab60  zz     lab61  zz     lab62  zz
+          8 on, 54 asleep, 62 VMs
+
+        What keeps hosts awake
+          count  hosts        because
+              6  lab01-lab06  carries 8 VMs
+              2  lab07-lab08  carries 7 VMs
+        exit status 0
+    "#]],
+    );
 }
 
 #[test]
 fn a_plan_under_the_seeds_policy() {
-    Terminal::with(LAB).check_head("plan --cluster cluster --policy seed", 16, expect![[""]]);
+    Terminal::with(LAB).check_head(
+        "plan --cluster cluster --policy seed",
+        16,
+        expect![[r#"
+        $ dormouse plan --cluster cluster --policy seed
+        62 hosts on -> 8 hosts on; lower bound 8, no placement needs fewer
+        2790 W -> 553 W, 2237 W less (80 %)
+        ercolani, policy seed, compact for 8h00m: 91 moves, 54 sleeps, 7 rounds
+
+        Moves
+          count  VMs              from         to           because
+             31  pc32-pc62        lab32-lab62  lab01-lab31  round 1
+             15  pc17-pc31        lab17-lab31  lab01-lab15  round 2
+             15  pc32-pc46        lab17-lab31  lab01-lab15  round 3
+              8  pc09-pc16        lab09-lab16  lab01-lab08  round 4
+              8  pc17-pc23, pc47  lab09-lab16  lab01-lab08  round 5
+              7  pc40-pc46        lab09-lab15  lab01-lab07  round 6
+              7  pc48-pc54        lab09-lab15  lab01-lab07  round 7
+
+        Sleeps
+          count  hosts        because
+    "#]],
+    );
 }
 
 #[test]
 fn a_plan_for_programs() {
     let small = "host h[1-2] cpus=2 mem=2G watts=45/95/3\nvm v1@h2 mem=256M cpu=0.1\npolicy balanced failover=0 spare.target=0 spare.min=0\n";
-    Terminal::with(small).check("plan --cluster cluster --format json", expect![[""]]);
+    Terminal::with(small).check(
+        "plan --cluster cluster --format json",
+        expect![[r#"
+            $ dormouse plan --cluster cluster --format json
+            {
+              "policy": "balanced",
+              "goal": "compact",
+              "hosts_on_before": 2,
+              "hosts_on_after": 1,
+              "lower_bound": 1,
+              "watts_before": 92,
+              "watts_after": 50,
+              "steps": [
+                {
+                  "id": 0,
+                  "kind": "sleep",
+                  "host": "h1",
+                  "needs": [],
+                  "because": "empty, and the reserves hold without it"
+                }
+              ],
+              "awake": [
+                {
+                  "host": "h2",
+                  "because": "carries 1 VM"
+                }
+              ],
+              "refusals": [],
+              "planning_ms": 0
+            }
+            exit status 0
+        "#]],
+    );
 }
 
 #[test]
@@ -34,19 +134,79 @@ fn the_calendar_can_set_the_goal() {
 
 #[test]
 fn nothing_to_do_is_said_and_is_no_error() {
-    Terminal::with("host h1 cpus=2 mem=2G watts=45/95/3\nvm v1@h1 mem=256M cpu=0.1\n")
-        .check("plan --cluster cluster", expect![[""]]);
+    Terminal::with("host h1 cpus=2 mem=2G watts=45/95/3\nvm v1@h1 mem=256M cpu=0.1\n").check(
+        "plan --cluster cluster",
+        expect![[r#"
+            $ dormouse plan --cluster cluster
+            1 host on -> 1 host on; lower bound 1, no placement needs fewer
+            47 W -> 47 W
+            cluster, policy balanced, compact for 8h00m: no steps
+
+            Nothing to do.
+
+            Hosts
+              h1 ▌··· 1
+              1 on, 1 VM
+
+            What keeps hosts awake
+              count  hosts  because
+                  1  h1     v1 has to stay: no other host of its CPU group has room
+            exit status 0
+        "#]],
+    );
 }
 
 #[test]
 fn every_step_when_asked_for_all() {
     let small = "host h[1-3] cpus=2 mem=2G watts=45/95/3\nvm v[1-3]@h[1-3] mem=256M cpu=0.1\npolicy balanced failover=0 spare.target=0 spare.min=0\n";
-    Terminal::with(small).check("plan --cluster cluster --all", expect![[""]]);
+    Terminal::with(small).check(
+        "plan --cluster cluster --all",
+        expect![[r#"
+            $ dormouse plan --cluster cluster --all
+            3 hosts on -> 1 host on; lower bound 1, no placement needs fewer
+            141 W -> 58 W, 83 W less (58 %)
+            cluster, policy balanced, compact for 8h00m: 2 moves, 2 sleeps
+
+            Steps, in an order that could be carried out one by one
+              step  what                 needs  because
+              s0    migrate v2 h2 -> h1         empties h2
+              s1    sleep h2             s0     empty, and the reserves hold without it
+              s2    migrate v3 h3 -> h1         empties h3
+              s3    sleep h3             s2     empty, and the reserves hold without it
+
+            Pace (estimate: 32 moves at once, 2 out of and 2 into a host)
+                                                                from     to
+              moves   ████████                                   0ms   4.2s
+              sleeps         █████████████████████████████████  4.2s  24.2s
+
+            Afterwards
+              h1 █▌·· 3  h2  zz     h3  zz
+              1 on, 2 asleep, 3 VMs
+
+            What keeps hosts awake
+              count  hosts  because
+                  1  h1     carries 3 VMs
+            exit status 0
+        "#]],
+    );
 }
 
 #[test]
 fn hostile_names_stay_text() {
-    let shown = Terminal::with("host h[1-2] cpus=2 mem=2G watts=45/95/3\nvm $(reboot)@h2 mem=256M\n")
-        .type_in("plan --cluster cluster --set failover=0 --all");
+    let text = r#"
+host h[1-2] cpus=2 mem=2G watts=45/95/3
+vm "$(reboot)\u{1b}[2J\u{9b}31m"@h1 mem=256M
+vm v2@h2 mem=256M
+policy balanced failover=0 spare.target=0 spare.min=0
+"#;
+    let terminal = Terminal::with(text);
+    let shown = [
+        "plan --cluster cluster --all",
+        "plan --cluster cluster --format json",
+        "export clusterinfo --cluster cluster",
+    ]
+    .map(|line| terminal.type_in(line))
+    .concat();
+    assert!(!shown.contains("stderr"), "{shown}");
     assert!(shown.contains("$(reboot)") && shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown}");
 }

@@ -4,9 +4,52 @@ use expect_test::expect;
 #[test]
 fn what_keeps_a_host_awake_and_what_would_become_of_a_vm() {
     let lab = Terminal::with(LAB);
-    lab.check("why lab01 --cluster cluster", expect![[""]]);
-    lab.check("why lab62 --cluster cluster", expect![[""]]);
-    lab.check("why pc62 --cluster cluster", expect![[""]]);
+    lab.check(
+        "why lab01 --cluster cluster",
+        expect![[r#"
+        $ dormouse why lab01 --cluster cluster
+        host lab01 (on): stays awake: carries 8 VMs
+          VMs       1 (pc01)
+          memory    256 MiB of 2 GiB taken
+          load      0.01
+          power     45 W idle, 95 W busy, 3 W asleep
+          planned   migrate pc09 lab09 -> lab01 (empties lab09)
+          planned   migrate pc10 lab10 -> lab01 (empties lab10)
+          planned   migrate pc11 lab11 -> lab01 (empties lab11)
+          planned   migrate pc12 lab12 -> lab01 (empties lab12)
+          planned   migrate pc13 lab13 -> lab01 (empties lab13)
+          planned   migrate pc14 lab14 -> lab01 (empties lab14)
+          planned   migrate pc57 lab57 -> lab01 (empties lab57)
+        exit status 0
+    "#]],
+    );
+    lab.check(
+        "why lab62 --cluster cluster",
+        expect![[r#"
+        $ dormouse why lab62 --cluster cluster
+        host lab62 (on): nothing keeps it awake: the plan puts it to sleep
+          VMs       1 (pc62)
+          memory    256 MiB of 2 GiB taken
+          load      0.01
+          power     45 W idle, 95 W busy, 3 W asleep
+          planned   migrate pc62 lab62 -> lab06 (empties lab62)
+          planned   sleep lab62 (empty, and the reserves hold without it)
+        exit status 0
+    "#]],
+    );
+    lab.check(
+        "why pc62 --cluster cluster",
+        expect![[r#"
+        $ dormouse why pc62 --cluster cluster
+        vm pc62 (running): the plan moves it
+          at        lab62
+          memory    256 MiB
+          CPU       0.020 cores of 1.000 cores
+          home      lab62
+          planned   migrate pc62 lab62 -> lab06 (empties lab62)
+        exit status 0
+    "#]],
+    );
 }
 
 #[test]
@@ -21,7 +64,68 @@ hold h3 by=ops why=exam
 policy balanced failover=0 spare.target=0 spare.min=0
 ";
     let terminal = Terminal::with(text);
-    terminal.check("why db --cluster cluster", expect![[""]]);
-    terminal.check("why h2 --cluster cluster", expect![[""]]);
-    terminal.check("why h3 --cluster cluster --format json", expect![[""]]);
+    terminal.check(
+        "why db --cluster cluster",
+        expect![[r#"
+            $ dormouse why db --cluster cluster
+            vm db (running): has to stay on h2: its disk or a device is on this host only
+              at        h2
+              memory    256 MiB
+              CPU       0.000 cores of 1.000 cores
+              marks     local-disk
+              group     pair (spread)
+            exit status 0
+        "#]],
+    );
+    terminal.check(
+        "why h2 --cluster cluster",
+        expect![[r#"
+        $ dormouse why h2 --cluster cluster
+        host h2 (on): stays awake: db has to stay: its disk or a device is on this host only
+          VMs       1 (db)
+          memory    256 MiB of 2 GiB taken
+          load      0.00
+          power     45 W idle, 95 W busy, 3 W asleep
+        exit status 0
+    "#]],
+    );
+    terminal.check(
+        "why h3 --cluster cluster --format json",
+        expect![[r#"
+        $ dormouse why h3 --cluster cluster --format json
+        [
+          {
+            "kind": "host",
+            "name": "h3",
+            "state": "on",
+            "because": "stays awake: held by ops: exam",
+            "facts": [
+              {
+                "what": "VMs",
+                "value": "1 (web)"
+              },
+              {
+                "what": "memory",
+                "value": "256 MiB of 2 GiB taken"
+              },
+              {
+                "what": "load",
+                "value": "0.00"
+              },
+              {
+                "what": "power",
+                "value": "45 W idle, 95 W busy, 3 W asleep"
+              },
+              {
+                "what": "marks",
+                "value": "held by ops"
+              }
+            ],
+            "steps": [],
+            "refusals": []
+          }
+        ]
+        exit status 0
+    "#]],
+    );
 }

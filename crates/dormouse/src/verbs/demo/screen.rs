@@ -23,8 +23,7 @@ pub(super) struct View<'a> {
     pub(super) paused: bool,
 }
 
-const KEYS: &str =
-    "space pause   + - speed   c close now   o open now   b burst of load   k kill a host   q quit";
+const KEYS: &str = "space pause  + - speed  c close  o open  b burst of load  k kill a host  q quit";
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, view: &View<'_>) {
     let area = canvas.area();
@@ -226,12 +225,60 @@ mod tests {
 
     #[test]
     fn the_lab_on_a_plain_terminal() {
-        expect![[""]].assert_eq(&shown(80, 24, &night(62)));
+        expect![[r#"
+            dormouse  ercolani, simulated  Mon 23 Nov 20:14:05  compact  x30
+              702 W █████··············· of 2790 W always on   11 of 62 hosts on
+               1.50 kWh of 6.00 kWh always on: 75 % less   53 moves, 51 sleeps, 0 wakes
+
+            lab01 ██▋ 7  lab02 ██▋ 7  lab03 ██▋ 7  lab04 ██▋ 7  lab05 ██▋ 7  lab06 ██▋ 7
+            lab07 ██▋ 7  lab08 ██▋ 7  lab09 ▍·· 1  lab10  ^     lab11  !     lab12 zz
+            lab13 zz     lab14 zz     lab15 zz     lab16 zz     lab17 zz     lab18 zz
+            lab19 zz     lab20 zz     lab21 zz     lab22 zz     lab23 zz     lab24 zz
+            lab25 zz     lab26 zz     lab27 zz     lab28 zz     lab29 zz     lab30 zz
+            lab31 zz     lab32 zz     lab33 zz     lab34 zz     lab35 zz     lab36 zz
+            lab37 zz     lab38 zz     lab39 zz     lab40 zz     lab41 zz     lab42 zz
+            lab43 zz     lab44 zz     lab45 zz     lab46 zz     lab47 zz     lab48 zz
+            lab49 zz     lab50 zz     lab51 zz     lab52 zz     lab53 zz     lab54 zz
+            lab55 zz     lab56 zz     lab57 zz     lab58 zz     lab59 zz     lab60 zz
+            lab61 zz     lab62 zz
+
+            hosts on                          20:14:03 lab13 asleep
+                                              20:14:04 lab14 asleep
+            ▅▄▄▄▃▃▂▂▂▁▁                       20:14:05 lab15 asleep
+            ██████████████▇▇▆▆▆▅▅▅▄▄▃▃▃▂▂▁▁▁  20:14:06 lab16 asleep
+            moves under way: 1                20:14:07 lab17 asleep
+            pc09  lab09 -> lab08              20:14:08 lab18 asleep
+                                              20:14:09 lab19 asleep
+            space pause  + - speed  c close  o open  b burst of load  k kill a host  q quit
+        "#]]
+        .assert_eq(&shown(80, 24, &night(62)));
     }
 
     #[test]
     fn a_cluster_that_does_not_fit_says_how_much_is_missing() {
-        expect![[""]].assert_eq(&shown(60, 20, &night(300)));
+        expect![[r#"
+            dormouse  ercolani, simulated  Mon 23 Nov 20:14:05  compact
+              702 W █████··············· of 2790 W always on   11 of 300
+               1.50 kWh of 6.00 kWh always on: 75 % less   53 moves, 51
+
+            lab01  ██▋ 7  lab02  ██▋ 7  lab03  ██▋ 7  lab04  ██▋ 7
+            lab05  ██▋ 7  lab06  ██▋ 7  lab07  ██▋ 7  lab08  ██▋ 7
+            lab09  ▍·· 1  lab10   ^     lab11   !     lab12  zz
+            lab13  zz     lab14  zz     lab15  zz     lab16  zz
+            lab17  zz     lab18  zz     lab19  zz     lab20  zz
+            lab21  zz     lab22  zz     lab23  zz     lab24  zz
+            lab25  zz     lab26  zz     lab27  zz     lab28  zz
+            … and 272 hosts more
+
+            hosts on                  20:14:04 lab14 asleep
+                                      20:14:05 lab15 asleep
+                                      20:14:06 lab16 asleep
+            ▂▂▁▁▁▁▁▁▁▁▁▁▁▁            20:14:07 lab17 asleep
+            moves under way: 1        20:14:08 lab18 asleep
+            pc09  lab09 -> lab08      20:14:09 lab19 asleep
+            space pause  + - speed  c close  o open  b burst of load  k
+        "#]]
+        .assert_eq(&shown(60, 20, &night(300)));
     }
 
     #[test]

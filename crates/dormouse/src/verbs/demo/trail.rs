@@ -41,7 +41,7 @@ pub(super) fn words(line: &str, clock: String) -> Option<Line> {
             field("bound")
         ),
         "script" => format!("you: {}", field("do")),
-        "step.start" | "plan.over" | "plan.dropped" | "leads" => return None,
+        "step.start" | "plan.over" | "plan.dropped" | "leads" | "host.rebooted" => return None,
         "world.power" => {
             grave = true;
             format!("{}: {} ({})", field("host"), field("to"), field("cause"))
@@ -99,6 +99,16 @@ t=+00933.000 ev=freeze unseen=30 of=62 limit=18
             .filter(|line| !line.words.trim().is_empty())
             .map(|line| format!("{}{}\n", if line.grave { "! " } else { "" }, line.words))
             .collect();
-        expect![[""]].assert_eq(&shown);
+        expect![[r#"
+            goal: compact
+            plan: 53 moves, 0 wakes, 53 sleeps; 62 hosts on -> 9, no fewer than 9
+            pc09 moved lab09 -> lab01
+            ! wake lab09: failed
+            lab09 fell asleep
+            ! lab10 is unknown (probe.timeout)
+            you: load pc* \"0.5\"
+            freeze unseen=30 of=62 limit=18
+        "#]]
+        .assert_eq(&shown);
     }
 }

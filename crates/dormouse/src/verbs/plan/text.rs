@@ -1,7 +1,7 @@
 //! A plan for people: what it buys first, then what would be done, then why not more.
 
 use super::{Planned, timeline};
-use crate::cli::{Table, fold, safe, style};
+use crate::cli::{Table, counted, fold, safe, style};
 use crate::verbs::picture::{self, Tile};
 use dormouse_model::{Action, Because, Goal, HostId, Mono, Snapshot, Subject};
 use std::fmt::Write as _;
@@ -48,26 +48,21 @@ fn head(out: &mut String, planned: &Planned) {
     };
     _ = writeln!(
         out,
-        "{strong}{} hosts on -> {} hosts on{bound}{strong:#}\n{before} -> {after}{change}",
-        report.hosts_on_before, report.hosts_on_after,
+        "{strong}{} on -> {} on{bound}{strong:#}\n{before} -> {after}{change}",
+        counted(report.hosts_on_before as usize, "host"),
+        counted(report.hosts_on_after as usize, "host"),
     );
     let count = |kind: &str| plan.steps.iter().filter(|step| step.action.kind() == kind).count();
-    let mut steps: Vec<String> = [
-        ("migrate", "moves"),
-        ("wake", "wakes"),
-        ("sleep", "sleeps"),
-        ("start", "starts"),
-        ("stop", "stops"),
-    ]
-    .iter()
-    .map(|(kind, plural)| (count(kind), plural))
-    .filter(|(count, _)| *count > 0)
-    .map(|(count, plural)| {
-        format!("{count} {}", if count == 1 { plural.trim_end_matches('s') } else { plural })
-    })
-    .collect();
+    let kinds =
+        [("migrate", "move"), ("wake", "wake"), ("sleep", "sleep"), ("start", "start"), ("stop", "stop")];
+    let mut steps: Vec<String> = kinds
+        .iter()
+        .map(|(kind, word)| (count(kind), word))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| counted(count, word))
+        .collect();
     if report.rounds > 0 {
-        steps.push(format!("{} rounds", report.rounds));
+        steps.push(counted(report.rounds as usize, "round"));
     }
     if steps.is_empty() {
         steps.push("no steps".to_owned());

@@ -1,0 +1,41 @@
+use super::Terminal;
+use expect_test::expect;
+
+#[test]
+fn without_a_terminal_the_demo_plays_one_night_and_ends_in_a_picture() {
+    Terminal::new().check_head(
+        "demo",
+        12,
+        expect![[r#"
+        $ dormouse demo
+          lab01 ███▌ 7  lab02 ███▌ 7  lab03 ███▌ 7  lab04 ███▌ 7  lab05 ███▌ 7  lab06 ███▌ 7  lab07 ███▌ 7
+          lab08 ███▌ 7  lab09 ███· 6  lab10  zz     lab11  zz     lab12  zz     lab13  zz     lab14  zz
+          lab15  zz     lab16  zz     lab17  zz     lab18  zz     lab19  zz     lab20  zz     lab21  zz
+          lab22  zz     lab23  zz     lab24  zz     lab25  zz     lab26  zz     lab27  zz     lab28  zz
+          lab29  zz     lab30  zz     lab31  zz     lab32  zz     lab33  zz     lab34  zz     lab35  zz
+          lab36  zz     lab37  zz     lab38  zz     lab39  zz     lab40  zz     lab41  zz     lab42  zz
+          lab43  zz     lab44  zz     lab45  zz     lab46  zz     lab47  zz     lab48  zz     lab49  zz
+          lab50  zz     lab51  zz     lab52  zz     lab53  zz     lab54  zz     lab55  zz     lab56  zz
+          lab57  zz     lab58  zz     lab59  zz     lab60  zz     lab61  zz     lab62  zz
+          9 on, 53 asleep, 62 VMs
+
+        ercolani, Mon 12 Jan 20:11:00: 9 of 62 hosts on, 595 W instead of 2817 W
+    "#]],
+    );
+}
+
+#[test]
+fn the_figures_are_the_same_on_each_run() {
+    let terminal = Terminal::new();
+    let night = terminal.json("demo --night --format json");
+    assert_eq!(night, terminal.json("demo --format json"));
+    assert_eq!(night["hosts_on_min"], 9);
+    assert_eq!(night["violations"], serde_json::json!([]));
+}
+
+#[test]
+fn without_failover_eight_hosts_are_enough() {
+    let night = Terminal::new().json("demo --night --set failover=0 --format json");
+    assert_eq!(night["hosts_on_min"], 8);
+    assert_eq!(night["knobs"]["failover"], "0");
+}
