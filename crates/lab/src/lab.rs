@@ -340,10 +340,7 @@ impl Lab {
         self.ask(&Request::Note { what: format!("{fault:?}"), host: Some(name()) })?;
         let pid1 = |order: Order| self.pid1(host, &order);
         match fault {
-            Fault::PowerCut => {
-                // Off the wire first: nothing of a dying host may still be heard.
-                self.ask(&Request::PowerCut { host: name() }).map(drop)
-            }
+            Fault::PowerCut => self.ask(&Request::PowerCut { host: name() }).map(drop),
             Fault::Silence => net::cable(&self.spec, &spec, false),
             Fault::LoseWakes(packets) => {
                 self.ask(&Request::LoseWakes { host: name(), packets: *packets }).map(drop)

@@ -200,12 +200,14 @@ fn a_host_shows_people_locks_inhibitors_and_its_own_load() {
     fault(Fault::Inhibitors(vec!["alice 1000 alice 77 rsync shutdown backup block".to_owned()]));
     fault(Fault::LoadAverage(Some(123)));
     fault(Fault::HoldPackages);
-    let said = lab
-        .ssh("h01", "who; systemd-inhibit --list --no-legend; cat /proc/loadavg; grep -c POSIX /proc/locks");
+    let said = lab.ssh("h01", "who; systemd-inhibit --list --no-legend; cat /proc/loadavg");
     for word in ["alice    tty1", "rsync shutdown backup", "1.23 1.23 1.23"] {
         assert!(said.contains(word), "{word} is not in {said}");
     }
+    let locked = "grep -c \":$(stat -c %i /var/lib/dpkg/lock-frontend) \" /proc/locks";
+    assert_eq!(lab.ssh("h01", locked), "1");
     lab.0.heal("h01").unwrap();
+    assert_eq!(lab.ssh("h01", locked), "0");
     assert_eq!(lab.ssh("h01", "who; systemd-inhibit --list --no-legend"), "");
 
     // The doors of libvirt, as the guard closes them: the guests stay, nobody gets in.

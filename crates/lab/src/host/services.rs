@@ -20,9 +20,8 @@ use crate::error::{Doing, LabError, Result};
 const LIBVIRT_SOCKET: &str = "/run/libvirt/libvirt-sock";
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Guests inherit it from libvirtd. An emulated CPU that is kept from running in the middle of a store while its
-/// memory is copied to another host loses that store (seen: guests that hung after a move on a crowded machine), so
-/// the guests go before whatever else the machine has to do.
+/// Guests inherit it from libvirtd. Guests moved on a crowded machine were seen to arrive with broken memory (see the
+/// README), so they go before whatever else the machine has to do.
 const GUEST_NICE: i32 = -10;
 
 struct Daemon {
