@@ -24,7 +24,7 @@ pub(crate) struct Layout {
 /// Which CPU demand a host is judged by when it is to take a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cpu {
-    /// For hours: the sleep band up to `cpu.target`, and no overload by the wake band either.
+    /// For hours: both bands up to `cpu.target`, or the next blip would undo it.
     Settled,
     /// For now: the wake band up to `cpu.target`.
     Urgent,
@@ -154,7 +154,7 @@ impl Layout {
             return Err(Misfit::Slot);
         }
         let cool = match cpu {
-            Cpu::Settled => after.sleep <= host.cpu_target && after.wake <= host.cpu_high,
+            Cpu::Settled => after.sleep <= host.cpu_target && after.wake <= host.cpu_target,
             Cpu::Urgent => after.wake <= host.cpu_target,
             Cpu::Ignored => true,
         };

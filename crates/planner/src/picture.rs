@@ -385,7 +385,8 @@ fn apply_groups(snapshot: &Snapshot, vms: &mut [VmView]) -> (Vec<VmId>, Vec<Vec<
 
 /// A VM whose rules or CPU group leave it no second host cannot move.
 fn root_the_lonely(snapshot: &Snapshot, hosts: &[HostView], vms: &mut [VmView]) {
-    let open = |host: &HostView| host.takes || host.wakeable || host.wakeable_off || host.state == HostState::Waking;
+    let soon = |host: &HostView| matches!(host.state, HostState::Waking) || (host.state == HostState::Draining && host.gives);
+    let open = |host: &HostView| host.takes || host.wakeable || host.wakeable_off || soon(host);
     let mut open_in_group = vec![0u32; hosts.len()];
     for host in hosts.iter().filter(|host| open(host)) {
         open_in_group[host.cpu_group as usize] += 1;

@@ -6,7 +6,7 @@
 use super::pack::spare_wanted;
 use crate::layout::Layout;
 use crate::picture::Picture;
-use dormouse_model::{HostId, Mib, Watts};
+use dormouse_model::{HostId, HostState, Mib, Watts};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -69,8 +69,10 @@ impl Pool {
     /// `keep N of`: the fullest of them stay.
     pub(super) fn keep_rules(&mut self, picture: &Picture<'_>, layout: &Layout) {
         for rule in &picture.snapshot.cluster.keeps {
+            let never_ours = |host: &HostId| picture.host(*host).state == HostState::On && !picture.host(*host).takes;
+            let on = |host: &HostId| layout.up[host.index()] || never_ours(host);
             let mut usable: Vec<HostId> =
-                rule.hosts.iter().copied().filter(|host| host.index() < self.hosts && layout.takes[host.index()]).collect();
+                rule.hosts.iter().copied().filter(|host| host.index() < self.hosts && on(host)).collect();
             usable.sort_by_key(|host| (self.all().any(|other| other == *host), Reverse(layout.load(*host).mem), *host));
             usable.iter().take(rule.count as usize).for_each(|host| self.must[host.index()] = true);
         }

@@ -28,9 +28,16 @@ use dormouse_model::{Because, Millis, VmId};
 
 pub(crate) fn compact(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft, horizon: Millis) {
     relieve(picture, layout, draft);
-    // What is short of hosts now has none to put to sleep.
-    if draft.wakes.is_empty() {
-        pack::pack(picture, layout, draft, horizon);
+    // Who is short of hosts now has none to put to sleep.
+    if !draft.wakes.is_empty() {
+        return;
+    }
+    let mut packed = layout.clone();
+    let asleep = pack::pack(picture, &mut packed, horizon);
+    if !target::would_wake_one_of(picture, &packed, &asleep) {
+        pack::explain(picture, &packed, draft);
+        draft.sleeps.extend(asleep.into_iter().map(|host| (host, Because::Empty)));
+        *layout = packed;
     }
 }
 

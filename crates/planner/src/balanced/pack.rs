@@ -15,16 +15,19 @@ use dormouse_model::{AwakeReason, Because, HostId, HostState, Millis, Permille, 
 /// VMs whose rules stand in the way pin their host to the kept ones; after so many of them a set is given up.
 const CULPRITS_MAX: usize = 16;
 
-pub(super) fn pack(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft, horizon: Millis) {
+/// Packs the layout and returns the hosts that it puts to sleep.
+pub(super) fn pack(picture: &Picture<'_>, layout: &mut Layout, horizon: Millis) -> Vec<HostId> {
     let mut asleep: Vec<HostId> = vec![];
     while let Some((better, emptied)) = pass(picture, layout, &asleep, horizon) {
         *layout = better;
         asleep.extend(emptied);
     }
     asleep.sort_unstable();
-    for host in asleep {
-        draft.sleeps.push((host, Because::Empty));
-    }
+    asleep
+}
+
+/// What each move buys that nothing else has explained.
+pub(super) fn explain(picture: &Picture<'_>, layout: &Layout, draft: &mut Draft) {
     for index in 0..picture.vms.len() {
         let origin = picture.snapshot.vms[index].state.host();
         if let Some(from) = origin.filter(|from| layout.at[index] != Some(*from)) {

@@ -58,7 +58,7 @@ fn shed_one(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft, host:
 }
 
 /// First those of which one alone ends the overload, smallest memory first; then the others, most demand first.
-fn in_order_of_use<'p>(picture: &'p Picture<'_>, layout: &Layout, host: HostId) -> Vec<&'p [VmId]> {
+pub(super) fn in_order_of_use<'p>(picture: &'p Picture<'_>, layout: &Layout, host: HostId) -> Vec<&'p [VmId]> {
     let excess = layout.load(host).wake.saturating_sub(picture.host(host).cpu_high);
     let mut units: Vec<&[VmId]> = layout
         .vms_on(host)

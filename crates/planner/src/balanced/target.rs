@@ -1,5 +1,6 @@
 //! Where VMs that have to leave can go: an awake host, else a host worth waking, else a reason.
 
+use super::relieve::in_order_of_use;
 use crate::draft::Draft;
 use crate::layout::{Cpu, Layout, Misfit};
 use crate::picture::{Load, Picture};
@@ -64,6 +65,25 @@ pub(super) fn wake_for(
     layout.open(host);
     draft.wakes.push((host, Because::NoRoom));
     Some(host)
+}
+
+/// Would one of these hosts, once asleep, be woken again for a VM that has to leave its host and cannot now?
+pub(super) fn would_wake_one_of(picture: &Picture<'_>, layout: &Layout, asleep: &[HostId]) -> bool {
+    let suits = |unit: &[VmId]| {
+        let load = picture.load_of_all(unit);
+        asleep.iter().any(|sleeper| would_suit(picture, layout, unit, load, *sleeper, Cpu::Urgent))
+    };
+    picture.host_ids().filter(|host| picture.host(*host).gives).any(|host| {
+        let view = picture.host(host);
+        if view.drain {
+            let movable = |vm: &VmId| picture.rooted(picture.unit(*vm), true).is_none();
+            layout.vms_on(host).into_iter().filter(movable).any(|vm| suits(picture.unit(vm)))
+        } else if view.state.is_usable() && layout.load(host).wake > view.cpu_high {
+            in_order_of_use(picture, layout, host).into_iter().any(suits)
+        } else {
+            false
+        }
+    })
 }
 
 /// Why no awake host can take these VMs: the reason of the host that came nearest to it.

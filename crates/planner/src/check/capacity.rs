@@ -32,16 +32,15 @@ pub(super) fn check(before: &Snapshot, plan: &Plan, graph: &Graph<'_>, found: &m
         let mem = |vm: &VmId| before.vm(*vm).spec.mem.0 + spec.overhead.0;
         let here = &residents[host.index()];
         let limit = spec.mem.0.saturating_sub(spec.reserve.0);
-        let peak = here.iter().map(mem).sum::<u64>() + worst(traffic, graph, mem, limit.saturating_sub(here.iter().map(mem).sum()));
-        if peak > limit {
-            found.push(Violation::Memory { host: *host, peak: Mib(peak), limit: Mib(limit) });
+        let most = peak(here, traffic, graph, mem, limit);
+        if most > limit {
+            found.push(Violation::Memory { host: *host, peak: Mib(most), limit: Mib(limit) });
         }
         let slots = spec.slots.map(u64::from).or_else(|| seed.then(|| spec.mem.0 / slot));
         if let Some(limit) = slots {
-            let count = here.len() as u64;
-            let peak = count + worst(traffic, graph, |_| 1, limit.saturating_sub(count));
-            if peak > limit {
-                found.push(Violation::Slots { host: *host, peak, limit });
+            let most = peak(here, traffic, graph, |_| 1, limit);
+            if most > limit {
+                found.push(Violation::Slots { host: *host, peak: most, limit });
             }
         }
         if !seed && !matches!(plan.goal, Goal::Spread { .. }) {
@@ -61,13 +60,16 @@ fn residents(before: &Snapshot) -> Vec<Vec<VmId>> {
     residents
 }
 
-/// The most by which a host can come to hold more than at first. `enough`: below that the exact figure is of no interest.
-fn worst(traffic: &Traffic, graph: &Graph<'_>, weight: impl Fn(&VmId) -> u64, enough: u64) -> u64 {
+/// The most that a host can come to hold at an instant at which something has come or is coming.
+///
+/// What it holds before anything comes is not the plan's doing, even if that is too much already.
+fn peak(here: &[VmId], traffic: &Traffic, graph: &Graph<'_>, weight: impl Fn(&VmId) -> u64, limit: u64) -> u64 {
+    let first: u64 = here.iter().map(&weight).sum();
     let all: u64 = traffic.arrivals.iter().map(|(_, vm)| weight(vm)).sum();
-    if all <= enough || traffic.departures.is_empty() {
-        return all;
+    if first + all <= limit || traffic.departures.is_empty() {
+        return first + all;
     }
-    let mut network = Network {
+    let network = Network {
         arrivals: traffic.arrivals.iter().map(|(_, vm)| weight(vm)).collect(),
         departures: traffic.departures.iter().map(|(_, vm)| weight(vm)).collect(),
         flow: BTreeMap::new(),
@@ -80,10 +82,24 @@ fn worst(traffic: &Traffic, graph: &Graph<'_>, weight: impl Fn(&VmId) -> u64, en
             })
             .collect(),
     };
-    all - network.max_flow()
+    if first <= limit {
+        return first + network.heaviest();
+    }
+    // Each arrival in turn is there for certain, and so are the departures that it needs.
+    let forced = |arrival: usize| {
+        let mut rest = network.clone();
+        let mut gone = 0;
+        for departure in &network.needs[arrival] {
+            gone += std::mem::take(&mut rest.departures[*departure]);
+        }
+        let come = std::mem::take(&mut rest.arrivals[arrival]);
+        first + come + rest.heaviest() - gone
+    };
+    (0..network.arrivals.len()).map(forced).max().unwrap_or(0)
 }
 
 /// Source to arrivals to the departures they need to sink.
+#[derive(Clone)]
 struct Network {
     /// What is left to send into each arrival, and out of each departure.
     arrivals: Vec<u64>,
@@ -93,6 +109,11 @@ struct Network {
 }
 
 impl Network {
+    /// The most that arrivals can outweigh the departures that they force.
+    fn heaviest(&self) -> u64 {
+        self.arrivals.iter().sum::<u64>() - self.clone().max_flow()
+    }
+
     fn max_flow(&mut self) -> u64 {
         let mut sum = 0;
         for start in 0..self.arrivals.len() {
@@ -166,21 +187,15 @@ impl Network {
     }
 }
 
-/// A host that took something must stay within `cpu.target` in the end, by the band that the move was made for:
-/// the wake band, or for the hours to come the sleep band without an overload by the other.
+/// A host that took something must stay within `cpu.target` in the end, by the demand of these minutes.
 fn cpu(before: &Snapshot, host: HostId, traffic: &Traffic, here: &[VmId], found: &mut Vec<Violation>) {
     let knobs = &before.cluster.policy.knobs;
     let gone = |vm: &VmId| traffic.departures.iter().any(|(_, other)| other == vm);
     let stays = here.iter().filter(|vm| !gone(vm)).chain(traffic.arrivals.iter().map(|(_, vm)| vm).filter(|vm| !gone(vm)));
-    let (mut sleep, mut wake) = (0u64, 0u64);
-    for vm in stays {
-        sleep += before.vm(*vm).demand.sleep.0;
-        wake += before.vm(*vm).demand.wake.0;
-    }
+    let demand: u64 = stays.map(|vm| before.vm(*vm).demand.wake.0).sum();
     let capacity = u64::from(before.host(host).spec.cpus) * 1000;
-    let (target, high) = (capacity * knobs.cpu_target.0 / 1000, capacity * knobs.load_high.0 / 1000);
-    let settled = sleep <= target && wake <= high;
-    if !settled && wake > target {
-        found.push(Violation::Cpu { host, demand: MilliCpu(sleep.max(wake)), limit: MilliCpu(target) });
+    let target = capacity * knobs.cpu_target.0 / 1000;
+    if demand > target {
+        found.push(Violation::Cpu { host, demand: MilliCpu(demand), limit: MilliCpu(target) });
     }
 }

@@ -332,8 +332,11 @@ proptest! {
                 if plan.steps.is_empty() {
                     break;
                 }
-                // What wakes may have woken too much for a packing found later; all else is done at once.
-                let woke = plan.steps.iter().any(|step| matches!(step.action, Action::Wake { .. }));
+                // Hosts woken or relieved in a plan are open only to the next one; all else is done at once.
+                let urgent = |step: &dormouse_model::Step| {
+                    matches!(step.action, Action::Wake { .. }) || matches!(step.because, Because::Relieves { .. })
+                };
+                let woke = plan.steps.iter().any(urgent);
                 plans += 1;
                 trail += &show(&snapshot, &plan, &report);
                 prop_assert!(plans < 4, "{goal}: no end\n{trail}");
