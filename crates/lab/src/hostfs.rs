@@ -115,8 +115,7 @@ fn write_tools(own: &HostPaths) -> Result<()> {
     for name in STAND_INS {
         let path = tools.join(name);
         put(&path, "#!/bin/sh\nexec /run/lab/program lab-internal stand-in \"${0##*/}\" \"$@\"\n")?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
-            .doing(|| format!("cannot make {} executable", path.display()))?;
+        make_executable(&path)?;
     }
     put(&own.root.join("proc/sysrq-trigger"), "")
 }
@@ -182,4 +181,9 @@ pub(crate) fn make(dir: &Path, mode: u32) -> Result<()> {
 
 pub(crate) fn put(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).doing(|| format!("cannot write {}", path.display()))
+}
+
+pub(crate) fn make_executable(path: &Path) -> Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .doing(|| format!("cannot make {} executable", path.display()))
 }

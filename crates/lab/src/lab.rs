@@ -10,7 +10,7 @@ use crate::down::{DownReport, down, labs};
 use crate::error::{Doing, LabError, Result};
 use crate::guests::{self, Load};
 use crate::host::init::{self, Order};
-use crate::hostfs::{make, put};
+use crate::hostfs::{make, make_executable, put};
 use crate::image::Image;
 use crate::paths::{LabPaths, ROOT};
 use crate::pki::{self, Authority};
@@ -180,7 +180,10 @@ impl Lab {
             paths.known_hosts().display()
         );
         put(&paths.known_hosts(), &known)?;
-        put(&paths.ssh_config(), &config)
+        put(&paths.ssh_config(), &config)?;
+        let ssh = format!("#!/bin/sh\nexec ssh -F {} \"$@\"\n", paths.ssh_config().display());
+        put(&paths.ssh_command(), &ssh)?;
+        make_executable(&paths.ssh_command())
     }
 
     fn start_supervisor(&self, image: &Image) -> Result<()> {

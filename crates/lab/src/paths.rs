@@ -66,6 +66,11 @@ impl LabPaths {
         self.state.join("ssh/config")
     }
 
+    /// `ssh` with that config, as one word: for libvirt's `qemu+ssh://…?command=`.
+    pub fn ssh_command(&self) -> PathBuf {
+        self.state.join("ssh/ssh")
+    }
+
     pub fn ssh_key(&self) -> PathBuf {
         self.state.join("ssh/id_ed25519")
     }
