@@ -60,10 +60,11 @@ impl fmt::Display for ConfigError {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        let mut failure = Self::usage(format!("{}: {}", error.place, error.message));
+        let mut cause = format!("{}: {}", error.place, error.message);
         if let Some(excerpt) = error.excerpt {
-            failure = failure.because_of(excerpt);
+            cause += &format!("\n{excerpt}");
         }
+        let failure = Self::usage("the settings cannot be used").because_of(cause);
         match error.hint {
             Some(hint) => failure.hint(hint),
             None => failure,

@@ -13,16 +13,20 @@ mod tests;
 mod value;
 
 pub(crate) use error::ConfigError;
-pub(crate) use read::{Loaded, load};
+pub(crate) use read::{Loaded, Source, load};
 pub(crate) use table::Config;
+#[cfg(feature = "live")]
 pub(crate) use value::{HostCpu, LogFormat, Transport};
 
+#[cfg(any(feature = "live", test))]
 use dormouse_control::Settings;
 use std::path::{Path, PathBuf};
 
 /// Read unless `--config` or `DORMOUSE_CONFIG` names another.
 pub(crate) const DEFAULT_PATH: &str = "/etc/dormouse/dormouse.toml";
 
+/// What the daemon makes of them.
+#[cfg(any(feature = "live", test))]
 impl Config {
     /// The store's file.
     pub(crate) fn store(&self) -> PathBuf {
@@ -63,7 +67,9 @@ impl Config {
             ..Settings::default()
         }
     }
+}
 
+impl Config {
     /// Paths in the file are meant from its folder, not from wherever the program was started.
     fn anchor(&mut self, folder: &Path) {
         let anchor = |path: &mut PathBuf| {

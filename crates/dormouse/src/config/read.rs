@@ -104,7 +104,7 @@ fn from_file(loaded: &mut Loaded, path: &Path, source: &str) -> Result<(), Confi
         };
         let set = plain(value.get_ref()).and_then(|text| (key.set)(&mut loaded.config, &text));
         if set.is_none() {
-            let shown = source.get(value.span()).unwrap_or("").lines().next().unwrap_or("").escape_default();
+            let shown = source.get(value.span()).unwrap_or("").lines().next().unwrap_or("");
             let message = format!("`{}` takes {}, not {shown}", key.name, key.takes);
             return Err(ConfigError::at(path, source, value.span(), message));
         }
@@ -139,7 +139,8 @@ fn plain(value: &DeValue<'_>) -> Option<String> {
         DeValue::Boolean(set) => Some(set.to_string()),
         DeValue::Datetime(time) => Some(time.to_string()),
         DeValue::Array(all) => {
-            let all: Option<Vec<&str>> = all.iter().map(|one| one.get_ref().as_str().filter(|one| !one.contains(','))).collect();
+            let all: Option<Vec<&str>> =
+                all.iter().map(|one| one.get_ref().as_str().filter(|one| !one.contains(','))).collect();
             all.map(|all| all.join(","))
         }
         _ => None,
@@ -180,7 +181,9 @@ fn suggestion(name: &str) -> String {
     if let Some(key) = KEYS.iter().find(|key| key.name.rsplit('.').next() == Some(last)) {
         return format!("did you mean `{}`?", key.name);
     }
-    if matches!(last, "host" | "hosts" | "vm" | "vms" | "window" | "policy" | "group" | "hold") {
+    if name.starts_with("hosts.")
+        || matches!(last, "host" | "hosts" | "vm" | "vms" | "window" | "policy" | "group" | "hold")
+    {
         return "hosts, VMs, calendar and policy belong into the cluster text that `cluster` names"
             .to_owned();
     }

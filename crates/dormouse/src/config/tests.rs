@@ -66,28 +66,159 @@ fn every_setting_reads_what_it_shows() {
 
 #[test]
 fn a_misspelt_setting_is_found_with_its_place() {
-    refused("mode = \"auto\"\n[ssh]\nidentitty = \"/root/key\"\n", &[], expect![[""]]);
-    refused("user = \"root\"\n", &[], expect![[""]]);
-    refused("[hosts]\nlab01 = \"10.0.0.1\"\n", &[], expect![[""]]);
-    refused("[policy]\nname = \"seed\"\n", &[], expect![[""]]);
+    refused(
+        "mode = \"auto\"\n[ssh]\nidentitty = \"/root/key\"\n",
+        &[],
+        expect![[r#"
+            Error: the settings cannot be used
+            Caused by: DIR/dormouse.toml:3:1: unknown setting `ssh.identitty`
+                |
+              3 | identitty = "/root/key"
+                | ^^^^^^^^^
+            Hint: did you mean `ssh.identity`?
+        "#]],
+    );
+    refused(
+        "user = \"root\"\n",
+        &[],
+        expect![[r#"
+            Error: the settings cannot be used
+            Caused by: DIR/dormouse.toml:1:1: unknown setting `user`
+                |
+              1 | user = "root"
+                | ^^^^
+            Hint: did you mean `ssh.user`?
+        "#]],
+    );
+    refused(
+        "[hosts]\nlab01 = \"10.0.0.1\"\n",
+        &[],
+        expect![[r#"
+            Error: the settings cannot be used
+            Caused by: DIR/dormouse.toml:2:1: unknown setting `hosts.lab01`
+                |
+              2 | lab01 = "10.0.0.1"
+                | ^^^^^
+            Hint: hosts, VMs, calendar and policy belong into the cluster text that `cluster` names
+        "#]],
+    );
+    refused(
+        "[policy]\nname = \"seed\"\n",
+        &[],
+        expect![[r#"
+            Error: the settings cannot be used
+            Caused by: DIR/dormouse.toml:1:2: unknown setting `policy`
+                |
+              1 | [policy]
+                |  ^^^^^^
+            Hint: hosts, VMs, calendar and policy belong into the cluster text that `cluster` names
+        "#]],
+    );
 }
 
 #[test]
 fn a_wrong_value_says_what_would_be_right() {
-    refused("mode = \"automatic\"\n", &[], expect![[""]]);
-    refused("[time]\nt-on = 600.5\n", &[], expect![[""]]);
-    refused("[ssh]\nuser = \"-oProxyCommand=reboot\"\n", &[], expect![[""]]);
-    refused("mode = \"auto\nstate = 1", &[], expect![[""]]);
-    refused("", &[("DORMOUSE_LAB_CALENDAR_RATE", "0")], expect![[""]]);
-    refused("", &[("DORMOUSE_SSH_USR", "root")], expect![[""]]);
+    refused(
+        "mode = \"automatic\"\n",
+        &[],
+        expect![[r#"
+            Error: the settings cannot be used
+            Caused by: DIR/dormouse.toml:1:8: `mode` takes observe, advise or auto, not "automatic"
+                |
+              1 | mode = "automatic"
+                |        ^^^^^^^^^^^
+        "#]],
+    );
+    refused(
+        "[time]\nt-on = 600.5\n",
+        &[],
+        expect![[r#"
+            Error: the settings cannot be used
+            Caused by: DIR/dormouse.toml:2:8: `time.t-on` takes a time like "15s", "30m" or "2h", not 600.5
+                |
+              2 | t-on = 600.5
+                |        ^^^^^
+        "#]],
+    );
+    refused(
+        "[ssh]\nuser = \"-oProxyCommand=reboot\"\n",
+        &[],
+        expect![[r#"
+            Error: the settings cannot be used
+            Caused by: DIR/dormouse.toml:2:8: `ssh.user` takes a word, not "-oProxyCommand=reboot"
+                |
+              2 | user = "-oProxyCommand=reboot"
+                |        ^^^^^^^^^^^^^^^^^^^^^^^
+        "#]],
+    );
+    refused(
+        "mode = \"auto\nstate = 1",
+        &[],
+        expect![[r#"
+            Error: the settings cannot be used
+            Caused by: DIR/dormouse.toml:1:13: this is not TOML: invalid basic string, expected `"`
+                |
+              1 | mode = "auto
+                |             ^
+        "#]],
+    );
+    refused(
+        "",
+        &[("DORMOUSE_LAB_CALENDAR_RATE", "0")],
+        expect![[r#"
+            Error: the settings cannot be used
+            Caused by: DORMOUSE_LAB_CALENDAR_RATE: takes a whole number above 0, not `0`
+        "#]],
+    );
+    refused(
+        "",
+        &[("DORMOUSE_SSH_USR", "root")],
+        expect![[r#"
+            Error: the settings cannot be used
+            Caused by: DORMOUSE_SSH_USR: this variable sets nothing
+            Hint: did you mean `DORMOUSE_SSH_USER`?
+        "#]],
+    );
 }
 
 #[test]
 fn what_can_be_read_and_would_do_harm_is_refused() {
-    refused("state = \"/srv/vm/dormouse\"\n[hosts]\nshared = \"/srv/vm\"\n", &[], expect![[""]]);
-    refused("[time]\nlook-deadline = \"20s\"\n", &[], expect![[""]]);
-    refused("[time]\nfresh = \"10m\"\n", &[], expect![[""]]);
-    refused("[time]\nt-on = \"5s\"\n", &[], expect![[""]]);
+    refused(
+        "state = \"/srv/vm/dormouse\"\n[hosts]\nshared = \"/srv/vm\"\n",
+        &[],
+        expect![[r#"
+            Error: the settings cannot be used
+            Caused by: DIR/dormouse.toml: `state` lies on the storage that we manage (/srv/vm)
+            Hint: keep the store on a disk of the manager: it must not sleep with the hosts
+        "#]],
+    );
+    refused(
+        "[time]\nlook-deadline = \"20s\"\n",
+        &[],
+        expect![[r#"
+            Error: the settings cannot be used
+            Caused by: DIR/dormouse.toml: looks may take 20.0s but one begins every 15.0s
+            Hint: make `time.look-deadline` shorter than `time.observe-every`
+        "#]],
+    );
+    refused(
+        "[time]\nfresh = \"10m\"\n",
+        &[],
+        expect![[r#"
+            Error: the settings cannot be used
+            Caused by: DIR/dormouse.toml: a power-off would rest on an observation up to 10m00s old
+            Hint: `time.fresh` may be three times `time.observe-every` at most
+        "#]],
+    );
+    refused(
+        "[time]\nt-on = \"5s\"\n",
+        &[],
+        expect![[r#"
+            Error: the settings cannot be used
+            Caused by: DIR/dormouse.toml: no host is up 5.0s after a wake
+            Hint: `time.t-on` is how long a host may take from the wake to usable: minutes
+        "#]],
+    );
 }
 
 #[test]
@@ -98,4 +229,23 @@ fn a_named_file_must_exist_and_the_usual_one_need_not() {
         missing.to_string().starts_with("/nonexistent/dormouse.toml: cannot be read: No such file"),
         "{missing}"
     );
+}
+
+#[test]
+fn every_setting_is_documented() {
+    let page = include_str!("../../../../docs/daemon.md");
+    for key in KEYS {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", key.name)));
+        assert!(
+            row.is_some_and(|row| row.ends_with(&format!("| {} |", key.help))),
+            "{} is not as in docs/daemon.md",
+            key.name
+        );
+        let standard = (key.get)(&Config::default());
+        assert!(
+            standard.is_empty() || row.is_some_and(|row| row.contains(&format!("| `{standard}` |"))),
+            "{}: {standard}",
+            key.name
+        );
+    }
 }

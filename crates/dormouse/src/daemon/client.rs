@@ -1,7 +1,7 @@
 //! Asking the daemon over its socket.
 
-use crate::cli::{Ctx, Exit, Failure};
 use super::wire::{Answer, Code, OrderView, OrderWord, Request, VERSION, Verb};
+use crate::cli::{Ctx, Exit, Failure};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -22,7 +22,7 @@ pub(crate) struct Client {
 impl Client {
     /// To the daemon of these settings.
     pub(crate) fn connect(ctx: &Ctx) -> Result<Self, Failure> {
-        Self::to(&crate::verbs_live::settings(ctx)?.config.socket)
+        Self::to(&crate::verbs::input::settings(ctx)?.config.socket)
     }
 
     pub(crate) fn to(path: &Path) -> Result<Self, Failure> {
@@ -55,7 +55,9 @@ impl Client {
             return Ok(None);
         }
         let odd = |error: serde_json::Error| {
-            Failure::new("the daemon's answer makes no sense").because(&error).hint("restart the daemon after an upgrade")
+            Failure::new("the daemon's answer makes no sense")
+                .because(&error)
+                .hint("restart the daemon after an upgrade")
         };
         let answer: Answer = serde_json::from_str(&line).map_err(odd)?;
         match (answer.data, answer.error) {
@@ -96,5 +98,7 @@ fn unreachable(path: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "it is there and does not answer: see its log",
         _ => "start it with `dormouse run`, or name its settings with --config",
     };
-    Failure::with_exit(Exit::Unreachable, format!("no daemon answers at {}", path.display())).because(error).hint(hint)
+    Failure::with_exit(Exit::Unreachable, format!("no daemon answers at {}", path.display()))
+        .because(error)
+        .hint(hint)
 }

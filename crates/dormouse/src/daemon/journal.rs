@@ -114,8 +114,10 @@ impl Desk {
 
     async fn tell(&self, entries: Vec<Entry>) {
         let count = entries.len();
-        let events: Vec<EventRecord> =
-            entries.into_iter().filter_map(|entry| if let Entry::Tell(event) = entry { Some(event) } else { None }).collect();
+        let events: Vec<EventRecord> = entries
+            .into_iter()
+            .filter_map(|entry| if let Entry::Tell(event) = entry { Some(event) } else { None })
+            .collect();
         if let Err(error) = self.store.tell(&events).await {
             tracing::warn!("{count} lines of the trail were lost: {error}");
         }
@@ -134,7 +136,9 @@ impl Desk {
             Err(error) => {
                 if matches!(error, StoreError::Unknown(_)) {
                     // It may be there. If so, it says how it ended: it never began.
-                    let never = Outcome::Failed(OutcomeError::Driver("never started: the store did not answer".to_owned()));
+                    let never = Outcome::Failed(OutcomeError::Driver(
+                        "never started: the store did not answer".to_owned(),
+                    ));
                     _ = self.queue.push(Entry::Close { intent: id, outcome: never });
                 }
                 if matches!(error, StoreError::Fenced(_)) {

@@ -63,7 +63,11 @@ impl Queue {
             // was written in between, which may rest on it.
             Entry::Remember { kind, key, .. } => {
                 let same = |other: &Entry| matches!(other, Entry::Remember { kind: k, key: n, .. } if (k, n) == (kind, key));
-                let since = state.entries.iter().rposition(|other| matches!(other, Entry::Write(_))).map_or(0, |at| at + 1);
+                let since = state
+                    .entries
+                    .iter()
+                    .rposition(|other| matches!(other, Entry::Write(_)))
+                    .map_or(0, |at| at + 1);
                 // The first may be on its way to the store already.
                 let since = since.max(1).min(state.entries.len());
                 if let Some(at) = state.entries.iter().skip(since).position(same) {
@@ -79,7 +83,8 @@ impl Queue {
     /// The next entry; it stays until [`Self::done`]. Lines of the trail come in bunches.
     pub(super) fn front(&self) -> Vec<Entry> {
         let state = self.state();
-        let tells = state.entries.iter().take(500).take_while(|entry| matches!(entry, Entry::Tell(_))).count();
+        let tells =
+            state.entries.iter().take(500).take_while(|entry| matches!(entry, Entry::Tell(_))).count();
         state.entries.iter().take(tells.max(1)).cloned().collect()
     }
 
@@ -147,7 +152,13 @@ mod tests {
     }
 
     fn tell(name: &str) -> Entry {
-        Entry::Tell(EventRecord { seq: 0, at_ms: 0, level: String::new(), name: name.to_owned(), fields: vec![] })
+        Entry::Tell(EventRecord {
+            seq: 0,
+            at_ms: 0,
+            level: String::new(),
+            name: name.to_owned(),
+            fields: vec![],
+        })
     }
 
     fn drained(queue: &Queue) -> Vec<Entry> {
@@ -165,7 +176,9 @@ mod tests {
     #[test]
     fn a_record_is_replaced_while_it_waits_but_never_moved_across_an_intent() {
         let queue = Queue::default();
-        for entry in [tell("x"), remember("a", 1), remember("b", 1), remember("a", 2), write(1), remember("a", 3)] {
+        for entry in
+            [tell("x"), remember("a", 1), remember("b", 1), remember("a", 2), write(1), remember("a", 3)]
+        {
             queue.push(entry).expect("room");
         }
         let expected = [tell("x"), remember("a", 2), remember("b", 1), write(1), remember("a", 3)];

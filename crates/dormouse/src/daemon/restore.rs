@@ -44,7 +44,11 @@ pub(crate) fn memory(
 
 fn all<T: DeserializeOwned>(what: &'static str, records: &[(String, Value)]) -> Result<Vec<T>, RestoreError> {
     let read = |(key, value): &(String, Value)| {
-        serde_json::from_value(value.clone()).map_err(|source| RestoreError { what, key: key.escape_default().to_string(), source })
+        serde_json::from_value(value.clone()).map_err(|source| RestoreError {
+            what,
+            key: key.escape_default().to_string(),
+            source,
+        })
     };
     records.iter().map(read).collect()
 }
@@ -115,8 +119,10 @@ mod tests {
 
     #[test]
     fn memory_of_another_shape_is_refused_by_name() {
-        let kept = Remembered { hosts: vec![("lab07".to_owned(), json!({ "host": 7 }))], ..Remembered::default() };
-        let error = memory(&kept, &text::parse("cluster x\nhost a cpus=2 mem=2G\n").expect("a cluster"), Mono(7));
+        let kept =
+            Remembered { hosts: vec![("lab07".to_owned(), json!({ "host": 7 }))], ..Remembered::default() };
+        let error =
+            memory(&kept, &text::parse("cluster x\nhost a cpus=2 mem=2G\n").expect("a cluster"), Mono(7));
         let message = error.expect_err("refused").to_string();
         assert!(message.starts_with("the memory of host lab07 does not read: invalid type"), "{message}");
     }

@@ -3,8 +3,8 @@
 use super::DaemonClock;
 use dormouse_driver::{GuardOrder, Hypervisor, Lease, MoveRequest, Power, Probe, Store};
 use dormouse_model::{
-    Action, Cluster, HostFacts, HostId, HostSpec, Intent, Millis, Observation, ObservationId, Outcome, OutcomeError,
-    ProbeError,
+    Action, Cluster, HostFacts, HostId, HostSpec, Intent, Millis, Observation, ObservationId, Outcome,
+    OutcomeError, ProbeError,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,8 +64,12 @@ impl Rim {
                 let (from, to) = (self.host(from), self.host(to));
                 self.hypervisor.migrate(MoveRequest { vm, from, to, deadline, progress: None }).await
             }
-            (Action::Start { host, .. }, Some(vm)) => self.hypervisor.start(vm, self.host(host), deadline).await,
-            (Action::Stop { host, .. }, Some(vm)) => self.hypervisor.stop(vm, self.host(host), deadline).await,
+            (Action::Start { host, .. }, Some(vm)) => {
+                self.hypervisor.start(vm, self.host(host), deadline).await
+            }
+            (Action::Stop { host, .. }, Some(vm)) => {
+                self.hypervisor.stop(vm, self.host(host), deadline).await
+            }
             (Action::Wake { host }, _) => self.power.wake(self.host(host), deadline).await,
             (Action::Sleep { host }, _) => {
                 let host = self.host(host);
@@ -131,7 +135,9 @@ async fn guarded<T: Send + 'static>(
     let mut task = tokio::spawn(call);
     match tokio::time::timeout(Duration::from_millis(deadline.saturating_add(GRACE).0), &mut task).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(Broken::Panic(if error.is_panic() { "it panicked" } else { "it was ended" }.to_owned())),
+        Ok(Err(error)) => {
+            Err(Broken::Panic(if error.is_panic() { "it panicked" } else { "it was ended" }.to_owned()))
+        }
         Err(_) => {
             task.abort();
             Err(Broken::Late)

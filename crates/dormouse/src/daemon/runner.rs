@@ -3,7 +3,9 @@
 use super::journal::Journal;
 use super::wire::{Answer, Code, OrderView, OrderWord, Verb};
 use super::{Rim, restore, views};
-use dormouse_control::{Controller, Effect, Event, HostMemory, Level, LogEvent, Memory, Now, Order, Settings, VmMemory};
+use dormouse_control::{
+    Controller, Effect, Event, HostMemory, Level, LogEvent, Memory, Now, Order, Settings, VmMemory,
+};
 use dormouse_driver::{EventRecord, IntentRecord, Kind, LeaseError, Remembered, Term};
 use dormouse_model::text::did_you_mean;
 use dormouse_model::{HostId, Mono, Outcome, VmId};
@@ -82,7 +84,12 @@ pub(crate) struct Runner {
 
 impl Runner {
     /// Everything from the store, the lead taken, and nothing done yet.
-    pub(crate) fn start(rim: Rim, settings: Settings, kept: &Remembered, term: Term) -> Result<Self, restore::RestoreError> {
+    pub(crate) fn start(
+        rim: Rim,
+        settings: Settings,
+        kept: &Remembered,
+        term: Term,
+    ) -> Result<Self, restore::RestoreError> {
         let now = rim.clock.now();
         let (memory, strangers) = restore::memory(kept, &rim.cluster, now.mono)?;
         let (sender, inbox) = mpsc::channel(INBOX);
@@ -127,11 +134,15 @@ impl Runner {
     /// Lets running effects end for a moment, so that their outcomes are written; then writes what waits.
     async fn farewell(mut self) -> Ended {
         let ended = self.stopping.unwrap_or(Ended::Stopped);
-        self.tell(LogEvent::new(Level::Info, "daemon.stop").with("running", self.controller.in_flight().count()));
+        self.tell(
+            LogEvent::new(Level::Info, "daemon.stop").with("running", self.controller.in_flight().count()),
+        );
         let end = tokio::time::Instant::now() + FAREWELL;
         while self.controller.in_flight().next().is_some() {
             match tokio::time::timeout_at(end, self.inbox.recv()).await {
-                Ok(Some(Input::Ask { reply, .. })) => _ = reply.send(Answer::error(Code::Unreachable, "the daemon is stopping")),
+                Ok(Some(Input::Ask { reply, .. })) => {
+                    _ = reply.send(Answer::error(Code::Unreachable, "the daemon is stopping"))
+                }
                 Ok(Some(input)) => self.receive(input),
                 Ok(None) | Err(_) => break,
             }
@@ -157,7 +168,8 @@ impl Runner {
     fn carry_out(&mut self, effect: Effect) {
         let (rim, inbox) = (self.rim.clone(), self.handle.inbox.clone());
         match effect {
-            Effect::Look { .. } | Effect::Write(_) | Effect::Act(_) | Effect::Settle(_) if self.stopping.is_some() => {}
+            Effect::Look { .. } | Effect::Write(_) | Effect::Act(_) | Effect::Settle(_)
+                if self.stopping.is_some() => {}
             Effect::Look { id, host, deadline } => {
                 tokio::spawn(async move {
                     let observation = rim.look(id, host, deadline).await;
@@ -165,7 +177,8 @@ impl Runner {
                 });
             }
             Effect::Write(intent) => {
-                let record = restore::record(&intent, &self.rim.cluster, self.rim.clock.real().as_millisecond());
+                let record =
+                    restore::record(&intent, &self.rim.cluster, self.rim.clock.real().as_millisecond());
                 if let Some(refused) = self.journal.write(record) {
                     // Not from within: the controller is handed its answers one after the other.
                     tokio::spawn(async move { inbox.send(Input::Event(refused)).await });
@@ -220,8 +233,8 @@ impl Runner {
     fn pause_again(&mut self, kept: &Remembered, now: Now) {
         let Some((_, value)) = kept.settings.iter().find(|(key, _)| key == PAUSE) else { return };
         // Not to be read: when in doubt a person wanted nothing to be done.
-        let pause: KeptPause =
-            serde_json::from_value(value.clone()).unwrap_or(KeptPause { by: "unknown".to_owned(), until_ms: None });
+        let pause: KeptPause = serde_json::from_value(value.clone())
+            .unwrap_or(KeptPause { by: "unknown".to_owned(), until_ms: None });
         let left = pause.until_ms.map(|until| until - self.rim.clock.real().as_millisecond());
         let until = match left.map(u64::try_from) {
             None => None,
@@ -289,7 +302,9 @@ impl Runner {
     /// Names into ids.
     fn resolve(&self, word: &OrderWord, now: Now) -> Result<Order, Box<Answer>> {
         Ok(match word {
-            OrderWord::Pause { for_ms } => Order::Pause { until: for_ms.map(|span| Mono(now.mono.0.saturating_add(span))) },
+            OrderWord::Pause { for_ms } => {
+                Order::Pause { until: for_ms.map(|span| Mono(now.mono.0.saturating_add(span))) }
+            }
             OrderWord::Resume => Order::Resume,
             OrderWord::Normalise => Order::Normalise,
             OrderWord::Apply => Order::Apply,
@@ -308,7 +323,10 @@ impl Runner {
 
     fn host(&self, name: &str) -> Result<HostId, Box<Answer>> {
         let hosts = &self.rim.cluster.hosts;
-        self.rim.cluster.host_named(name).ok_or_else(|| unknown("host", name, hosts.iter().map(|host| host.name.as_str())))
+        self.rim
+            .cluster
+            .host_named(name)
+            .ok_or_else(|| unknown("host", name, hosts.iter().map(|host| host.name.as_str())))
     }
 
     /// By UUID, or by a name that only one VM has.
@@ -321,7 +339,8 @@ impl Runner {
         match (named.next(), named.next()) {
             (Some(vm), None) => Ok(vm),
             (Some(_), Some(_)) => {
-                let answer = Answer::error(Code::Usage, format!("several VMs are called `{}`", name.escape_default()));
+                let answer =
+                    Answer::error(Code::Usage, format!("several VMs are called `{}`", name.escape_default()));
                 Err(Box::new(answer.hint("name it by its UUID: `dormouse vm list` shows it")))
             }
             (None, _) => Err(unknown("VM", name, picture.vms.iter().map(|vm| vm.spec.name.as_str()))),

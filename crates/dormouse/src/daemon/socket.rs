@@ -110,7 +110,8 @@ impl Desk {
         let uid = stream.peer_cred()?.uid();
         let (reader, mut writer) = stream.into_split();
         if uid != 0 && Some(uid) != self.own {
-            let answer = Answer::error(Code::Refused, "only root and the user that runs the daemon may ask here");
+            let answer =
+                Answer::error(Code::Refused, "only root and the user that runs the daemon may ask here");
             return send(&mut writer, &answer).await;
         }
         let by = name_of(uid);
@@ -127,7 +128,9 @@ impl Desk {
             }
             match request(&line) {
                 Err(answer) => send(&mut writer, &answer).await?,
-                Ok(Verb::Events { after, last, follow }) => self.events(&mut writer, after, last, follow).await?,
+                Ok(Verb::Events { after, last, follow }) => {
+                    self.events(&mut writer, after, last, follow).await?
+                }
                 Ok(verb) => send(&mut writer, &self.handle.ask(verb, by.clone()).await).await?,
             }
         }
@@ -154,7 +157,13 @@ impl Desk {
         };
         let mut seq = events.last().map_or(after.unwrap_or(0), |event| event.seq);
         if events.is_empty() && after.is_none() {
-            seq = self.store.last_events(1).await.ok().and_then(|last| last.last().map(|event| event.seq)).unwrap_or(0);
+            seq = self
+                .store
+                .last_events(1)
+                .await
+                .ok()
+                .and_then(|last| last.last().map(|event| event.seq))
+                .unwrap_or(0);
         }
         send(writer, &Answer::data(&events)).await?;
         while follow {
@@ -175,14 +184,20 @@ impl Desk {
 }
 
 fn request(line: &[u8]) -> Result<Verb, Answer> {
-    let refused = |error: serde_json::Error| Answer::error(Code::Usage, format!("this is not a request: {error}"));
+    let refused =
+        |error: serde_json::Error| Answer::error(Code::Usage, format!("this is not a request: {error}"));
     let value: serde_json::Value = serde_json::from_slice(line).map_err(refused)?;
     match value.get("v").and_then(serde_json::Value::as_u64) {
         Some(version) if version == u64::from(VERSION) => {}
         version => {
             let spoken = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
-            let answer = Answer::error(Code::Usage, format!("the request has version {spoken}, and this daemon speaks {VERSION}"));
-            return Err(answer.hint("the program and the daemon are of different versions: restart the daemon"));
+            let answer = Answer::error(
+                Code::Usage,
+                format!("the request has version {spoken}, and this daemon speaks {VERSION}"),
+            );
+            return Err(
+                answer.hint("the program and the daemon are of different versions: restart the daemon")
+            );
         }
     }
     serde_json::from_value::<Request>(value).map(|request| request.verb).map_err(refused)

@@ -42,7 +42,9 @@ pub(super) fn status(controller: &Controller, now: Now) -> StatusView {
 }
 
 fn local_time(now: Now, zone: &str) -> String {
-    now.wall.in_tz(zone).map_or_else(|_| now.wall.to_string(), |time| time.strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string())
+    now.wall
+        .in_tz(zone)
+        .map_or_else(|_| now.wall.to_string(), |time| time.strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string())
 }
 
 fn counts<'a>(states: impl Iterator<Item = &'a str>) -> Vec<Count> {
@@ -57,7 +59,10 @@ fn running(controller: &Controller, intent: &Intent, now: Now) -> RunningView {
     let name = |host: HostId| controller.host_name(host).to_owned();
     let (host, to) = match intent.action {
         Action::Migrate { from, to, .. } => (from, Some(to)),
-        Action::Wake { host } | Action::Sleep { host } | Action::Start { host, .. } | Action::Stop { host, .. } => (host, None),
+        Action::Wake { host }
+        | Action::Sleep { host }
+        | Action::Start { host, .. }
+        | Action::Stop { host, .. } => (host, None),
     };
     RunningView {
         intent: intent.id.0,

@@ -268,9 +268,17 @@ mod tests {
         assert_eq!(line(Verb::Status), r#"{"v":1,"verb":"status"}"#);
         let pause = Verb::Order(OrderWord::Pause { for_ms: Some(7_200_000) });
         assert_eq!(line(pause), r#"{"v":1,"verb":"order","order":"pause","for_ms":7200000}"#);
-        let read = |text: &str| serde_json::from_str::<Request>(text).map(|request| request.verb).map_err(|e| e.to_string());
-        assert_eq!(read(r#"{"v":1,"verb":"order","order":"drain","host":"lab07"}"#), Ok(Verb::Order(OrderWord::Drain { host: "lab07".into() })));
-        assert_eq!(read(r#"{"v":1,"verb":"events"}"#), Ok(Verb::Events { after: None, last: None, follow: false }));
+        let read = |text: &str| {
+            serde_json::from_str::<Request>(text).map(|request| request.verb).map_err(|e| e.to_string())
+        };
+        assert_eq!(
+            read(r#"{"v":1,"verb":"order","order":"drain","host":"lab07"}"#),
+            Ok(Verb::Order(OrderWord::Drain { host: "lab07".into() }))
+        );
+        assert_eq!(
+            read(r#"{"v":1,"verb":"events"}"#),
+            Ok(Verb::Events { after: None, last: None, follow: false })
+        );
         assert!(read(r#"{"v":1,"verb":"reboot"}"#).is_err());
     }
 }

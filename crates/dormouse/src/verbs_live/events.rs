@@ -27,7 +27,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
     let mut client = Client::connect(ctx)?;
     let last = args.after.is_none().then_some(args.last);
-    let events: Vec<EventRecord> = client.ask(Verb::Events { after: args.after, last, follow: args.follow })?;
+    let events: Vec<EventRecord> =
+        client.ask(Verb::Events { after: args.after, last, follow: args.follow })?;
     for event in &events {
         show(ctx, args.format, event)?;
     }
@@ -49,14 +50,17 @@ fn show(ctx: &Ctx, format: Format, event: &EventRecord) -> Result<(), Failure> {
 
 /// One event is one line, whatever is in it.
 pub(super) fn line(event: &EventRecord) -> String {
-    let time = jiff::Timestamp::from_millisecond(event.at_ms)
-        .map_or_else(|_| event.at_ms.to_string(), |at| at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string());
+    let time = jiff::Timestamp::from_millisecond(event.at_ms).map_or_else(
+        |_| event.at_ms.to_string(),
+        |at| at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    );
     let style = match event.level.as_str() {
         "alarm" => style::ERROR,
         "warn" => style::STRONG,
         _ => anstyle::Style::new(),
     };
-    let fields: Vec<String> = event.fields.iter().map(|(key, value)| format!("{}={}", safe(key), quoted(value))).collect();
+    let fields: Vec<String> =
+        event.fields.iter().map(|(key, value)| format!("{}={}", safe(key), quoted(value))).collect();
     format!("{time}  {style}{:<5} {}{style:#}  {}\n", safe(&event.level), safe(&event.name), fields.join(" "))
 }
 
@@ -74,7 +78,10 @@ mod tests {
             at_ms: 0,
             level: "warn".to_owned(),
             name: "vm.seen".to_owned(),
-            fields: vec![("vm".to_owned(), "a b\n\u{1b}[2J\"".to_owned()), ("host".to_owned(), "lab07".to_owned())],
+            fields: vec![
+                ("vm".to_owned(), "a b\n\u{1b}[2J\"".to_owned()),
+                ("host".to_owned(), "lab07".to_owned()),
+            ],
         };
         let line = anstream::adapter::strip_str(&super::line(&event)).to_string();
         assert!(line.ends_with("  warn  vm.seen  vm=\"a b\\n\\u{1b}[2J\\\"\" host=lab07\n"), "{line:?}");

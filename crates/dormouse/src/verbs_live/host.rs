@@ -68,25 +68,37 @@ pub(crate) fn run(command: &Command, ctx: &Ctx) -> Result<(), Failure> {
         Command::List(args) => list(args, ctx),
         Command::Show(args) => show(args, ctx),
         Command::Add(args) => add::run(args, ctx),
-        Command::Drain(HostArg { host }) => {
-            orders::give(ctx, OrderWord::Drain { host: host.clone() }, &format!("{host} is emptied and stays on"))
-        }
-        Command::Clear(HostArg { host }) => {
-            orders::give(ctx, OrderWord::Clear { host: host.clone() }, &format!("{host} is as the others again"))
-        }
-        Command::Sleep(HostArg { host }) => {
-            orders::give(ctx, OrderWord::Sleep { host: host.clone() }, &format!("{host} is emptied and put to sleep"))
-        }
+        Command::Drain(HostArg { host }) => orders::give(
+            ctx,
+            OrderWord::Drain { host: host.clone() },
+            &format!("{host} is emptied and stays on"),
+        ),
+        Command::Clear(HostArg { host }) => orders::give(
+            ctx,
+            OrderWord::Clear { host: host.clone() },
+            &format!("{host} is as the others again"),
+        ),
+        Command::Sleep(HostArg { host }) => orders::give(
+            ctx,
+            OrderWord::Sleep { host: host.clone() },
+            &format!("{host} is emptied and put to sleep"),
+        ),
         Command::Wake(HostArg { host }) => {
             orders::give(ctx, OrderWord::Wake { host: host.clone() }, &format!("{host} will be woken"))
         }
         Command::Maintenance(MaintenanceArgs { host, off }) => {
             let meaning = if *off { "is as the others again" } else { "is left as it is" };
-            orders::give(ctx, OrderWord::Maintenance { host: host.clone(), on: !off }, &format!("{host} {meaning}"))
+            orders::give(
+                ctx,
+                OrderWord::Maintenance { host: host.clone(), on: !off },
+                &format!("{host} {meaning}"),
+            )
         }
-        Command::Off(HostArg { host }) => {
-            orders::give(ctx, OrderWord::SayOff { host: host.clone() }, &format!("{host} counts as switched off by a person"))
-        }
+        Command::Off(HostArg { host }) => orders::give(
+            ctx,
+            OrderWord::SayOff { host: host.clone() },
+            &format!("{host} counts as switched off by a person"),
+        ),
     }
 }
 
@@ -101,7 +113,9 @@ fn list(args: &ListArgs, ctx: &Ctx) -> Result<(), Failure> {
     }
     let mut table = Table::new(&["host", "state", "for", "VMs ", "memory ", "load ", "marks", "trouble"]);
     for host in &hosts {
-        let load = host.load15_permille.map_or_else(String::new, |load| format!("{}.{:02}", load / 1000, load % 1000 / 10));
+        let load = host
+            .load15_permille
+            .map_or_else(String::new, |load| format!("{}.{:02}", load / 1000, load % 1000 / 10));
         table.row([
             &host.name,
             &host.state,
@@ -120,7 +134,11 @@ fn show(args: &ShowArgs, ctx: &Ctx) -> Result<(), Failure> {
     let hosts = all(ctx)?;
     let Some(host) = hosts.iter().find(|host| host.name == args.name) else {
         let near = did_you_mean(&args.name, hosts.iter().map(|host| host.name.as_str()));
-        let hint = if near.is_empty() { "`dormouse host list` shows them all" } else { near.trim_start_matches("; ") };
+        let hint = if near.is_empty() {
+            "`dormouse host list` shows them all"
+        } else {
+            near.trim_start_matches("; ")
+        };
         return Err(Failure::with_exit(Exit::Usage, format!("there is no host `{}`", args.name)).hint(hint));
     };
     if args.format == Format::Json {

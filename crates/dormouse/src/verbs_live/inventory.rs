@@ -21,7 +21,8 @@ pub(super) fn read(path: &Path) -> Result<(String, Cluster), Failure> {
 pub(super) fn with_host_line(source: &str, line: &str) -> String {
     let is_host = |line: &str| line.split_whitespace().next() == Some("host");
     let lines: Vec<&str> = source.lines().collect();
-    let after = lines.iter().rposition(|line| is_host(line)).or_else(|| (!lines.is_empty()).then(|| lines.len() - 1));
+    let after =
+        lines.iter().rposition(|line| is_host(line)).or_else(|| (!lines.is_empty()).then(|| lines.len() - 1));
     let at = after.map_or(0, |after| after + 1);
     let mut out: Vec<&str> = lines[..at].to_vec();
     out.push(line);
@@ -62,7 +63,8 @@ mod tests {
 
     #[test]
     fn the_line_goes_below_the_other_hosts_and_nothing_else_changes() {
-        let before = "# ours\ncluster x\nhost a cpus=2 mem=2G # old\n  host b cpus=2 mem=2G\n\npolicy balanced";
+        let before =
+            "# ours\ncluster x\nhost a cpus=2 mem=2G # old\n  host b cpus=2 mem=2G\n\npolicy balanced";
         let after = with_host_line(before, "host c cpus=4 mem=8G");
         assert_eq!(
             after,

@@ -9,7 +9,6 @@ pub(crate) mod status;
 pub(crate) mod vm;
 
 use crate::cli::{Ctx, Failure, Format};
-use crate::config::{self, Loaded};
 use crate::daemon::client::Client;
 use crate::daemon::wire::{PlanView, Verb, WhyView};
 
@@ -71,13 +70,6 @@ pub(crate) fn why(ctx: &Ctx, name: &str, format: Format) -> Result<(), Failure> 
         Format::Text => ctx.print(&why.text),
         Format::Json => ctx.print_json(&why.why),
     }
-}
-
-/// The settings in force for this call: `--config`, the usual file, the environment.
-pub(crate) fn settings(ctx: &Ctx) -> Result<Loaded, Failure> {
-    // What is no text cannot be a setting of ours.
-    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    config::load(ctx.config.as_deref(), variables).map_err(Failure::from)
 }
 
 /// A span as people write it: `2h`, `90s`.

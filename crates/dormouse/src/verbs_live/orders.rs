@@ -30,7 +30,11 @@ pub(crate) struct ApplyArgs {
 
 pub(crate) fn pause(args: &PauseArgs, ctx: &Ctx) -> Result<(), Failure> {
     let until = args.span.map_or_else(|| "until `dormouse resume`".to_owned(), |span| format!("for {span}"));
-    give(ctx, OrderWord::Pause { for_ms: args.span.map(|span| span.0) }, &format!("paused {until}; what runs will end"))
+    give(
+        ctx,
+        OrderWord::Pause { for_ms: args.span.map(|span| span.0) },
+        &format!("paused {until}; what runs will end"),
+    )
 }
 
 pub(crate) fn resume(ctx: &Ctx) -> Result<(), Failure> {
@@ -38,7 +42,11 @@ pub(crate) fn resume(ctx: &Ctx) -> Result<(), Failure> {
 }
 
 pub(crate) fn normalise(ctx: &Ctx) -> Result<(), Failure> {
-    give(ctx, OrderWord::Normalise, "all hosts will be woken and the VMs spread, until `dormouse resume` or the next window")
+    give(
+        ctx,
+        OrderWord::Normalise,
+        "all hosts will be woken and the VMs spread, until `dormouse resume` or the next window",
+    )
 }
 
 pub(crate) fn refresh(args: &RefreshArgs, ctx: &Ctx) -> Result<(), Failure> {
@@ -55,11 +63,16 @@ pub(crate) fn apply(args: &ApplyArgs, ctx: &Ctx) -> Result<(), Failure> {
     }
     if !args.yes {
         if !ctx.is_interactive() {
-            return Err(Failure::usage("nobody is there to ask").hint("--yes carries the plan out without asking"));
+            return Err(
+                Failure::usage("nobody is there to ask").hint("--yes carries the plan out without asking")
+            );
         }
         ctx.print("\nCarry it out? [y/N] ")?;
         let mut line = String::new();
-        std::io::stdin().lock().read_line(&mut line).map_err(|error| Failure::new("cannot read the answer").because(&error))?;
+        std::io::stdin()
+            .lock()
+            .read_line(&mut line)
+            .map_err(|error| Failure::new("cannot read the answer").because(&error))?;
         if !matches!(line.trim(), "y" | "Y" | "yes") {
             return ctx.print("Nothing was done.\n");
         }

@@ -23,7 +23,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
-    let config = super::settings(ctx)?.config;
+    let config = input::settings(ctx)?.config;
     start_log(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -65,7 +65,13 @@ struct Signals {
 }
 
 /// One life of the loop.
-async fn lead(config: &Config, cluster: Cluster, store: &SqliteStore, ctx: &Ctx, signals: &mut Signals) -> Result<Next, Failure> {
+async fn lead(
+    config: &Config,
+    cluster: Cluster,
+    store: &SqliteStore,
+    ctx: &Ctx,
+    signals: &mut Signals,
+) -> Result<Next, Failure> {
     let listening = Listening::bind(&config.socket).await.map_err(|error| {
         Failure::new(format!("cannot listen on {}", config.socket.display()))
             .because(&error)
@@ -74,7 +80,8 @@ async fn lead(config: &Config, cluster: Cluster, store: &SqliteStore, ctx: &Ctx,
     let kept = store.load().await.map_err(|error| damaged(&config.store(), &error))?;
     let (lease, term) = take_lead(store).await?;
     let rim = rim(config, cluster, store, lease, kept.cluster);
-    let runner = Runner::start(rim, config.settings(), &kept, term).map_err(|error| damaged(&config.store(), &error))?;
+    let runner = Runner::start(rim, config.settings(), &kept, term)
+        .map_err(|error| damaged(&config.store(), &error))?;
     let handle = runner.handle();
     let _serving = listening.serve(handle.clone(), Arc::new(store.clone()));
     tracing::info!(
@@ -113,7 +120,7 @@ async fn lead(config: &Config, cluster: Cluster, store: &SqliteStore, ctx: &Ctx,
 
 /// All or nothing: what is running changes only when everything new can be used.
 fn reread(ctx: &Ctx, before: &Config) -> Result<(Config, Cluster), Failure> {
-    let config = super::settings(ctx)?.config;
+    let config = input::settings(ctx)?.config;
     if config.state != before.state {
         return Err(Failure::usage("`state` cannot change while the daemon runs").hint("restart it"));
     }
@@ -131,13 +138,25 @@ fn live_cluster(path: &Path) -> Result<Cluster, Failure> {
     }
     for (index, host) in cluster.hosts.iter().enumerate() {
         if let Some(twin) = cluster.hosts[..index].iter().find(|other| other.address == host.address) {
-            let message = format!("`{}`: hosts {} and {} have one address", path.display(), safe(&twin.name), safe(&host.name));
+            let message = format!(
+                "`{}`: hosts {} and {} have one address",
+                path.display(),
+                safe(&twin.name),
+                safe(&host.name)
+            );
             return Err(Failure::usage(message).hint("each host is named once"));
         }
     }
-    // What a text says of now (`asleep`, `off`) is for plans and scenarios; here hosts are looked at.
     for host in &mut cluster.hosts {
+        // What a text says of now (`asleep`, `off`) is for plans and scenarios; here hosts are looked at.
         host.state = HostState::On;
+        if host.macs.is_empty() && !host.unproven {
+            tracing::warn!(
+                "host {} has no mac=: it could not be woken, so it is not put to sleep",
+                safe(&host.name)
+            );
+            host.unproven = true;
+        }
     }
     Ok(cluster)
 }
@@ -173,11 +192,14 @@ fn damaged(path: &Path, error: &dyn std::error::Error) -> Failure {
 /// A private key that others can read is no secret any more.
 fn check_key(key: &Path) -> Result<(), Failure> {
     let named = || format!("the ssh key {} cannot be used", key.display());
-    let meta = std::fs::metadata(key)
-        .map_err(|error| Failure::usage(named()).because(&error).hint("name the private key as `identity` in [ssh]"))?;
+    let meta = std::fs::metadata(key).map_err(|error| {
+        Failure::usage(named()).because(&error).hint("name the private key as `identity` in [ssh]")
+    })?;
     if meta.permissions().mode() & 0o077 != 0 {
         let hint = format!("chmod 600 {}", key.display());
-        return Err(Failure::with_exit(Exit::Refused, named()).because_of("other users can read it").hint(hint));
+        return Err(Failure::with_exit(Exit::Refused, named())
+            .because_of("other users can read it")
+            .hint(hint));
     }
     Ok(())
 }
@@ -186,8 +208,10 @@ async fn take_lead(store: &SqliteStore) -> Result<(FileLease, Term), Failure> {
     let lease = FileLease::new(store);
     match lease.campaign(&who()).await {
         Ok(term) => Ok((lease, term)),
-        Err(LeaseError::Held { who }) => Err(Failure::with_exit(Exit::Refused, format!("another manager leads: {who}"))
-            .hint("one manager uses a store; `dormouse status` asks the one that runs")),
+        Err(LeaseError::Held { who }) => {
+            Err(Failure::with_exit(Exit::Refused, format!("another manager leads: {who}"))
+                .hint("one manager uses a store; `dormouse status` asks the one that runs"))
+        }
         Err(error) => Err(Failure::new("the lead cannot be taken").because(&error)),
     }
 }
@@ -218,7 +242,13 @@ pub(super) fn libvirt(config: &Config) -> Libvirt {
     })
 }
 
-fn rim(config: &Config, cluster: Cluster, store: &SqliteStore, lease: FileLease, cluster_id: uuid::Uuid) -> Rim {
+fn rim(
+    config: &Config,
+    cluster: Cluster,
+    store: &SqliteStore,
+    lease: FileLease,
+    cluster_id: uuid::Uuid,
+) -> Rim {
     let libvirt = Arc::new(libvirt(config));
     let power = WolAndGuard::new(libvirt.links());
     let mut clock = DaemonClock::system();
@@ -241,9 +271,12 @@ fn rim(config: &Config, cluster: Cluster, store: &SqliteStore, lease: FileLease,
 /// To stderr, where systemd and people look for it.
 fn start_log(config: &Config) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&config.log_level).map_err(|error| {
-        Failure::usage(format!("`log.level` is `{}`", config.log_level)).because(&error).hint("error, warn, info, debug or trace")
+        Failure::usage(format!("`log.level` is `{}`", config.log_level))
+            .because(&error)
+            .hint("error, warn, info, debug or trace")
     })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match config.log_format {
         LogFormat::Text => log.with_ansi(false).init(),
         LogFormat::Json => log.json().init(),
@@ -253,10 +286,13 @@ fn start_log(config: &Config) -> Result<(), Failure> {
 
 /// Tells systemd, when it started us and wants to know.
 fn notify(state: &str) {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.as_encoded_bytes().starts_with(b"@")) else {
+    let Some(path) =
+        std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.as_encoded_bytes().starts_with(b"@"))
+    else {
         return;
     };
-    let told = std::os::unix::net::UnixDatagram::unbound().and_then(|socket| socket.send_to(state.as_bytes(), path));
+    let told =
+        std::os::unix::net::UnixDatagram::unbound().and_then(|socket| socket.send_to(state.as_bytes(), path));
     if let Err(error) = told {
         tracing::warn!("systemd could not be told that we are ready: {error}");
     }

@@ -23,7 +23,8 @@ pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
 
 fn text(status: &StatusView) -> String {
     let mut out = String::new();
-    let lead = status.epoch.map_or_else(|| "does not lead".to_owned(), |epoch| format!("leads, epoch {epoch}"));
+    let lead =
+        status.epoch.map_or_else(|| "does not lead".to_owned(), |epoch| format!("leads, epoch {epoch}"));
     let (strong, alarm) = (style::STRONG, style::ERROR);
     let mut line = |text: String| _ = writeln!(out, "{text}");
     line(format!(
@@ -38,7 +39,9 @@ fn text(status: &StatusView) -> String {
         line(format!("{alarm}paused{alarm:#}: nothing new is started; `dormouse resume` ends it"));
     }
     if status.frozen {
-        line(format!("{alarm}frozen{alarm:#}: too many hosts vanished at once; look at our own network, then `dormouse resume`"));
+        line(format!(
+            "{alarm}frozen{alarm:#}: too many hosts vanished at once; look at our own network, then `dormouse resume`"
+        ));
     }
     line(format!("hosts  {} on: {}; {} W", status.hosts_on, counts(&status.hosts), status.watts));
     line(format!("VMs    {}", counts(&status.vms)));

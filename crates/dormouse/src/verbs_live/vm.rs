@@ -89,7 +89,8 @@ fn show(args: &ShowArgs, ctx: &Ctx) -> Result<(), Failure> {
     let found: Vec<&VmView> = vms.iter().filter(|vm| vm.name == args.name || vm.uuid == args.name).collect();
     if found.is_empty() {
         let near = did_you_mean(&args.name, vms.iter().map(|vm| vm.name.as_str()));
-        let hint = if near.is_empty() { "`dormouse vm list` shows them all" } else { near.trim_start_matches("; ") };
+        let hint =
+            if near.is_empty() { "`dormouse vm list` shows them all" } else { near.trim_start_matches("; ") };
         return Err(Failure::with_exit(Exit::Usage, format!("there is no VM `{}`", args.name)).hint(hint));
     }
     if args.format == Format::Json {
@@ -102,7 +103,10 @@ fn show(args: &ShowArgs, ctx: &Ctx) -> Result<(), Failure> {
         table.row(["host", &place(vm)]);
         table.row(["home", vm.home.as_deref().unwrap_or("none")]);
         table.row(["memory", &format!("{} MiB", vm.mem_mib)]);
-        table.row(["CPUs", &format!("{}, {}.{:03} in use", vm.vcpus, vm.cpu_milli / 1000, vm.cpu_milli % 1000)]);
+        table.row([
+            "CPUs",
+            &format!("{}, {}.{:03} in use", vm.vcpus, vm.cpu_milli / 1000, vm.cpu_milli % 1000),
+        ]);
         table.row(["moves", &format!("{} in this hour, {} in this day", vm.moves_hour, vm.moves_day)]);
         table.row(["movable", vm.immovable.as_deref().unwrap_or("yes")]);
         ctx.print(&table.to_string())?;

@@ -154,7 +154,7 @@ impl Parser {
             if item.quoted {
                 return Err(item.span.error("an address is written without quotes"));
             }
-            let pattern = Pattern::of(item, ":%")?;
+            let pattern = Pattern::of(item, ":%@")?;
             self.spend(pattern.count, item.span)?;
             pattern.each(&mut |address| {
                 addresses.push(address.to_owned());

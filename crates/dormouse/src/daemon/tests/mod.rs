@@ -26,7 +26,10 @@ use world::{Fault, World};
 /// Policy hours pass in seconds; looks come every few milliseconds.
 const CLUSTER: &str = "
 cluster pretend
-host a b c d address=local mem=2048M cpus=2
+host a address=a mem=2048M cpus=2
+host b address=b mem=2048M cpus=2
+host c address=c mem=2048M cpus=2
+host d address=d mem=2048M cpus=2
 policy balanced failover=0 spare.min=0 spare.target=0 time.scale=7200
 ";
 
@@ -122,7 +125,11 @@ impl Machine {
     }
 
     fn start(&self) -> Daemon {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let cluster = Arc::new(text::parse(CLUSTER).expect("a cluster"));
         let store = SqliteStore::open(&self.dir.path().join("dormouse.db")).expect("a store");
         let disk = Arc::new(Disk { store: store.clone(), full: Arc::clone(&self.full) });
@@ -182,7 +189,8 @@ impl Daemon {
     fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let began = Instant::now();
         while !holds(self) {
-            let trail: Vec<EventRecord> = self.ask(&Verb::Events { after: Some(0), last: None, follow: false });
+            let trail: Vec<EventRecord> =
+                self.ask(&Verb::Events { after: Some(0), last: None, follow: false });
             assert!(began.elapsed() < PATIENCE, "never: {what}\n{:#?}\n{trail:#?}", self.status());
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -214,7 +222,8 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            // Everything it held is let go of, as by the kernel when a process ends.
+            runtime.shutdown_timeout(PATIENCE);
         }
     }
 }
@@ -223,7 +232,9 @@ impl Drop for Daemon {
 fn observing_it_sees_everything_and_touches_nothing() {
     let machine = Machine::new(Automation::Observe, &[("a", 2), ("b", 1), ("c", 0), ("d", 0)]);
     let daemon = machine.start();
-    daemon.until("all hosts are on", |daemon| daemon.status().hosts.iter().any(|count| count.state == "on" && count.count == 4));
+    daemon.until("all hosts are on", |daemon| {
+        daemon.status().hosts.iter().any(|count| count.state == "on" && count.count == 4)
+    });
     let status = daemon.status();
     assert_eq!((status.mode.as_str(), status.epoch, status.paused), ("observe", Some(1), false));
     assert_eq!(daemon.host("a").vms, ["a-vm1", "a-vm2"]);
@@ -244,7 +255,9 @@ fn advising_it_waits_for_apply_and_writes_down_how_it_ended() {
     assert_eq!(machine.world.effects(), 0);
 
     daemon.order(OrderWord::Apply).expect("taken");
-    daemon.until("hosts sleep", |daemon| daemon.status().hosts.iter().any(|count| count.state == "asleep" && count.count >= 2));
+    daemon.until("hosts sleep", |daemon| {
+        daemon.status().hosts.iter().any(|count| count.state == "asleep" && count.count >= 2)
+    });
     daemon.until_settled();
     assert_eq!(machine.world.all_vms(), 3, "no VM was lost");
     let kept = daemon.runtime().block_on(daemon.store.load()).expect("whole");
@@ -258,10 +271,14 @@ fn left_alone_it_packs_the_vms_and_switches_the_rest_off() {
     daemon.until("one host carries everything", |daemon| daemon.status().hosts_on == 1);
     daemon.until_settled();
     assert_eq!(machine.world.all_vms(), 4);
-    assert!(machine.world.calls("off").iter().all(|call| call.ends_with(" e1")), "the guard is told our epoch");
+    assert!(
+        machine.world.calls("off").iter().all(|call| call.ends_with(" e1")),
+        "the guard is told our epoch"
+    );
 
     daemon.order(OrderWord::Normalise).expect("taken");
-    daemon.until("all are back", |daemon| daemon.status().hosts_on == 4 && daemon.status().running.is_empty());
+    daemon
+        .until("all are back", |daemon| daemon.status().hosts_on == 4 && daemon.status().running.is_empty());
 }
 
 #[test]
@@ -281,7 +298,6 @@ fn a_manager_killed_in_the_middle_of_a_move_finds_it_done_and_does_not_repeat_it
     }
     machine.world.hold_moves(false);
     let daemon = machine.start();
-    assert_eq!(daemon.status().since_start.moves, 0);
     daemon.until("hosts sleep", |daemon| daemon.status().hosts_on == 1);
     daemon.until_settled();
     assert!(!daemon.events("intent.adopted").is_empty());
@@ -292,15 +308,21 @@ fn a_manager_killed_in_the_middle_of_a_move_finds_it_done_and_does_not_repeat_it
 #[test]
 fn a_silent_a_refusing_a_hanging_and_a_crashing_host_cost_the_others_nothing() {
     let machine = Machine::new(Automation::Auto, &[("a", 1), ("b", 1), ("c", 0), ("d", 1)]);
-    machine.world.fault("a", Some(Fault::Answers(ProbeError::Auth("Permission denied (publickey)".to_owned()))));
+    machine
+        .world
+        .fault("a", Some(Fault::Answers(ProbeError::Auth("Permission denied (publickey)".to_owned()))));
     machine.world.fault("b", Some(Fault::Hangs));
     machine.world.fault("c", Some(Fault::Panics));
     let daemon = machine.start();
     daemon.until("d is on", |daemon| daemon.host("d").state == "on");
-    daemon.until("each fault is named", |daemon| daemon.status().trouble.len() == 3 && daemon.host("b").error.is_some());
+    daemon.until("each fault is named", |daemon| {
+        daemon.status().trouble.len() == 3 && daemon.host("b").error.is_some()
+    });
     let why = |host: &str| daemon.host(host).error.unwrap_or_default();
     assert_eq!(why("a"), "it refused our key: Permission denied (publickey)");
-    daemon.until("the hang is named", |daemon| daemon.host("b").error.is_some_and(|why| why.starts_with("no answer within")));
+    daemon.until("the hang is named", |daemon| {
+        daemon.host("b").error.is_some_and(|why| why.starts_with("no answer within"))
+    });
     assert_eq!(why("c"), "its answer makes no sense: our look at it failed: it panicked");
     assert!(machine.world.calls("off").is_empty(), "what is unknown counts as full");
     for host in ["a", "b", "c"] {
@@ -313,7 +335,9 @@ fn a_silent_a_refusing_a_hanging_and_a_crashing_host_cost_the_others_nothing() {
 fn without_a_single_host_it_stays_up_and_says_so() {
     let machine = Machine::new(Automation::Auto, &[("a", 1), ("b", 1), ("c", 1), ("d", 1)]);
     for host in ["a", "b", "c", "d"] {
-        machine.world.fault(host, Some(Fault::Answers(ProbeError::Unreachable("no route to host".to_owned()))));
+        machine
+            .world
+            .fault(host, Some(Fault::Answers(ProbeError::Unreachable("no route to host".to_owned()))));
     }
     let daemon = machine.start();
     daemon.until("all are in trouble", |daemon| {
@@ -373,18 +397,20 @@ fn orders_name_things_as_people_do() {
     daemon.until("all are on", |daemon| daemon.status().trouble.is_empty() && daemon.host("d").state == "on");
     let refused = |order| daemon.order(order).expect_err("refused");
     let host = |name: &str| name.to_owned();
-    assert_eq!(refused(OrderWord::Drain { host: host("e") }), (Exit::Usage, "there is no host `e`; did you mean `a`?".to_owned()));
+    assert_eq!(
+        refused(OrderWord::Drain { host: host("e") }),
+        (Exit::Usage, "there is no host `e`; did you mean `a`?".to_owned())
+    );
     assert_eq!(
         refused(OrderWord::Move { vm: "a-vm2".to_owned(), to: host("b") }),
         (Exit::Usage, "there is no VM `a-vm2`; did you mean `a-vm1`?".to_owned())
     );
     let (exit, why) = refused(OrderWord::SayOff { host: host("d") });
     assert_eq!((exit, why.as_str()), (Exit::Refused, "d is on: it answers, or did a moment ago"));
-    daemon.order(OrderWord::Maintenance { host: host("d"), on: true }).expect("taken");
+    let order = daemon.order(OrderWord::Maintenance { host: host("d"), on: true }).expect("taken");
     assert_eq!(daemon.host("d").marks, ["maintenance"]);
-    let by = &daemon.events("order").last().cloned().expect("told").fields[0];
-    assert_eq!(by.0, "by");
-    assert!(!by.1.is_empty());
+    assert!(!order.by.is_empty());
+    assert_eq!(order.told[0].fields[0], ("by".to_owned(), order.by));
     daemon.order(OrderWord::Move { vm: "a-vm1".to_owned(), to: host("b") }).expect("taken");
     daemon.until("it is there", |daemon| daemon.host("b").vms.len() == 2);
 }
@@ -423,7 +449,10 @@ fn the_socket_is_ours_alone_and_takes_no_nonsense() {
         serde_json::from_str(&answer).expect("an answer")
     };
     let message = |line: &[u8]| answer(line).error.expect("refused").message;
-    assert_eq!(message(b"{\"v\":7,\"verb\":\"status\"}\n"), "the request has version 7, and this daemon speaks 1");
+    assert_eq!(
+        message(b"{\"v\":7,\"verb\":\"status\"}\n"),
+        "the request has version 7, and this daemon speaks 1"
+    );
     assert!(message(b"reboot\n").starts_with("this is not a request: "));
     assert!(message(b"\xff\xfe\n").starts_with("this is not a request: "));
     assert!(message(b"{\"v\":1,\"verb\":\"reboot\"}\n").contains("unknown variant"));

@@ -5,7 +5,8 @@ use dormouse_driver::{
     Definition, DriverError, End, GuardOrder, Hypervisor, MoveRequest, Power, Probe, Settled, Settlement,
 };
 use dormouse_model::{
-    DomainState, GuardRefusal, HostFacts, HostSpec, Mib, MilliCpu, Millis, Outcome, Permille, ProbeError, VmFacts,
+    DomainState, GuardRefusal, HostFacts, HostSpec, Mib, MilliCpu, Millis, Outcome, Permille, ProbeError,
+    VmFacts,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -72,10 +73,6 @@ impl World {
 
     pub(super) fn effects(&self) -> usize {
         self.state().calls.len()
-    }
-
-    pub(super) fn is_on(&self, host: &str) -> bool {
-        self.state().hosts[host].on
     }
 
     /// The move happens between the hosts, whoever still waits for it.
@@ -189,7 +186,13 @@ impl Hypervisor for World {
         Ok(vec![])
     }
 
-    async fn settle(&self, vm: Uuid, from: &HostSpec, to: &HostSpec, _deadline: Millis) -> Result<Settled, DriverError> {
+    async fn settle(
+        &self,
+        vm: Uuid,
+        from: &HostSpec,
+        to: &HostSpec,
+        _deadline: Millis,
+    ) -> Result<Settled, DriverError> {
         self.called(format!("settle {vm} {} {}", from.name, to.name));
         Ok(Settled { settlement: Settlement::Unseen, source: End::Unseen, destination: End::Unseen })
     }
@@ -211,7 +214,9 @@ impl Power for World {
         let mut state = self.state();
         let fake = state.hosts.get_mut(&host.name).expect("a host");
         if !fake.vms.is_empty() {
-            return Outcome::Refused(vec![GuardRefusal::Qemu { count: u32::try_from(fake.vms.len()).expect("few") }]);
+            return Outcome::Refused(vec![GuardRefusal::Qemu {
+                count: u32::try_from(fake.vms.len()).expect("few"),
+            }]);
         }
         fake.on = false;
         Outcome::Done { downtime: None }
