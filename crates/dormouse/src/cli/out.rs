@@ -47,7 +47,6 @@ pub(crate) mod style {
     use anstyle::{AnsiColor, Style};
 
     pub(crate) const STRONG: Style = Style::new().bold();
-    pub(crate) const DIM: Style = Style::new().dimmed();
     pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
     pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
     pub(crate) const HINT: Style = AnsiColor::Cyan.on_default();

@@ -46,10 +46,11 @@ mod tests {
         table.row(["lab01", "8", "carries 8 VMs"]);
         table.row(["lab\u{1b}[2J", "12", "x"]);
         expect![[r#"
+            hosts
               host          VMs  why
               lab01           8  carries 8 VMs
               lab\u{1b}[2J   12  x
         "#]]
-        .assert_eq(&table.to_string());
+        .assert_eq(&format!("hosts\n{table}"));
     }
 }

@@ -50,7 +50,13 @@ fn a_demand_that_is_not_met_fails() {
         .filter(|line| line.starts_with("stderr") || line.starts_with("exit"))
         .map(|line| format!("{line}\n"))
         .collect();
-    expect![[r#""#]].assert_eq(&told);
+    expect![[r#"
+        stderr: Error: 2 of the script's demands were not met
+        stderr: Caused by: script:1: `never host h3 asleep` failed at +02425.609: it is so
+        stderr: Caused by: script:2: `expect awake <= 0` failed at +10800.000: it is 1
+        stderr: Hint: `dormouse simulate s --seed 7 --log` shows the run
+        exit status 1
+    "#]].assert_eq(&told);
 }
 
 #[test]
