@@ -21,7 +21,7 @@ pub(crate) struct Args {
     #[arg(long)]
     night: bool,
 
-    /// Another cluster than the lab of 62 hosts; it needs a window with goal=spread
+    /// Another cluster than the lab of 62 hosts, from a Monday 19:30 to Tuesday 09:10
     #[arg(long, value_name = "FILE")]
     cluster: Option<PathBuf>,
 
