@@ -151,7 +151,7 @@ fn mem_of(picture: &Picture<'_>, layout: &Layout, host: HostId) -> u64 {
 
 /// A spread group needs a host for each member; members that share one today may go on doing so.
 fn by_spread(picture: &Picture<'_>, layout: &Layout) -> usize {
-    let hosts_of = |group: &Vec<dormouse_model::VmId>| {
+    let hosts_of = |group: &Vec<VmId>| {
         let mut hosts: Vec<HostId> = group.iter().filter_map(|vm| layout.at[vm.index()]).collect();
         let members = hosts.len();
         hosts.sort_unstable();

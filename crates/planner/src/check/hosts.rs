@@ -8,7 +8,8 @@ pub(super) fn check(before: &Snapshot, after: &Snapshot, plan: &Plan, graph: &Gr
     for step in &plan.steps {
         match step.action {
             Action::Migrate { from, to, .. } => {
-                if let Some(why) = gives_none(before.host(from)) {
+                let brought_up = woken(plan, graph, step.id, from);
+                if let Some(why) = gives_none(before.host(from)).filter(|_| !brought_up) {
                     found.push(Violation::GivesNone { step: step.id, host: from, why });
                 }
                 target(before, plan, graph, step.id, to, found);
@@ -55,6 +56,11 @@ fn gives_none(host: &Host) -> Option<&'static str> {
     }
 }
 
+/// A step that is over by then wakes it.
+fn woken(plan: &Plan, graph: &Graph<'_>, step: StepId, host: HostId) -> bool {
+    graph.before(step).iter().any(|id| plan.steps[id.index()].action == Action::Wake { host })
+}
+
 /// The destination is up, seen and open, or woken by a step that is over by then; and nothing puts it to sleep.
 fn target(before: &Snapshot, plan: &Plan, graph: &Graph<'_>, step: StepId, to: HostId, found: &mut Vec<Violation>) {
     let host = before.host(to);
@@ -66,9 +72,8 @@ fn target(before: &Snapshot, plan: &Plan, graph: &Graph<'_>, step: StepId, to: H
     if let Some(why) = marked {
         found.push(Violation::TakesNone { step, host: to, why });
     }
-    let over = graph.before(step);
-    let woken = over.iter().any(|id| plan.steps[id.index()].action == Action::Wake { host: to });
-    if !woken && !(host.state == HostState::On && seen(host)) {
+    let up = host.state == HostState::On && seen(host);
+    if !up && !woken(plan, graph, step, to) {
         found.push(Violation::NotUp { step, host: to });
     }
 }

@@ -2,7 +2,7 @@
 //! when the last one sleeps. Hosts that stay on only receive in such a plan (`capacity` would tell), so the end is the worst.
 
 use super::Violation;
-use dormouse_model::{Action, HostId, HostState, Plan, PolicyName, Snapshot};
+use dormouse_model::{Action, HostId, HostState, Obstacle, Plan, PolicyName, Snapshot};
 
 pub(super) fn check(before: &Snapshot, after: &Snapshot, plan: &Plan, found: &mut Vec<Violation>) {
     let last_sleep = plan.steps.iter().rev().find(|step| matches!(step.action, Action::Sleep { .. }));
@@ -10,7 +10,8 @@ pub(super) fn check(before: &Snapshot, after: &Snapshot, plan: &Plan, found: &mu
     let knobs = &before.cluster.policy.knobs;
     let open = |host: &HostId| {
         let host = after.host(*host);
-        let at_rest = host.held.is_some() || host.maintenance || host.drain;
+        let busy = |it: &Obstacle| matches!(it, Obstacle::Block(_) | Obstacle::BackOff { .. });
+        let at_rest = host.held.is_some() || host.maintenance || host.drain || host.obstacles.iter().any(busy);
         host.state == HostState::On && host.load15.is_known() && !at_rest
     };
     let hosts: Vec<HostId> = after.host_ids().filter(open).collect();

@@ -123,9 +123,9 @@ impl Mark {
             Self::BackOff(h) => snapshot.hosts[h % hosts].obstacles.push(Obstacle::BackOff { left: Millis::from_mins(1) }),
             Self::State(h, state) => {
                 let host = &mut snapshot.hosts[h % hosts];
-                if host.state == HostState::On {
-                    host.state = *state;
-                } else if *state == HostState::Waking {
+                // Only what sleeps can be waking.
+                let from = if *state == HostState::Waking { HostState::Asleep } else { HostState::On };
+                if host.state == from {
                     host.state = *state;
                 }
             }
