@@ -5,7 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod config;
+#[cfg(feature = "live")]
+mod daemon;
+#[cfg(feature = "live")]
+mod lab;
 mod verbs;
+#[cfg(feature = "live")]
+mod verbs_live;
 
 fn main() -> std::process::ExitCode {
     cli::main()

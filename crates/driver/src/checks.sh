@@ -30,6 +30,8 @@ look_at_processes() {
     done
     # libvirt's own list: a QEMU under another name.
     for file in "$root"/run/libvirt/qemu/*.pid; do
+        # The daemon keeps its own pid among those of its guests.
+        [ "${file##*/}" = driver.pid ] && continue
         pid=
         # The file ends without a line end, which `read` takes for a failure.
         { read -r pid <"$file"; } 2>/dev/null || [ -n "$pid" ] || continue

@@ -27,14 +27,15 @@ pub(super) struct Manager {
 impl Manager {
     /// Writes the daemon's settings into the lab's folder and starts it.
     pub(super) fn start(lab: &Lab, settings: &str) -> Result<Self, Failure> {
-        let program = std::env::current_exe().map_err(|error| Failure::new("cannot find this program").because(&error))?;
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::new("cannot find this program").because(&error))?;
         let config = lab.paths.dormouse_toml();
         fs::write(&config, settings)
             .map_err(|error| Failure::new(format!("cannot write {}", config.display())).because(&error))?;
         let lab_again = lab.clone();
         let mut manager = Self {
             child: None,
-            socket: lab.paths.state.join("control.sock"),
+            socket: lab.paths.state.join("manager.sock"),
             log: lab.paths.state.join("manager.log"),
             config,
             command: Box::new(move || lab_again.command_in_manager_netns(&program)),
@@ -45,10 +46,18 @@ impl Manager {
 
     fn start_again(&mut self) -> Result<(), Failure> {
         let log = File::options().create(true).append(true).open(&self.log);
-        let log = log.map_err(|error| Failure::new(format!("cannot write {}", self.log.display())).because(&error))?;
+        let log = log
+            .map_err(|error| Failure::new(format!("cannot write {}", self.log.display())).because(&error))?;
         let mut command = (self.command)();
-        command.arg("--config").arg(&self.config).arg("run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        self.child = Some(command.spawn().map_err(|error| Failure::new("cannot start the manager").because(&error))?);
+        command
+            .arg("--config")
+            .arg(&self.config)
+            .arg("run")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        self.child =
+            Some(command.spawn().map_err(|error| Failure::new("cannot start the manager").because(&error))?);
         let began = Instant::now();
         while client::ask(&self.socket, &Verb::Status).is_err() {
             let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
@@ -66,7 +75,10 @@ impl Manager {
     /// kill -9, and a new one from what the store holds.
     pub(super) fn kill_and_restart(&mut self) -> Result<(), Failure> {
         if let Some(mut child) = self.child.take() {
-            child.kill().and_then(|()| child.wait().map(drop)).map_err(|error| Failure::new("cannot kill the manager").because(&error))?;
+            child
+                .kill()
+                .and_then(|()| child.wait().map(drop))
+                .map_err(|error| Failure::new("cannot kill the manager").because(&error))?;
         }
         self.start_again()
     }
@@ -75,12 +87,16 @@ impl Manager {
     pub(super) fn events(&self, after: u64) -> Result<Vec<EventRecord>, Failure> {
         let verb = Verb::Events { after: Some(after), last: None, follow: false };
         let answer = client::ask(&self.socket, &verb)?;
-        serde_json::from_value(answer).map_err(|error| Failure::new("the manager's trail makes no sense").because(&error))
+        serde_json::from_value(answer)
+            .map_err(|error| Failure::new("the manager's trail makes no sense").because(&error))
     }
 
     /// Asks it to stop, waits a little, and kills what still runs.
     pub(super) fn stop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
+        if let Ok(Some(_)) = child.try_wait() {
+            return;
+        }
         let term = std::process::Command::new("kill").arg(child.id().to_string()).status();
         let began = Instant::now();
         while term.is_ok() && began.elapsed() < STOP_MAX {

@@ -129,7 +129,9 @@ pub(crate) fn run(command: Command, ctx: &Ctx) -> Result<(), Failure> {
             ))
         }
         Command::Status { which, format } => status(&which.id, format, ctx),
-        Command::Load { guest, kind, amount, seconds, which } => load(&which.id, &guest, &kind, amount, seconds),
+        Command::Load { guest, kind, amount, seconds, which } => {
+            load(&which.id, &guest, &kind, amount, seconds)
+        }
         Command::Fault { host, what, which } => fault(&which.id, &host, &what),
         Command::Night(args) => night::run(&args, ctx),
         Command::Down { which, all } => down(&which.id, all, ctx),
@@ -179,7 +181,9 @@ fn status(id: &str, format: Format, ctx: &Ctx) -> Result<(), Failure> {
 }
 
 fn load(id: &str, guest: &str, kind: &str, amount: Option<u16>, seconds: u32) -> Result<(), Failure> {
-    let needs = || Failure::usage(format!("`load {guest} {kind}` needs an amount")).hint("lab load pc01 cpu 40 --for 30");
+    let needs = || {
+        Failure::usage(format!("`load {guest} {kind}` needs an amount")).hint("lab load pc01 cpu 40 --for 30")
+    };
     let load = match kind {
         "none" => None,
         "cpu" => {
@@ -203,7 +207,9 @@ fn fault(id: &str, host: &str, what: &Break) -> Result<(), Failure> {
         Break::Freeze => lab.fault(host, &Fault::FreezeLibvirtd),
         Break::Thaw => lab.fault(host, &Fault::ThawLibvirtd),
         Break::NoShare => lab.fault(host, &Fault::NoShare),
-        Break::Login { user } => lab.fault(host, &Fault::Login { user: user.clone(), tty: "tty1".to_owned() }),
+        Break::Login { user } => {
+            lab.fault(host, &Fault::Login { user: user.clone(), tty: "tty1".to_owned() })
+        }
     };
     done.map_err(|error| failed(&error))
 }
@@ -213,10 +219,12 @@ fn down(id: &str, all: bool, ctx: &Ctx) -> Result<(), Failure> {
         dormouse_lab::down_all().map_err(|error| failed(&error))?
     } else {
         if !dormouse_lab::labs().iter().any(|lab| lab == id) {
-            return Err(Failure::with_exit(Exit::Nothing, format!("there is no lab {id}")).hint(match dormouse_lab::labs().join(", ") {
-                none if none.is_empty() => "no lab is up on this machine".to_owned(),
-                labs => format!("there are: {labs}"),
-            }));
+            return Err(Failure::with_exit(Exit::Nothing, format!("there is no lab {id}")).hint(
+                match dormouse_lab::labs().join(", ") {
+                    none if none.is_empty() => "no lab is up on this machine".to_owned(),
+                    labs => format!("there are: {labs}"),
+                },
+            ));
         }
         vec![(id.to_owned(), dormouse_lab::down(id).map_err(|error| failed(&error))?)]
     };
@@ -225,7 +233,11 @@ fn down(id: &str, all: bool, ctx: &Ctx) -> Result<(), Failure> {
         ctx.print(&format!("Lab {id} is gone: {} processes ended.\n", report.killed))?;
         left.extend(report.left);
     }
-    if left.is_empty() { Ok(()) } else { Err(Failure::new("some of it could not be removed").because_of(left.join("; "))) }
+    if left.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new("some of it could not be removed").because_of(left.join("; ")))
+    }
 }
 
 fn failed(error: &LabError) -> Failure {

@@ -99,7 +99,9 @@ pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
         steps.step("removing the lab");
         let report = lab.down().map_err(|error| failed(&error))?;
         if !report.left.is_empty() {
-            return Err(Failure::new("some of the lab could not be removed").because_of(report.left.join("; ")));
+            return Err(
+                Failure::new("some of the lab could not be removed").because_of(report.left.join("; "))
+            );
         }
     }
     drop(steps);
@@ -138,15 +140,14 @@ fn settings(lab: &Lab, scale: &Scale) -> String {
     // The paths are the lab's own: an id of small letters and digits under /run.
     _ = write!(
         text,
-        "mode = \"auto\"\ncluster = \"{}\"\nstate = \"{}\"\nsocket = \"{}\"\n\n[ssh]\nuser = \"root\"\nidentity = \"{}\"\nknown-hosts = \"{}\"\nconfig = \"{}\"\n\n[hosts]\nshared = \"{}\"\n\n[time]\nobserve-every = \"{}s\"\nbackoff = \"10s\"\n\n[lab]\ncalendar-rate = {}\ncalendar-from = \"{BEGINS}\"\ncalendar-at = \"{now}\"\n",
+        "mode = \"auto\"\ncluster = \"{}\"\nstate = \"{}\"\nsocket = \"{}\"\n\n[ssh]\nuser = \"root\"\nidentity = \"{}\"\nknown-hosts = \"{}\"\nconfig = \"{}\"\n\n[hosts]\nshared = \"{}\"\n\n[time]\nobserve-every = \"5s\"\nlook-deadline = \"4s\"\nbackoff = \"10s\"\n\n[lab]\ncalendar-rate = {}\ncalendar-from = \"{BEGINS}\"\ncalendar-at = \"{now}\"\n",
         path(lab.paths.cluster_with_guests()),
         path(state),
-        path(lab.paths.state.join("control.sock")),
+        path(lab.paths.state.join("manager.sock")),
         path(lab.paths.ssh_key()),
         path(lab.paths.known_hosts()),
         path(lab.paths.ssh_config()),
         dormouse_lab::LabPaths::shared_in_host().display(),
-        if lab.spec.hosts > 20 { 5 } else { 2 },
         scale.time,
     );
     text
@@ -187,7 +188,13 @@ fn night(lab: &Lab, args: &Args, scale: &Scale, steps: &mut Steps) -> Result<Nig
         }
         steps.step(&format!(
             "{}: {} of {} hosts on, {} moves, {} sleeps, {} wakes",
-            if !closed { "open" } else if Instant::now() < opens { "closed" } else { "open again" },
+            if !closed {
+                "open"
+            } else if Instant::now() < opens {
+                "closed"
+            } else {
+                "open again"
+            },
             record.on,
             report.hosts,
             record.moves.len(),
@@ -218,7 +225,10 @@ fn night(lab: &Lab, args: &Args, scale: &Scale, steps: &mut Steps) -> Result<Nig
         if Instant::now() >= opens && !checked_opening {
             checked_opening = true;
             if !record.is_spread() {
-                report.violations.push(format!("at opening {} of {} hosts were on and spread over", record.on, report.hosts));
+                report.violations.push(format!(
+                    "at opening {} of {} hosts were on and spread over",
+                    record.on, report.hosts
+                ));
             }
         }
     }
@@ -233,7 +243,9 @@ fn night(lab: &Lab, args: &Args, scale: &Scale, steps: &mut Steps) -> Result<Nig
 fn start_burst(lab: &Lab, record: &Record, scale: &Scale) -> Result<(), Failure> {
     let Some(status) = &record.last else { return Ok(()) };
     for host in status.hosts.iter().filter(|host| host.power == Power::On) {
-        let Some(guest) = status.guests.iter().find(|guest| guest.processes == [host.name.clone()]) else { continue };
+        let Some(guest) = status.guests.iter().find(|guest| guest.processes == [host.name.clone()]) else {
+            continue;
+        };
         let load = Load::Cpu { percent: scale.burst_percent() };
         lab.load(&guest.name, Some(load), BURST_S).map_err(|error| failed(&error))?;
     }
@@ -272,7 +284,10 @@ fn judge(lab: &Lab, record: &Record, report: &mut NightReport) -> Result<(), Fai
             report.violations.push(words);
         }
     };
-    violation(streams.streams < u64::from(lab.spec.guests), format!("only {} of {} guests were listened to", streams.streams, lab.spec.guests));
+    violation(
+        streams.streams < u64::from(lab.spec.guests),
+        format!("only {} of {} guests were listened to", streams.streams, lab.spec.guests),
+    );
     violation(streams.streams_broken > 0, format!("{} streams broke", streams.streams_broken));
     violation(streams.ticks_lost > 0, format!("{} ticks were lost", streams.ticks_lost));
     violation(status.double_runs > 0, format!("a guest ran twice {} times", status.double_runs));

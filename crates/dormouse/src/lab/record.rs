@@ -73,20 +73,24 @@ impl Record {
     /// All power is on, and on each host a guest is heard from and has a process.
     pub(super) fn is_spread(&self) -> bool {
         let Some(status) = &self.last else { return false };
-        let mut guests: BTreeMap<&str, usize> = status.hosts.iter().map(|host| (host.name.as_str(), 0)).collect();
+        let mut guests: BTreeMap<&str, usize> =
+            status.hosts.iter().map(|host| (host.name.as_str(), 0)).collect();
         for guest in &status.guests {
             if let [host] = guest.processes.as_slice() {
                 *guests.entry(host).or_default() += 1;
             }
         }
         let enough = status.guests.len() >= status.hosts.len();
-        status.hosts.iter().all(|host| host.power == Power::On) && (!enough || guests.values().all(|count| *count > 0))
+        status.hosts.iter().all(|host| host.power == Power::On)
+            && (!enough || guests.values().all(|count| *count > 0))
     }
 
     pub(super) fn trail(&mut self, events: Vec<EventRecord>) {
         for event in events {
             self.seen = self.seen.max(event.seq);
-            let field = |key: &str| event.fields.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+            let field = |key: &str| {
+                event.fields.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+            };
             match (event.name.as_str(), field("kind"), field("outcome")) {
                 ("step.start", Some("migrate"), _) => {
                     self.first_move.get_or_insert(self.secs());
@@ -108,7 +112,8 @@ impl Record {
                 _ => {}
             }
             if event.level == "alarm" {
-                let fields: Vec<String> = event.fields.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                let fields: Vec<String> =
+                    event.fields.iter().map(|(key, value)| format!("{key}={value}")).collect();
                 self.alarms.push(format!("{} {}", event.name, fields.join(" ")));
             }
         }

@@ -46,21 +46,44 @@ impl NightReport {
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         let secs = |value: Option<f64>| value.map_or("never".to_owned(), |secs| format!("{secs:.1} s"));
-        let mut line = |head: &str, words: String| writeln!(text, "{head:<18}{words}").expect("a string takes all");
+        let mut line =
+            |head: &str, words: String| writeln!(text, "{head:<18}{words}").expect("a string takes all");
         line("hosts, guests", format!("{}, {} (time scale {})", self.hosts, self.guests, self.time_scale));
         line("hosts on", plot(&self.hosts_on, usize::from(self.hosts)));
-        line("packed", format!("onto {} hosts, {} after closing (moves took {})", self.hosts_packed, secs(self.packed_s), secs(self.moves_s)));
+        line(
+            "packed",
+            format!(
+                "onto {} hosts, {} after closing (moves took {})",
+                self.hosts_packed,
+                secs(self.packed_s),
+                secs(self.moves_s)
+            ),
+        );
         line("open", format!("all up and spread {} after the first wake", secs(self.open_s)));
         let mut took: Vec<u64> = self.moves.iter().map(|one| one.ms).collect();
         took.sort_unstable();
         let median = took.get(took.len() / 2).copied().unwrap_or(0);
         line(
             "moves",
-            format!("{} ({} failed), median {median} ms, longest {} ms", self.moves.len(), self.moves_failed, took.last().unwrap_or(&0)),
+            format!(
+                "{} ({} failed), median {median} ms, longest {} ms",
+                self.moves.len(),
+                self.moves_failed,
+                took.last().unwrap_or(&0)
+            ),
         );
-        line("wakes, sleeps", format!("{}, {} ({} for the burst of load)", self.wakes, self.sleeps, self.burst_wakes));
-        line("streams", format!("{} ({} broken), {} ticks lost", self.streams, self.streams_broken, self.ticks_lost));
-        line("interruptions", format!("p50 {} ms, p99 {} ms, longest {} ms", self.gap_ms_p50, self.gap_ms_p99, self.gap_ms_max));
+        line(
+            "wakes, sleeps",
+            format!("{}, {} ({} for the burst of load)", self.wakes, self.sleeps, self.burst_wakes),
+        );
+        line(
+            "streams",
+            format!("{} ({} broken), {} ticks lost", self.streams, self.streams_broken, self.ticks_lost),
+        );
+        line(
+            "interruptions",
+            format!("p50 {} ms, p99 {} ms, longest {} ms", self.gap_ms_p50, self.gap_ms_p99, self.gap_ms_max),
+        );
         line("ran twice", self.double_runs.to_string());
         if self.manager_kills > 0 {
             line("manager killed", format!("{} times", self.manager_kills));
@@ -82,7 +105,11 @@ fn plot(series: &[(f64, usize)], most: usize) -> String {
     let at = |column: usize| first.0 + span * column as f64 / WIDTH as f64;
     let line: String = (0..WIDTH)
         .map(|column| {
-            let on = series.iter().take_while(|(secs, _)| *secs <= at(column)).last().map_or(first.1, |(_, on)| *on);
+            let on = series
+                .iter()
+                .take_while(|(secs, _)| *secs <= at(column))
+                .last()
+                .map_or(first.1, |(_, on)| *on);
             BLOCKS[(on * 8).div_ceil(most.max(1)).min(8)]
         })
         .collect();
