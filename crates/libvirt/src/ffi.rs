@@ -38,6 +38,11 @@ impl Error {
         self.is(sys::VIR_ERR_OPERATION_INVALID)
     }
 
+    /// The driver does not know such a call.
+    pub(crate) fn is_unsupported(&self) -> bool {
+        self.is(sys::VIR_ERR_NO_SUPPORT)
+    }
+
     fn is(&self, code: sys::virErrorNumber) -> bool {
         i64::from(self.code) == i64::from(code)
     }
@@ -272,6 +277,10 @@ impl Numbers {
         self.0.get(name).copied()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     #[cfg(test)]
     pub(crate) fn of<const N: usize>(numbers: [(&str, u64); N]) -> Self {
         Self(numbers.into_iter().map(|(name, number)| (name.to_owned(), number)).collect())
@@ -369,17 +378,19 @@ impl Domain<'_> {
         check(unsafe { sys::virDomainHasManagedSaveImage(self.ptr.as_ptr(), 0) }).map(|yes| yes == 1)
     }
 
-    /// Whether a long job (migration, save, backup) runs on it. Asks libvirtd only, never the QEMU process.
-    pub(crate) fn has_job(&self) -> Result<bool, Error> {
+    /// Whether its QEMU process has not answered libvirtd for a while. Who asks about the VM then waits with it.
+    pub(crate) fn is_stuck(&self) -> Result<bool, Error> {
+        const PATIENCE_MS: u64 = 1000;
         // SAFETY: plain data, written by the call.
-        unsafe {
+        let info = unsafe {
             let mut info: sys::virDomainControlInfo = std::mem::zeroed();
             check(sys::virDomainGetControlInfo(self.ptr.as_ptr(), &raw mut info, 0))?;
-            Ok(info.state == sys::VIR_DOMAIN_CONTROL_JOB as c_uint)
-        }
+            info
+        };
+        Ok(info.state == sys::VIR_DOMAIN_CONTROL_OCCUPIED as c_uint && info.stateTime > PATIENCE_MS)
     }
 
-    /// Numbers of the job that runs, or of the last one that ended.
+    /// Numbers of the job that runs, or of the last one that ended. None are given when there is no job.
     pub(crate) fn job(&self, ended: bool) -> Result<Numbers, Error> {
         let flags = if ended { sys::VIR_DOMAIN_JOB_STATS_COMPLETED as c_uint } else { 0 };
         let (mut kind, mut params, mut count) = (0, ptr::null_mut(), 0);
@@ -416,7 +427,12 @@ impl Domain<'_> {
     /// Removes the definition alone; refused by libvirt while there is saved memory or a snapshot with it.
     pub(crate) fn undefine(&self) -> Result<(), Error> {
         let keep = sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM as c_uint;
-        check(unsafe { sys::virDomainUndefineFlags(self.ptr.as_ptr(), keep) }).map(drop)
+        let with = |flags| check(unsafe { sys::virDomainUndefineFlags(self.ptr.as_ptr(), flags) }).map(drop);
+        match with(keep) {
+            // A driver that knows no such memory has none to keep.
+            Err(error) if error.is(sys::VIR_ERR_INVALID_ARG) => with(0),
+            other => other,
+        }
     }
 
     /// Hosts move it among themselves; this call waits for the end.

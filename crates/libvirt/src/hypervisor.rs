@@ -22,9 +22,9 @@ impl Hypervisor for Libvirt {
 
     async fn abort(&self, vm: Uuid, from: &HostSpec, deadline: Millis) -> Outcome {
         self.act(from, deadline, move |connection| match connection.find(vm)? {
-            Some(domain) if domain.has_job()? => match domain.abort_job() {
-                // It ended by itself meanwhile.
-                Err(error) if error.is_wrong_state() => Ok(()),
+            Some(domain) => match domain.abort_job() {
+                // There is none, or it ended by itself meanwhile; or this driver has none ever.
+                Err(error) if error.is_wrong_state() || error.is_unsupported() => Ok(()),
                 other => other,
             },
             _ => Ok(()),

@@ -8,7 +8,7 @@ use crate::ssh::{Destination, LOCAL};
 use crate::worker::{CallError, Target, Worker, millis};
 use crate::{Libvirt, Way, vms, xml};
 use dormouse_driver::{End, MoveRequest, Settlement};
-use dormouse_model::{DomainState, HostSpec, Job, Mib, Millis, Outcome, OutcomeError};
+use dormouse_model::{DomainState, HostSpec, Job, JobKind, Mib, Millis, Outcome, OutcomeError};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use uuid::Uuid;
 
 /// Between two looks at the progress of a move.
-const WATCH: Duration = Duration::from_millis(400);
+const WATCH: Duration = Duration::from_millis(250);
 /// Looks before and after a move, and orders to abort, are short calls.
 const SHORT: Duration = Duration::from_secs(10);
 /// After an abort the move's own call has this long to come back.
@@ -153,12 +153,14 @@ impl Libvirt {
         let read = self.worker(request.from, short).await.ok()?;
         let numbers = read.call(short, move |connection| connection.find(vm)?.map(|domain| domain.job(false)).transpose()).await;
         let numbers = numbers.ok()??;
+        // Not begun yet, or over already.
+        let job = Some(vms::read_job(&numbers)).filter(|job| job.kind == JobKind::MigrationOut)?;
         if let Some(rate) = vms::dirty_rate(&numbers)
             && let Ok(mut before) = self.host(&request.to.name).before.try_lock()
         {
             before.learn_dirty(vm, rate);
         }
-        Some(vms::read_job(&numbers))
+        Some(job)
     }
 
     async fn end_job(&self, request: &MoveRequest<'_>) {
@@ -209,7 +211,7 @@ fn leaves(connection: &Connection, vm: Uuid, shared: &[String]) -> Result<bool, 
         DomainState::Running | DomainState::Paused => {}
         other => return Err(Error::ours(format!("it is {} at the source", End::Has { state: other, persistent: true }))),
     }
-    if domain.has_job()? {
+    if vms::job(&domain)?.is_some() {
         return Err(Error::ours("another job runs on it"));
     }
     let definition = xml::read(&domain.xml(false)?, shared).map_err(Error::ours)?;
@@ -274,7 +276,6 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dormouse_model::JobKind;
 
     #[test]
     fn progress_is_a_rest_that_gets_smaller_than_ever() {

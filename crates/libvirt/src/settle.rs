@@ -19,7 +19,7 @@ fn look(connection: &Connection, vm: Uuid) -> Result<(End, bool), Error> {
         let (code, reason) = domain.state()?;
         let number = |number: i64| u64::try_from(number).unwrap_or(u64::MAX);
         let state = crate::vms::state(number(code), number(reason), domain.has_saved_memory()?);
-        let job = state.is_present() && domain.has_job()?;
+        let job = state.is_present() && crate::vms::job(&domain)?.is_some();
         Ok((End::Has { state, persistent: domain.is_persistent()? }, job))
     };
     match found() {

@@ -85,7 +85,7 @@ fn facts(domain: &Domain<'_>, stats: &Stats, at: Instant, before: &mut Before, m
     if kib >= 1 << 50 {
         return Err(odd("memory beyond measure"));
     }
-    let job = if state.is_present() { job(domain, state)? } else { None };
+    let job = if state.is_present() { job(domain)? } else { None };
     Ok(VmFacts {
         uuid: stats.uuid,
         name: stats.name.chars().take(256).collect(),
@@ -125,16 +125,17 @@ pub(crate) fn state(code: u64, reason: u64, saved: bool) -> DomainState {
 }
 
 /// The job that runs on a present VM, ours or someone else's.
-pub(crate) fn job(domain: &Domain<'_>, state: DomainState) -> Result<Option<Job>, Error> {
-    if !domain.has_job()? {
-        return Ok(None);
+pub(crate) fn job(domain: &Domain<'_>) -> Result<Option<Job>, Error> {
+    let unseen = |kind| Job { kind, elapsed: Millis(0), remaining: Mib(0), processed: Mib(0) };
+    if domain.is_stuck()? {
+        return Ok(Some(unseen(JobKind::Other)));
     }
-    let at_destination = Job { kind: JobKind::MigrationIn, elapsed: Millis(0), remaining: Mib(0), processed: Mib(0) };
     match domain.job(false) {
+        Ok(numbers) if numbers.is_empty() => Ok(None),
         Ok(numbers) => Ok(Some(read_job(&numbers))),
         // Statistics of a move are told at its source only.
-        Err(error) if error.is_wrong_state() && state == DomainState::PausedMigrating => Ok(Some(at_destination)),
-        Err(error) if error.is_wrong_state() || error.is_no_domain() => Ok(None),
+        Err(error) if error.is_wrong_state() => Ok(Some(unseen(JobKind::MigrationIn))),
+        Err(error) if error.is_unsupported() || error.is_no_domain() => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -121,6 +121,22 @@ impl Bench {
         self.lab.load(guest, load, 60).unwrap_or_else(|error| panic!("loading {guest}: {error}"));
     }
 
+    /// Moves of this guest from there take many seconds while `work` runs.
+    #[track_caller]
+    pub(crate) fn slowly<T>(&self, guest: &str, host: &str, work: impl FnOnce() -> T) -> T {
+        self.in_host(host, "virsh", &["migrate-setspeed", guest, "2"]);
+        let done = work();
+        self.in_host(host, "virsh", &["migrate-setspeed", guest, "1000"]);
+        done
+    }
+
+    /// Runs a program inside a host; it must succeed.
+    #[track_caller]
+    pub(crate) fn in_host(&self, host: &str, program: &str, args: &[&str]) {
+        let ran = self.lab.command_in_host(host, program).expect("a command").args(args).output().expect("runs");
+        assert!(ran.status.success(), "{program} {args:?} at {host}: {}", String::from_utf8_lossy(&ran.stderr));
+    }
+
     pub(crate) fn power(&self, host: &str) -> Power {
         self.lab.status().expect("a status").hosts.into_iter().find(|found| found.name == host).expect("a host").power
     }

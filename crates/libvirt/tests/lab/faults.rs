@@ -30,10 +30,7 @@ pub(crate) fn frozen_libvirtd(bench: &Bench) {
 }
 
 pub(crate) fn stopped_libvirtd(bench: &Bench) {
-    let systemctl = |verb: &str| {
-        let mut systemctl = bench.lab.command_in_host("h02", "systemctl").expect("a command");
-        assert!(systemctl.args([verb, "libvirtd.service", "libvirtd.socket"]).output().expect("runs").status.success());
-    };
+    let systemctl = |verb: &str| bench.in_host("h02", "systemctl", &[verb, "libvirtd.service", "libvirtd.socket"]);
     systemctl("stop");
     let facts = bench.look("h02").expect("ssh still answers");
     assert!(matches!(&facts.failures[..], [CheckFailure::Libvirt(_)]), "{:?}", facts.failures);

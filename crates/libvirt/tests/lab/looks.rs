@@ -43,7 +43,7 @@ pub(crate) fn all_at_once(bench: &Bench) {
 pub(crate) fn load_is_seen(bench: &Bench) {
     bench.load("pc01", Some(Load::Cpu { percent: 60 }));
     bench.wait("the guest burns half a core", || {
-        bench.run(tokio::time::sleep(Duration::from_millis(500)));
+        bench.run(async { tokio::time::sleep(Duration::from_millis(500)).await });
         let facts = bench.healthy("h01");
         facts.vms[0].cpu > MilliCpu(250)
     });
@@ -68,16 +68,12 @@ pub(crate) fn changes_are_told(bench: &Bench) {
     let libvirt = Libvirt::new(crate::bench::settings(&bench.lab)).with_changes(tell);
     bench.run(async {
         libvirt.look(bench.host("h02"), LOOK).await.expect("answers");
-        let virsh = |verb: &str| {
-            let mut virsh = bench.lab.command_in_host("h02", "virsh").expect("a command");
-            assert!(virsh.args([verb, "pc02"]).output().expect("runs").status.success());
-        };
-        virsh("suspend");
+        bench.in_host("h02", "virsh", &["suspend", "pc02"]);
         let host = tokio::time::timeout(Duration::from_secs(5), told.recv()).await.expect("in time");
         assert_eq!(host.as_deref(), Some("h02"));
         let facts = libvirt.look(bench.host("h02"), LOOK).await.expect("answers");
         assert_eq!(facts.vms[0].state, DomainState::Paused);
-        virsh("resume");
+        bench.in_host("h02", "virsh", &["resume", "pc02"]);
     });
 }
 
@@ -87,8 +83,7 @@ pub(crate) fn conformance(bench: &Bench) {
     let hosts = [bench.host("h01"), bench.host("h02")];
     let given = conformance::Given { hosts, vm, xml: &xml, moves: true, guest_obeys: false };
     let broken = bench.run(conformance::hypervisor(&bench.libvirt, &given));
-    let clean_up = bench.lab.command_in_host("h02", "virsh").expect("a command").args(["destroy", &vm.to_string()]).output();
-    assert!(clean_up.expect("runs").status.success());
+    bench.in_host("h02", "virsh", &["destroy", &vm.to_string()]);
     assert_eq!(broken, Vec::<String>::new());
     let broken = bench.run(conformance::undefined_again(&bench.libvirt, &given, hosts[1]));
     assert_eq!(broken, Vec::<String>::new());
