@@ -11,7 +11,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// A driver answers by its deadline; one that does not is given this much more and then left alone.
-const GRACE: Millis = Millis::from_secs(5);
+const LOOK_GRACE: Millis = Millis::from_secs(1);
+/// More for effects: a move that is ended at its deadline is looked for on both ends before anything is said.
+const ACT_GRACE: Millis = Millis::from_secs(30);
 /// Ending or setting right a move is asked of two hosts at most.
 const SETTLE: Millis = Millis::from_secs(60);
 
@@ -39,7 +41,7 @@ impl Rim {
         let asked = self.clock.mono();
         let clock = self.clock.clone();
         let look = async move { self.probe.look(self.host(host), deadline).await };
-        let result: Result<HostFacts, ProbeError> = match guarded(look, deadline).await {
+        let result: Result<HostFacts, ProbeError> = match guarded(look, deadline + LOOK_GRACE).await {
             Ok(result) => result,
             Err(Broken::Late) => Err(ProbeError::Timeout(deadline)),
             Err(Broken::Panic(why)) => Err(ProbeError::Malformed(format!("our look at it failed: {why}"))),
@@ -50,7 +52,7 @@ impl Rim {
     /// Carries out one intent. Whatever goes wrong on our side is `Unsure`: it may have happened.
     pub(crate) async fn act(self, intent: Intent) -> Outcome {
         let deadline = intent.deadline;
-        match guarded(async move { self.call(&intent).await }, deadline).await {
+        match guarded(async move { self.call(&intent).await }, deadline.saturating_add(ACT_GRACE)).await {
             Ok(outcome) => outcome,
             Err(Broken::Late) => Outcome::Unsure(format!("the driver did not answer within {deadline}")),
             Err(Broken::Panic(why)) => Outcome::Unsure(format!("the driver failed: {why}")),
@@ -90,7 +92,7 @@ impl Rim {
         let (Action::Migrate { from, .. }, Some(vm)) = (intent.action, intent.vm) else { return };
         let id = intent.id;
         let abort = async move { self.hypervisor.abort(vm, self.host(from), SETTLE).await };
-        match guarded(abort, SETTLE).await {
+        match guarded(abort, SETTLE + LOOK_GRACE).await {
             Ok(Outcome::Done { .. }) => tracing::info!("the move {id} was ended at its source"),
             other => tracing::warn!("the move {id} could not be ended: {other:?}"),
         }
@@ -101,7 +103,7 @@ impl Rim {
         let (Action::Migrate { from, to, .. }, Some(vm)) = (intent.action, intent.vm) else { return };
         let id = intent.id;
         let settle = async move { self.hypervisor.settle(vm, self.host(from), self.host(to), SETTLE).await };
-        match guarded(settle, SETTLE).await {
+        match guarded(settle, SETTLE + LOOK_GRACE).await {
             Ok(Ok(settled)) => tracing::info!(
                 "the move {id} was half done: {} at the source, {} at the destination: {:?}",
                 settled.source,
@@ -130,10 +132,10 @@ enum Broken {
 /// Runs a driver's call in a task of its own: its panic and its hang end there.
 async fn guarded<T: Send + 'static>(
     call: impl Future<Output = T> + Send + 'static,
-    deadline: Millis,
+    limit: Millis,
 ) -> Result<T, Broken> {
     let mut task = tokio::spawn(call);
-    match tokio::time::timeout(Duration::from_millis(deadline.saturating_add(GRACE).0), &mut task).await {
+    match tokio::time::timeout(Duration::from_millis(limit.0), &mut task).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => {
             Err(Broken::Panic(if error.is_panic() { "it panicked" } else { "it was ended" }.to_owned()))

@@ -136,17 +136,6 @@ fn live_cluster(path: &Path) -> Result<Cluster, Failure> {
         return Err(Failure::usage(format!("`{}`: host {} has no address", path.display(), safe(&host.name)))
             .hint("give address= on its line (`address=local` for the host this daemon runs on), or `dormouse host add`"));
     }
-    for (index, host) in cluster.hosts.iter().enumerate() {
-        if let Some(twin) = cluster.hosts[..index].iter().find(|other| other.address == host.address) {
-            let message = format!(
-                "`{}`: hosts {} and {} have one address",
-                path.display(),
-                safe(&twin.name),
-                safe(&host.name)
-            );
-            return Err(Failure::usage(message).hint("each host is named once"));
-        }
-    }
     for host in &mut cluster.hosts {
         // What a text says of now (`asleep`, `off`) is for plans and scenarios; here hosts are looked at.
         host.state = HostState::On;

@@ -20,7 +20,7 @@ fn shown(terminal: &Terminal, line: &str) -> String {
 
 #[test]
 fn nobody_answers() {
-    let terminal = terminal(SETTINGS, "cluster x\nhost a address=10.0.0.1\n");
+    let terminal = terminal(SETTINGS, "cluster x\nhost a address=10.0.0.1 mac=52:54:00:00:00:01\n");
     for verb in [
         "status",
         "events",
@@ -50,40 +50,110 @@ fn the_daemon_does_not_start_on_settings_that_make_no_sense() {
     let check = |settings: &str, cluster: &str, expected: expect_test::Expect| {
         expected.assert_eq(&shown(&terminal(settings, cluster), "--config dormouse.toml run"));
     };
-    check("mod = \"auto\"\n", "", expect![[""]]);
-    check(SETTINGS, "cluster x\nhost a adress=10.0.0.1\n", expect![[""]]);
-    check(SETTINGS, "cluster x\nhost a\n", expect![[""]]);
-    check(SETTINGS, "cluster x\nhost a address=10.0.0.1\nhost b address=10.0.0.1\n", expect![[""]]);
-    check("cluster = \"none\"\nstate = \"state\"\nsocket = \"control.sock\"\n", "", expect![[""]]);
-    expect![[""]].assert_eq(&shown(&Terminal::new(), "--config dormouse.toml run"));
+    check("mod = \"auto\"\n", "", expect![[r#"
+        $ dormouse --config dormouse.toml run
+        stderr: Error: the settings cannot be used
+        stderr: Caused by: dormouse.toml:1:1: unknown setting `mod`
+        stderr:     |
+        stderr:   1 | mod = "auto"
+        stderr:     | ^^^
+        stderr: Hint: did you mean `mode`?
+        exit status 2
+    "#]]);
+    check(SETTINGS, "cluster x\nhost a adress=10.0.0.1\n", expect![[r#"
+        $ dormouse --config dormouse.toml run
+        stderr: Error: the cluster text `DIR/cluster` cannot be used
+        stderr: Caused by: DIR/cluster:2:8: unknown key `adress` on this line
+        stderr:     |
+        stderr:   2 | host a adress=10.0.0.1
+        stderr:     |        ^^^^^^
+        stderr: Hint: did you mean `address`?
+        exit status 2
+    "#]]);
+    check(SETTINGS, "cluster x\nhost a cpus=2 mem=2G\n", expect![[r#"
+        $ dormouse --config dormouse.toml run
+        stderr: Error: `DIR/cluster`: host a has no address
+        stderr: Hint: give address= on its line (`address=local` for the host this daemon runs on), or `dormouse host add`
+        exit status 2
+    "#]]);
+    check("cluster = \"none\"\nstate = \"state\"\nsocket = \"control.sock\"\n", "", expect![[r#"
+        $ dormouse --config dormouse.toml run
+        stderr: Error: cannot read `DIR/none`
+        stderr: Caused by: No such file or directory (os error 2)
+        exit status 1
+    "#]]);
+    expect![[r#"
+        $ dormouse --config dormouse.toml run
+        stderr: Error: the settings cannot be used
+        stderr: Caused by: dormouse.toml: cannot be read: No such file or directory (os error 2)
+        stderr: Hint: `dormouse config explain` shows every setting and what it is without a file
+        exit status 2
+    "#]].assert_eq(&shown(&Terminal::new(), "--config dormouse.toml run"));
 }
 
 #[test]
 fn the_daemon_does_not_start_with_a_key_that_others_can_read() {
     use std::os::unix::fs::PermissionsExt as _;
     let terminal =
-        terminal(&format!("{SETTINGS}[ssh]\nidentity = \"key\"\n"), "cluster x\nhost a address=10.0.0.1\n");
+        terminal(&format!("{SETTINGS}[ssh]\nidentity = \"key\"\n"), "cluster x\nhost a address=10.0.0.1 mac=52:54:00:00:00:01\n");
     let key = terminal.folder.path().join("key");
-    expect![[""]].assert_eq(&shown(&terminal, "--config dormouse.toml run"));
+    expect![[r#"
+        $ dormouse --config dormouse.toml run
+        stderr: Error: the ssh key DIR/key cannot be used
+        stderr: Caused by: No such file or directory (os error 2)
+        stderr: Hint: name the private key as `identity` in [ssh]
+        exit status 2
+    "#]].assert_eq(&shown(&terminal, "--config dormouse.toml run"));
     std::fs::write(&key, "secret").unwrap();
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
-    expect![[""]].assert_eq(&shown(&terminal, "--config dormouse.toml run"));
+    expect![[r#"
+        $ dormouse --config dormouse.toml run
+        stderr: Error: the ssh key DIR/key cannot be used
+        stderr: Caused by: other users can read it
+        stderr: Hint: chmod 600 DIR/key
+        exit status 3
+    "#]].assert_eq(&shown(&terminal, "--config dormouse.toml run"));
 }
 
 #[test]
 fn the_daemon_does_not_start_on_a_store_that_is_gone() {
-    let terminal = terminal(SETTINGS, "cluster x\nhost a address=10.0.0.1\n");
+    let terminal = terminal(SETTINGS, "cluster x\nhost a address=10.0.0.1 mac=52:54:00:00:00:01\n");
     std::fs::create_dir(terminal.folder.path().join("state")).unwrap();
     let marker = "00000000-0000-4000-8000-000000000000\n";
     std::fs::write(terminal.folder.path().join("state/dormouse.db.id"), marker).unwrap();
-    expect![[""]].assert_eq(&shown(&terminal, "--config dormouse.toml run"));
+    expect![[r#"
+        $ dormouse --config dormouse.toml run
+        stderr: Error: the store cannot be used: nothing is done without it
+        stderr: Caused by: the store DIR/state/dormouse.db is gone, although it was made once (DIR/state/dormouse.db.id says so)
+        stderr: Hint: restore it from a backup, or start once with `dormouse run --rebuild-store`: the old files are kept aside, and everything is looked at anew
+        exit status 1
+    "#]].assert_eq(&shown(&terminal, "--config dormouse.toml run"));
 }
 
 #[test]
 fn a_host_that_is_known_or_none_is_not_added() {
-    let terminal = terminal(SETTINGS, "cluster x\nhost a address=10.0.0.1\n");
+    let terminal = terminal(SETTINGS, "cluster x\nhost a address=10.0.0.1 mac=52:54:00:00:00:01\n");
     let add = |words: &str| shown(&terminal, &format!("--config dormouse.toml host add {words}"));
-    expect![[""]].assert_eq(&add("b --address 10.0.0.1"));
-    expect![[""]].assert_eq(&add("$(reboot) --address 10.0.0.2"));
-    expect![[""]].assert_eq(&add("b --address -oProxyCommand=reboot"));
+    expect![[r#"
+        $ dormouse --config dormouse.toml host add b --address 10.0.0.1
+        stderr: Error: host a at 10.0.0.1 is in the cluster text already
+        exit status 3
+    "#]].assert_eq(&add("b --address 10.0.0.1"));
+    expect![[r#"
+        $ dormouse --config dormouse.toml host add $(reboot) --address 10.0.0.2
+        stderr: Error: `$(reboot)` at `10.0.0.2` cannot be a host
+        stderr: Caused by: 2:6: `$(reboot)` is not a plain name because of `$`; plain names have letters, digits, `.`, `_` and `-`; quote any other
+        exit status 2
+    "#]].assert_eq(&add("$(reboot) --address 10.0.0.2"));
+    expect![[r#"
+        $ dormouse --config dormouse.toml host add b --address -oProxyCommand=reboot
+        stderr: error: unexpected argument '-o' found
+        stderr:
+        stderr:   tip: to pass '-o' as a value, use '-- -o'
+        stderr:
+        stderr: Usage: dormouse host add [OPTIONS] --address <ADDRESS> <NAME>
+        stderr:
+        stderr: For more information, try '--help'.
+        exit status 2
+    "#]].assert_eq(&add("b --address -oProxyCommand=reboot"));
 }

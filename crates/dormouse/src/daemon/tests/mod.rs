@@ -26,10 +26,10 @@ use world::{Fault, World};
 /// Policy hours pass in seconds; looks come every few milliseconds.
 const CLUSTER: &str = "
 cluster pretend
-host a address=a mem=2048M cpus=2
-host b address=b mem=2048M cpus=2
-host c address=c mem=2048M cpus=2
-host d address=d mem=2048M cpus=2
+host a address=a mem=2048M cpus=2 boot=1s shutdown=1s
+host b address=b mem=2048M cpus=2 boot=1s shutdown=1s
+host c address=c mem=2048M cpus=2 boot=1s shutdown=1s
+host d address=d mem=2048M cpus=2 boot=1s shutdown=1s
 policy balanced failover=0 spare.min=0 spare.target=0 time.scale=7200
 ";
 
