@@ -6,7 +6,7 @@ use crate::layout::{Cpu, Layout};
 use crate::picture::Picture;
 use crate::report::End;
 use crate::{reserve, seed};
-use dormouse_model::{AwakeReason, Goal, HostId, HostState, Mib, PolicyName, RefusalReason, VmId};
+use dormouse_model::{AwakeReason, Because, Goal, HostId, Keep, Mib, Millis, PolicyName, RefusalReason, VmId};
 use std::cmp::Reverse;
 
 pub(crate) fn awake(
@@ -18,38 +18,71 @@ pub(crate) fn awake(
     lower_bound: u32,
     host: HostId,
 ) -> AwakeReason {
-    let view = picture.host(host);
-    let woken = draft.wakes.iter().any(|(woken, _)| *woken == host);
-    match goal {
-        Goal::Hold => return AwakeReason::GoalHold,
-        Goal::Spread { .. } => {
-            let ours = !matches!(view.stays, Some(AwakeReason::State(state)) if state != HostState::Asleep && state != HostState::Off);
-            return if ours { AwakeReason::Window } else { AwakeReason::State(view.state) };
-        }
-        Goal::Relieve => return carries(picture, end, host),
-        Goal::Compact { .. } if woken => return carries(picture, end, host),
-        Goal::Compact { horizon } if picture.policy == PolicyName::Balanced => {
-            let saving = Saving::of(picture, &end.layout, horizon);
-            if let Err(reason) = saving.verdict(picture, &end.layout, host) {
-                return reason;
-            }
-        }
-        Goal::Compact { .. } => return seed::why_awake(picture, before, &end.layout, host),
+    if goal == Goal::Hold {
+        return AwakeReason::GoalHold;
     }
+    if let Some((_, because)) = draft.wakes.iter().find(|(woken, _)| *woken == host) {
+        return woken(because, end.layout.load(host).count);
+    }
+    if let Some(reason) = &picture.host(host).stays
+        && (matches!(goal, Goal::Compact { .. }) || speaks_for_itself(reason))
+    {
+        return reason.clone();
+    }
+    let carries = AwakeReason::Carries { vms: end.layout.load(host).count };
+    match goal {
+        Goal::Spread { .. } => AwakeReason::Window,
+        // Nobody is put to sleep by a plan that only relieves.
+        Goal::Relieve | Goal::Hold if end.layout.load(host).count == 0 => AwakeReason::Later,
+        Goal::Relieve | Goal::Hold => carries,
+        Goal::Compact { .. } if picture.policy == PolicyName::Seed => seed::why_awake(picture, before, &end.layout, host),
+        Goal::Compact { horizon } => binding(picture, end, horizon, lower_bound, host),
+    }
+}
+
+/// What it was woken for.
+fn woken(because: &Because, vms: u32) -> AwakeReason {
+    match *because {
+        Because::Opening => AwakeReason::Window,
+        Because::Spare { free, wanted } => AwakeReason::Spare { without: free, wanted },
+        Because::Failover { hosts } => AwakeReason::Failover { hosts },
+        Because::MinOn { count } => AwakeReason::MinOn { count },
+        _ => AwakeReason::Carries { vms },
+    }
+}
+
+/// Reasons that hold whatever the goal is.
+fn speaks_for_itself(reason: &AwakeReason) -> bool {
+    matches!(
+        reason,
+        AwakeReason::State(_)
+            | AwakeReason::NotSeen
+            | AwakeReason::Maintenance
+            | AwakeReason::Drain
+            | AwakeReason::Hold { .. }
+    )
+}
+
+/// Why packing left this host on.
+fn binding(picture: &Picture<'_>, end: &End, horizon: Millis, lower_bound: u32, host: HostId) -> AwakeReason {
     let load = end.layout.load(host);
     if load.count > 0 && end.hosts_on() <= lower_bound {
         return AwakeReason::Carries { vms: load.count };
     }
-    if let Some(rule) = picture.snapshot.cluster.keeps.iter().find(|rule| {
-        let on = rule.hosts.iter().filter(|host| end.layout.takes.get(host.index()) == Some(&true)).count();
-        rule.hosts.contains(&host) && on <= rule.count as usize
-    }) {
+    let usable = |host: &HostId| end.layout.up.get(host.index()) == Some(&true);
+    let kept = |rule: &&Keep| {
+        rule.hosts.contains(&host) && rule.hosts.iter().filter(|host| usable(host)).count() <= rule.count as usize
+    };
+    if let Some(rule) = picture.snapshot.cluster.keeps.iter().find(kept) {
         return AwakeReason::Keep { count: rule.count };
     }
     if end.usable() <= picture.knobs.min_on {
         return AwakeReason::MinOn { count: picture.knobs.min_on };
     }
-    without(picture, end, host)
+    match Saving::of(picture, &end.layout, horizon).verdict(picture, &end.layout, host) {
+        Err(reason) => reason,
+        Ok(()) => without(picture, end, host),
+    }
 }
 
 /// What would stand in the way if this one host were emptied and put to sleep as well.
@@ -99,13 +132,5 @@ fn stuck(picture: &Picture<'_>, layout: &Layout, vm: VmId, unit: &[VmId]) -> Awa
         RefusalReason::NoCpu => AwakeReason::NoCpu,
         RefusalReason::NoSlot => AwakeReason::NoSlot { vm },
         why => AwakeReason::Immovable { vm, why },
-    }
-}
-
-/// In a plan that only relieves nobody is to sleep: hosts are on for what they carry.
-fn carries(picture: &Picture<'_>, end: &End, host: HostId) -> AwakeReason {
-    match &picture.host(host).stays {
-        Some(AwakeReason::State(state)) if !state.is_down() => AwakeReason::State(*state),
-        _ => AwakeReason::Carries { vms: end.layout.load(host).count },
     }
 }

@@ -171,6 +171,11 @@ impl Saving {
         if !view.gives || !(layout.up[host.index()] || view.state == HostState::Draining) {
             return Err(AwakeReason::Later);
         }
+        self.pays(picture, layout, host)
+    }
+
+    /// Is it worth its moves, its boot and the disturbance?
+    fn pays(&self, picture: &Picture<'_>, layout: &Layout, host: HostId) -> Result<(), AwakeReason> {
         let (ratio, wanted) = (self.payback(picture, layout, host), picture.knobs.payback);
         if ratio < wanted {
             return Err(AwakeReason::Payback { ratio, wanted });

@@ -45,7 +45,7 @@ fn shed_one(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft, host:
                 .find_map(|unit| target::wake_for(picture, layout, draft, unit, Cpu::Urgent).map(|to| (*unit, to)));
             let Some(woken) = woken else {
                 let any_asleep = picture.hosts.iter().any(|view| view.wakeable);
-                let why = if any_asleep { RefusalReason::NoCpu } else { RefusalReason::NothingToWake };
+                let why = if any_asleep || units.len() < 2 { RefusalReason::NoCpu } else { RefusalReason::NothingToWake };
                 draft.refuse_host(host, why);
                 return false;
             };
