@@ -47,6 +47,8 @@ pub struct Controller {
     pub(crate) apply: bool,
     pub(crate) plan_due: Mono,
     pub(crate) goal: Option<Goal>,
+    /// The up-by for which spreading has begun.
+    pub(crate) opening: Option<jiff::Timestamp>,
     pub(crate) goal_checked: Mono,
     /// How long a move takes from intent to confirmation, as an exponentially weighted mean.
     pub(crate) move_mean: Option<dormouse_model::Millis>,
@@ -102,6 +104,7 @@ impl Controller {
             normalise: None,
             apply: false,
             goal: None,
+            opening: None,
             goal_checked: Mono::ZERO,
             move_mean: None,
             wakes: VecDeque::new(),

@@ -41,7 +41,8 @@ impl Controller {
         };
         if let Some((up_by, wake_off)) = opening {
             let left = rest(up_by, lead);
-            if left == Millis::ZERO {
+            // Once begun it goes on: as hosts come up the lead gets shorter, and must not end what it began.
+            if left == Millis::ZERO || self.opening == Some(up_by) {
                 return Goal::Spread { wake_off };
             }
             let horizon = closed_until.map_or(left, |until| rest(until, Millis::ZERO).min(left));
@@ -54,7 +55,7 @@ impl Controller {
     /// and the moves home at the pace that was measured.
     fn lead_time(&self) -> Millis {
         let knobs = &self.cluster.policy.knobs;
-        let asleep: Vec<_> = self.hosts.iter().filter(|host| host.state == HostState::Asleep).collect();
+        let asleep: Vec<_> = self.hosts.iter().filter(|host| matches!(host.state, HostState::Asleep | HostState::Waking)).collect();
         if asleep.is_empty() {
             return LEAD_MARGIN;
         }
@@ -99,6 +100,10 @@ impl Controller {
             self.plan_due = now.mono;
         }
         self.goal = Some(goal);
+        let moment = self.cluster.schedule.at(now.wall);
+        let inside = moment.window.is_some() && matches!(moment.goal, WindowGoal::Spread);
+        let early = matches!(goal, Goal::Spread { .. }) && !inside && self.normalise.is_none();
+        self.opening = moment.next_opening.map(|opening| opening.up_by).filter(|_| early);
         goal
     }
 

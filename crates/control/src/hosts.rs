@@ -10,6 +10,8 @@ use uuid::Uuid;
 
 /// Measured boot times kept per host.
 const BOOTS_MAX: usize = 16;
+/// More than any day's budget of cycles.
+const SLEEPS_MAX: usize = 64;
 const RESERVE_MIN: Mib = Mib(512);
 const OVERHEAD: Mib = Mib(64);
 
@@ -228,6 +230,14 @@ impl HostRecord {
     pub(crate) fn back_off(&mut self, now: Mono, settings: &Settings) {
         self.rest_until = now + doubled(settings.backoff, self.failures, settings.backoff_max);
         self.failures = self.failures.saturating_add(1);
+    }
+
+    /// It went to sleep by our word.
+    pub(crate) fn slept(&mut self, now: Mono) {
+        self.sleeps.push_back(now);
+        while self.sleeps.len() > SLEEPS_MAX {
+            self.sleeps.pop_front();
+        }
     }
 
     /// Put to sleep so often within the last day.

@@ -98,6 +98,7 @@ impl Controller {
             facts.failures.push(CheckFailure::Clock(offset));
         }
         let first = self.host(id).facts.is_none();
+        let now = self.now.mono;
         let host = self.host_mut(id);
         host.fill_sizes(&facts);
         let rebooted = host.boot.is_some_and(|boot| boot != facts.boot);
@@ -111,6 +112,10 @@ impl Controller {
         let vms = std::mem::take(&mut facts.vms);
         host.facts = Some((facts, look.asked, look.id));
         if rebooted {
+            if host.maybe_asleep {
+                // So it had gone, although the guard's word was lost: that counts among the day's cycles.
+                host.slept(now);
+            }
             let name = host.spec.name.clone();
             self.tell(LogEvent::new(Level::Info, "host.rebooted").with("host", name));
             for vm in self.vms.forget_host(id) {

@@ -25,10 +25,7 @@ impl Controller {
         host.guard_agreed = false;
         host.tries = 0;
         host.sleep_asked = false;
-        host.sleeps.push_back(now);
-        while host.sleeps.len() > 64 {
-            host.sleeps.pop_front();
-        }
+        host.slept(now);
         for vm in self.vms.forget_host(id) {
             self.judge_vm(vm);
         }
@@ -118,11 +115,12 @@ impl Controller {
     }
 
     /// Our off command went out and its answer was lost, and now the host is silent. It stays `unknown` and counts as on;
-    /// but when all shall be up, a wake can only help.
+    /// a wake can only help: when all shall be up, or when it has had the time to go, so that we know of it again.
     fn wake_if_maybe_asleep(&mut self, id: HostId) {
         let now = self.now.mono;
-        let wanted = matches!(self.goal, Some(dormouse_model::Goal::Spread { .. }));
         let host = self.host(id);
+        let has_gone = now.since(host.since) >= self.settings.t_off;
+        let wanted = has_gone || matches!(self.goal, Some(dormouse_model::Goal::Spread { .. }));
         if !host.maybe_asleep || !wanted || host.misses == 0 || !self.may_wake_now(id) {
             return;
         }

@@ -33,7 +33,8 @@ struct Watched {
 
 impl Expectations {
     pub(crate) fn new(expectations: &[Expectation]) -> Self {
-        let watched = expectations.iter().map(|what| Watched { what: what.clone(), seen: false, open: true }).collect();
+        let watched =
+            expectations.iter().map(|what| Watched { what: what.clone(), seen: false, open: true }).collect();
         Self { watched, failures: vec![] }
     }
 
@@ -43,7 +44,9 @@ impl Expectations {
     }
 
     pub(crate) fn is_due(&self, now: Mono) -> bool {
-        self.watched.iter().any(|watched| watched.open && (watched.what.by == Some(now) || watched.what.from == now))
+        self.watched
+            .iter()
+            .any(|watched| watched.open && (watched.what.by == Some(now) || watched.what.from == now))
     }
 
     pub(crate) fn hear(&mut self, now: Mono, note: &Note) {

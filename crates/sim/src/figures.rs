@@ -41,7 +41,13 @@ pub struct Figures {
 }
 
 impl Figures {
-    pub(crate) fn of(world: &World, tally: &Tally, cluster: &Cluster, seed: u64, violations: &[Violation]) -> Self {
+    pub(crate) fn of(
+        world: &World,
+        tally: &Tally,
+        cluster: &Cluster,
+        seed: u64,
+        violations: &[Violation],
+    ) -> Self {
         let end = world.now;
         let sums = &world.sums;
         let overload: u128 = world.hosts.iter().map(|host| host.account.unserved).sum();
@@ -78,7 +84,11 @@ impl Figures {
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "figure policy={} seed={} days={:.4}", self.policy, self.seed, self.days)?;
-        writeln!(f, "figure energy_kwh={:.3} energy_always_on_kwh={:.3}", self.energy_kwh, self.energy_always_on_kwh)?;
+        writeln!(
+            f,
+            "figure energy_kwh={:.3} energy_always_on_kwh={:.3}",
+            self.energy_kwh, self.energy_always_on_kwh
+        )?;
         writeln!(f, "figure hosts_on_mean={:.3} hosts_on_min={}", self.hosts_on_mean, self.hosts_on_min)?;
         writeln!(
             f,

@@ -32,7 +32,12 @@ struct Gathered {
 
 impl Log {
     pub(crate) fn new(hosts: usize) -> Self {
-        Self { lines: vec![], golden: vec![], gathers: hosts > HOSTS_IN_DETAIL, gathered: Gathered::default() }
+        Self {
+            lines: vec![],
+            golden: vec![],
+            gathers: hosts > HOSTS_IN_DETAIL,
+            gathered: Gathered::default(),
+        }
     }
 
     /// All lines of level Info and above.
@@ -114,7 +119,9 @@ fn is_routine(event: &LogEvent) -> bool {
 /// What the log says of a note; `None`: nothing, since the manager tells it, or nobody needs it.
 fn worded(note: &Note, world: &World) -> Option<LogEvent> {
     let host = |id: &HostId| world.host(*id).spec.name.clone();
-    let vm = |uuid: &uuid::Uuid| world.vm_by_uuid(*uuid).map_or_else(|| uuid.to_string(), |vm| vm.spec.name.clone());
+    let vm = |uuid: &uuid::Uuid| {
+        world.vm_by_uuid(*uuid).map_or_else(|| uuid.to_string(), |vm| vm.spec.name.clone())
+    };
     let new = |name| LogEvent::new(Level::Info, name);
     Some(match note {
         Note::Told(event) => event.clone(),
@@ -124,8 +131,14 @@ fn worded(note: &Note, world: &World) -> Option<LogEvent> {
         {
             new("world.power").with("host", host(id)).with("from", from).with("to", to).with("cause", cause)
         }
-        Note::MoveEnded { vm: uuid, from, to, end, intent, took } if intent.is_none() || !matches!(end, MoveEnd::Done { .. }) => {
-            let event = new("world.move").with("vm", vm(uuid)).with("from", host(from)).with("to", host(to)).with("took", took.0);
+        Note::MoveEnded { vm: uuid, from, to, end, intent, took }
+            if intent.is_none() || !matches!(end, MoveEnd::Done { .. }) =>
+        {
+            let event = new("world.move")
+                .with("vm", vm(uuid))
+                .with("from", host(from))
+                .with("to", host(to))
+                .with("took", took.0);
             match end {
                 MoveEnd::Done { downtime } => event.with("end", "done").with("downtime", downtime.0),
                 MoveEnd::Stayed(why) => event.with("end", "stayed").with("why", why),

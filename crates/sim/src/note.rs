@@ -10,9 +10,14 @@ use crate::world::Power;
 #[derive(Clone, Debug)]
 pub(crate) enum Note {
     /// A line of the script was carried out.
-    Script { line: String, is_fault: bool },
+    Script {
+        line: String,
+        is_fault: bool,
+    },
     /// An operator gave an order; the host it is about, if it is about one.
-    Ordered { host: Option<HostId> },
+    Ordered {
+        host: Option<HostId>,
+    },
     Healed,
     /// The controller told this.
     Told(LogEvent),
@@ -22,29 +27,75 @@ pub(crate) enum Note {
     NotDurable(IntentId),
     /// The controller had this carried out.
     Acted(Intent),
-    Closed { intent: IntentId, outcome: Outcome },
+    Closed {
+        intent: IntentId,
+        outcome: Outcome,
+    },
     /// A look reached the controller.
-    Looked { host: HostId, asked: Mono, boot: Option<Uuid> },
-    GuardAgreed { host: HostId },
-    WakeSent { host: HostId },
-    Power { host: HostId, from: Power, to: Power, cause: &'static str },
-    MoveStarted { vm: Uuid, from: HostId, to: HostId, intent: Option<IntentId> },
-    MoveEnded { vm: Uuid, from: HostId, to: HostId, intent: Option<IntentId>, end: MoveEnd, took: Millis },
+    Looked {
+        host: HostId,
+        asked: Mono,
+        boot: Option<Uuid>,
+    },
+    GuardAgreed {
+        host: HostId,
+    },
+    WakeSent {
+        host: HostId,
+    },
+    Power {
+        host: HostId,
+        from: Power,
+        to: Power,
+        cause: &'static str,
+    },
+    MoveStarted {
+        vm: Uuid,
+        from: HostId,
+        to: HostId,
+        intent: Option<IntentId>,
+    },
+    MoveEnded {
+        vm: Uuid,
+        from: HostId,
+        to: HostId,
+        intent: Option<IntentId>,
+        end: MoveEnd,
+        took: Millis,
+    },
     /// Its host died with it.
-    VmLost { vm: Uuid, at: HostId },
-    VmStarted { vm: Uuid, at: HostId },
-    VmStopped { vm: Uuid, at: HostId },
+    VmLost {
+        vm: Uuid,
+        at: HostId,
+    },
+    VmStarted {
+        vm: Uuid,
+        at: HostId,
+    },
+    VmStopped {
+        vm: Uuid,
+        at: HostId,
+    },
     ManagerDown,
-    ManagerUp { epoch: u64 },
-    ClockJumped { by_ms: i64 },
+    ManagerUp {
+        epoch: u64,
+    },
+    ClockJumped {
+        by_ms: i64,
+    },
     /// How many effects one event made, and when the controller wants the next tick at the latest.
-    Handled { effects: usize, next_tick: Mono },
+    Handled {
+        effects: usize,
+        next_tick: Mono,
+    },
 }
 
 /// How a move ended, by the world's truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MoveEnd {
-    Done { downtime: Millis },
+    Done {
+        downtime: Millis,
+    },
     /// The VM runs on at its source.
     Stayed(&'static str),
     Lost,

@@ -5,7 +5,8 @@
 
 use dormouse_control::{Automation, Controller, Effect, Event, Now, Order, Settings};
 use dormouse_model::{
-    Cluster, Epoch, HostId, HostState, Intent, IntentId, Millis, Mono, Observation, ObservationId, Outcome, ProbeError,
+    Cluster, Epoch, HostId, HostState, Intent, IntentId, Millis, Mono, Observation, ObservationId, Outcome,
+    ProbeError,
 };
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -81,7 +82,7 @@ pub struct Sim {
     pub(crate) controller: Option<Controller>,
     /// What was meant for an earlier manager is void.
     incarnation: u32,
-    crash_at: Option<(CrashPoint, Millis)>,
+    crash_at: Option<(CrashPoint, u32, Millis)>,
     script: Vec<Timed>,
     pub(crate) belief: Vec<HostState>,
     ordered: BTreeSet<HostId>,
@@ -99,11 +100,26 @@ enum Happening {
     World(Timer),
     Script(usize),
     /// A look's packet is at the host.
-    Looks { incarnation: u32, id: ObservationId, host: HostId, asked: Mono, deadline: Millis },
+    Looks {
+        incarnation: u32,
+        id: ObservationId,
+        host: HostId,
+        asked: Mono,
+        deadline: Millis,
+    },
     /// Something reaches the manager that asked for it.
-    Tells { incarnation: u32, event: Box<Event> },
-    Stores { incarnation: u32, write: Write },
-    Renews { incarnation: u32, epoch: u64 },
+    Tells {
+        incarnation: u32,
+        event: Box<Event>,
+    },
+    Stores {
+        incarnation: u32,
+        write: Write,
+    },
+    Renews {
+        incarnation: u32,
+        epoch: u64,
+    },
     Starts,
 }
 
@@ -112,8 +128,11 @@ impl Sim {
     pub fn new(scenario: &Scenario, options: Options) -> Self {
         let cluster = Arc::clone(&scenario.cluster);
         let seed = options.seed.unwrap_or(scenario.script.seed);
-        let nature =
-            Nature { seed, jitter_permille: options.jitter_permille, login_idle: options.settings.login_idle };
+        let nature = Nature {
+            seed,
+            jitter_permille: options.jitter_permille,
+            login_idle: options.settings.login_idle,
+        };
         let world = World::new(&cluster, nature);
         let mut sim = Self {
             store: Store::new(&cluster, &world, scenario.script.start),
@@ -154,7 +173,8 @@ impl Sim {
 
     /// Both clocks of the manager.
     pub(crate) fn clocks(&self) -> Now {
-        let ms = self.start.as_millisecond() + i64::try_from(self.now.0).unwrap_or(i64::MAX) + self.wall_shift_ms;
+        let ms =
+            self.start.as_millisecond() + i64::try_from(self.now.0).unwrap_or(i64::MAX) + self.wall_shift_ms;
         Now { mono: self.now, wall: Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX) }
     }
 
@@ -190,7 +210,8 @@ impl Sim {
     pub fn step_until(&mut self, until: Mono) {
         let until = until.min(self.until);
         loop {
-            let tick = self.controller.as_ref().map(|controller| controller.next_tick().max(self.now + Millis(1)));
+            let tick =
+                self.controller.as_ref().map(|controller| controller.next_tick().max(self.now + Millis(1)));
             let next = self.queue.next_at();
             match (next, tick) {
                 (Some(at), tick) if at <= until && tick.is_none_or(|tick| at <= tick) => {
@@ -238,7 +259,9 @@ impl Sim {
         match what {
             Happening::World(timer) => self.world.fire(timer),
             Happening::Script(index) => self.acts(index),
-            Happening::Looks { incarnation, id, host, asked, deadline } => self.looks(incarnation, id, host, asked, deadline),
+            Happening::Looks { incarnation, id, host, asked, deadline } => {
+                self.looks(incarnation, id, host, asked, deadline)
+            }
             Happening::Tells { incarnation, event } if incarnation == self.incarnation => {
                 if let Event::Observed(observation) = event.as_ref() {
                     let boot = observation.result.as_ref().ok().map(|facts| facts.boot);
@@ -258,8 +281,12 @@ impl Sim {
             return;
         }
         let epoch = self.store.next_epoch();
-        let controller =
-            Controller::new(self.settings.clone(), Arc::clone(&self.cluster), self.store.memory(), self.clocks());
+        let controller = Controller::new(
+            self.settings.clone(),
+            Arc::clone(&self.cluster),
+            self.store.memory(),
+            self.clocks(),
+        );
         if epoch > 1 {
             // What it believes before it has looked comes from its memory.
             self.notes.push(Note::ManagerUp { epoch });
@@ -285,14 +312,14 @@ impl Sim {
 
     /// Dies here if a script asked for this point.
     fn crashes_at(&mut self, point: CrashPoint) -> bool {
-        match self.crash_at {
-            Some((at, down)) if at == point => {
-                self.crash_at = None;
-                self.crash(down);
-                true
-            }
-            _ => false,
+        let Some((_, nth, down)) = self.crash_at.filter(|(at, ..)| *at == point) else { return false };
+        if nth > 1 {
+            self.crash_at = Some((point, nth - 1, down));
+            return false;
         }
+        self.crash_at = None;
+        self.crash(down);
+        true
     }
 
     /// The controller takes in an event, and what it wants is carried out.
@@ -314,7 +341,8 @@ impl Sim {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Look { id, host, deadline } => {
-                let look = Happening::Looks { incarnation: self.incarnation, id, host, asked: self.now, deadline };
+                let look =
+                    Happening::Looks { incarnation: self.incarnation, id, host, asked: self.now, deadline };
                 self.queue.push(self.now + crate::world::LOOK_LATENCY, look);
             }
             Effect::Write(intent) => {
@@ -377,9 +405,10 @@ impl Sim {
     fn looks(&mut self, incarnation: u32, id: ObservationId, host: HostId, asked: Mono, deadline: Millis) {
         let (answered, result) = match self.world.probe(host) {
             Probe::Facts(facts) => (self.now, Ok(*facts)),
-            Probe::NoRoute => {
-                (asked + crate::world::NO_ROUTE.min(deadline), Err(ProbeError::Unreachable("no route to host".to_owned())))
-            }
+            Probe::NoRoute => (
+                asked + crate::world::NO_ROUTE.min(deadline),
+                Err(ProbeError::Unreachable("no route to host".to_owned())),
+            ),
             Probe::Silence => (asked + deadline, Err(ProbeError::Timeout(deadline))),
         };
         let event = Box::new(Event::Observed(Observation { id, host, asked, answered, result }));
@@ -425,7 +454,8 @@ impl Sim {
         match note {
             Note::Told(event) if event.name == "host.state" => {
                 let host = event.field("host").and_then(|name| self.cluster.host_named(name));
-                let state = HostState::ALL.into_iter().find(|state| Some(state.as_str()) == event.field("to"));
+                let state =
+                    HostState::ALL.into_iter().find(|state| Some(state.as_str()) == event.field("to"));
                 if let (Some(host), Some(state)) = (host, state) {
                     self.belief[host.index()] = state;
                 }
@@ -481,8 +511,8 @@ impl Sim {
                     self.notes.push(Note::Healed);
                 }
             }
-            Action::Crash { point: CrashPoint::Now, down } => self.crash(down),
-            Action::Crash { point, down } => self.crash_at = Some((point, down)),
+            Action::Crash { point: CrashPoint::Now, down, .. } => self.crash(down),
+            Action::Crash { point, nth, down } => self.crash_at = Some((point, nth, down)),
             Action::Operator(order) => {
                 let host = order.host();
                 let controller = self.controller.as_ref();

@@ -43,13 +43,16 @@ impl Scenario {
     /// # Errors
     /// A file is missing or does not make sense; the error says which and where.
     pub fn load(folder: &Path) -> Result<Self, ScenarioError> {
-        let name = folder.file_name().map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into_owned());
+        let name = folder
+            .file_name()
+            .map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into_owned());
         let path = folder.join("cluster");
         let text = read(&path)?;
         let cluster = parse_cluster(&path.display().to_string(), &text)?;
         let path = folder.join("script");
         let text = read(&path)?;
-        let script = Script::parse(&text, &cluster).map_err(|source| ScenarioError::Script { path, source })?;
+        let script =
+            Script::parse(&text, &cluster).map_err(|source| ScenarioError::Script { path, source })?;
         Ok(Self {
             name,
             why: read(&folder.join("README.md"))?,

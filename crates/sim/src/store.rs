@@ -37,25 +37,28 @@ impl Store {
     /// What an earlier manager left: the states in which the cluster text has its hosts. Whatever answers is seen anew,
     /// so hosts that are on need no memory.
     pub(crate) fn new(cluster: &Cluster, world: &World, start: Timestamp) -> Self {
-        let remembered = |host: &HostSpec| matches!(host.state, HostState::Asleep | HostState::Off | HostState::SetAside);
-        let hosts = cluster.hosts.iter().zip(&world.hosts).filter(|(spec, _)| remembered(spec)).map(|(spec, truth)| {
-            let memory = HostMemory {
-                host: spec.name.clone(),
-                state: spec.state,
-                since: start.as_second() - BEFORE_S,
-                machine: Some(truth.machine),
-                boot: Some(truth.boot),
-                proven: !spec.unproven,
-                maintenance: spec.maintenance,
-                drain: false,
-                sleep_asked: false,
-                sleeps: vec![],
-                tries: 0,
-                maybe_asleep: false,
-                boots_s: vec![],
-            };
-            (spec.name.clone(), memory)
-        });
+        let remembered =
+            |host: &HostSpec| matches!(host.state, HostState::Asleep | HostState::Off | HostState::SetAside);
+        let hosts = cluster.hosts.iter().zip(&world.hosts).filter(|(spec, _)| remembered(spec)).map(
+            |(spec, truth)| {
+                let memory = HostMemory {
+                    host: spec.name.clone(),
+                    state: spec.state,
+                    since: start.as_second() - BEFORE_S,
+                    machine: Some(truth.machine),
+                    boot: Some(truth.boot),
+                    proven: !spec.unproven,
+                    maintenance: spec.maintenance,
+                    drain: false,
+                    sleep_asked: false,
+                    sleeps: vec![],
+                    tries: 0,
+                    maybe_asleep: false,
+                    boots_s: vec![],
+                };
+                (spec.name.clone(), memory)
+            },
+        );
         Self { hosts: hosts.collect(), ..Self::default() }
     }
 

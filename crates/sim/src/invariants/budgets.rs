@@ -45,7 +45,11 @@ impl Invariant for BoundedRetry {
             Note::GuardAgreed { host } => {
                 self.agreed[host.index()] += 1;
                 if self.agreed[host.index()] > tries {
-                    found.add("I7", scene.at, format!("{} was told to go off more than {tries} times", scene.name(*host)));
+                    found.add(
+                        "I7",
+                        scene.at,
+                        format!("{} was told to go off more than {tries} times", scene.name(*host)),
+                    );
                 }
             }
             Note::Acted(intent) => {
@@ -54,7 +58,11 @@ impl Invariant for BoundedRetry {
                 *sent += 1;
                 let span = Millis(scene.settings.t_on.0 * u64::from(tries) + 60_000);
                 if *sent > SENDS_PER_TRY * tries || scene.at.since(*first) > span {
-                    found.add("I7", scene.at, format!("{} was woken again after {tries} tries", scene.name(host)));
+                    found.add(
+                        "I7",
+                        scene.at,
+                        format!("{} was woken again after {tries} tries", scene.name(host)),
+                    );
                 }
             }
             _ => {}
@@ -119,12 +127,16 @@ impl Invariant for Budget {
 impl Budget {
     fn circuit(&self, host: HostId, scene: &Scene<'_>, found: &mut Found) {
         let Some(name) = &scene.world.host(host).spec.circuit else { return };
-        let Some(circuit) = scene.cluster.circuits.iter().find(|circuit| circuit.name == *name) else { return };
+        let Some(circuit) = scene.cluster.circuits.iter().find(|circuit| circuit.name == *name) else {
+            return;
+        };
         let booting = scene
             .world
             .hosts
             .iter()
-            .filter(|other| other.id != host && other.spec.circuit.as_ref() == Some(name) && other.power == Power::Booting)
+            .filter(|other| {
+                other.id != host && other.spec.circuit.as_ref() == Some(name) && other.power == Power::Booting
+            })
             .count();
         if booting + 1 > circuit.wakes as usize {
             found.add("I11", scene.at, format!("{} hosts boot at once on circuit {name}", booting + 1));
@@ -162,7 +174,8 @@ impl Hysteresis {
     fn moved(&mut self, vm: Uuid, from: HostId, to: HostId, scene: &Scene<'_>, found: &mut Found) {
         let knobs = &scene.cluster.policy.knobs;
         let past = self.moves.entry(vm).or_default();
-        let lately = |span: Millis| past.iter().filter(|moved| scene.at.since(moved.at) < knobs.scaled(span)).count();
+        let lately =
+            |span: Millis| past.iter().filter(|moved| scene.at.since(moved.at) < knobs.scaled(span)).count();
         if scene.ordered.contains(&from) || scene.ordered.contains(&to) {
             return;
         }
@@ -170,10 +183,17 @@ impl Hysteresis {
             found.add("I12", scene.at, format!("{} is moved more often than allowed", scene.vm(vm)));
         }
         let back = past.last().is_some_and(|last| {
-            last.from == to && last.to == from && scene.at.since(last.at) < knobs.scaled(HOUR) && self.cause_at < last.at
+            last.from == to
+                && last.to == from
+                && scene.at.since(last.at) < knobs.scaled(HOUR)
+                && self.cause_at < last.at
         });
         if back {
-            found.add("I12", scene.at, format!("{} goes back to {} without a cause", scene.vm(vm), scene.name(to)));
+            found.add(
+                "I12",
+                scene.at,
+                format!("{} goes back to {} without a cause", scene.vm(vm), scene.name(to)),
+            );
         }
     }
 }
@@ -185,7 +205,8 @@ impl Invariant for Hysteresis {
             Note::Script { .. } | Note::Ordered { .. } | Note::ManagerUp { .. } => self.cause_at = scene.at,
             Note::Told(event) if event.name == "goal" => self.cause_at = scene.at,
             Note::Told(event) if event.name == "host.state" => {
-                let routine = [HostState::Draining, HostState::Stopping, HostState::Asleep].map(HostState::as_str);
+                let routine =
+                    [HostState::Draining, HostState::Stopping, HostState::Asleep].map(HostState::as_str);
                 if event.field("to").is_some_and(|to| !routine.contains(&to)) {
                     self.cause_at = scene.at;
                 }
@@ -208,7 +229,11 @@ impl Invariant for Hysteresis {
                 sleeps.push(scene.at);
                 let today = sleeps.iter().filter(|at| scene.at.since(**at) < knobs.scaled(DAY)).count();
                 if today > knobs.cycles_host_day as usize && !scene.ordered.contains(host) {
-                    found.add("I12", scene.at, format!("{} was put to sleep {today} times in a day", scene.name(*host)));
+                    found.add(
+                        "I12",
+                        scene.at,
+                        format!("{} was put to sleep {today} times in a day", scene.name(*host)),
+                    );
                 }
             }
             _ => {}

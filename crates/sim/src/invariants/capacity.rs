@@ -27,7 +27,11 @@ impl Invariant for MinimumOn {
         if let Note::GuardAgreed { host } = note {
             let left = usable(scene, *host).count();
             if left < scene.cluster.policy.knobs.min_on as usize {
-                found.add("I8", scene.at, format!("{} went off and {left} usable hosts were left", scene.name(*host)));
+                found.add(
+                    "I8",
+                    scene.at,
+                    format!("{} went off and {left} usable hosts were left", scene.name(*host)),
+                );
             }
         }
     }
@@ -51,9 +55,13 @@ impl Invariant for Reserves {
         let overhead = |host: HostId| world.host(host).spec.overhead;
         let largest = world.vms.iter().filter(|vm| vm.lives_on().is_some()).map(|vm| vm.spec.mem).max();
         if let Some(largest) = largest {
-            let places: u64 = hosts.iter().map(|host| free(*host).0 / (largest + overhead(*host)).0.max(1)).sum();
+            let places: u64 =
+                hosts.iter().map(|host| free(*host).0 / (largest + overhead(*host)).0.max(1)).sum();
             if places < u64::from(knobs.spare_min) {
-                let text = format!("{} went off and {places} places were free for the largest VM", scene.name(*host));
+                let text = format!(
+                    "{} went off and {places} places were free for the largest VM",
+                    scene.name(*host)
+                );
                 found.add("I9", scene.at, text);
             }
         }
@@ -72,11 +80,18 @@ impl Invariant for Reserves {
             let mut vms: Vec<Mib> =
                 lost.iter().flat_map(|host| world.present_on(*host)).map(|vm| vm.spec.mem).collect();
             vms.sort_unstable_by(|a, b| b.cmp(a));
-            let room: Vec<(Mib, Mib)> =
-                hosts.iter().filter(|host| !lost.contains(host)).map(|host| (free(*host), overhead(*host))).collect();
+            let room: Vec<(Mib, Mib)> = hosts
+                .iter()
+                .filter(|host| !lost.contains(host))
+                .map(|host| (free(*host), overhead(*host)))
+                .collect();
             if !fits(&vms, room, &mut 20_000) {
                 let names: Vec<_> = lost.iter().map(|host| scene.name(*host)).collect();
-                let text = format!("{} went off; if {} died, its VMs would fit nowhere", scene.name(*host), names.join(", "));
+                let text = format!(
+                    "{} went off; if {} died, its VMs would fit nowhere",
+                    scene.name(*host),
+                    names.join(", ")
+                );
                 return found.add("I9", scene.at, text);
             }
         }
@@ -120,7 +135,11 @@ impl Invariant for Capacity {
             }
             let count = scene.world.present_on(*to).count();
             if scene.world.host(*to).spec.slots.is_some_and(|slots| count > slots as usize) {
-                found.add("I10", scene.at, format!("{} holds {count} VMs, more than its slots", scene.name(*to)));
+                found.add(
+                    "I10",
+                    scene.at,
+                    format!("{} holds {count} VMs, more than its slots", scene.name(*to)),
+                );
             }
         }
     }

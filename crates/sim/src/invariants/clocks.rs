@@ -80,7 +80,11 @@ impl Invariant for Converges {
             let state = scene.belief[host.id.index()];
             let unsettled = matches!(
                 state,
-                HostState::Draining | HostState::Stopping | HostState::Waking | HostState::Unknown | HostState::Unusable
+                HostState::Draining
+                    | HostState::Stopping
+                    | HostState::Waking
+                    | HostState::Unknown
+                    | HostState::Unusable
             );
             let since = self.since[host.id.index()].max(calm);
             if unsettled
@@ -107,7 +111,11 @@ impl Invariant for TwoClocks {
             Note::Acted(intent) if matches!(intent.action, Action::Sleep { .. }) => {
                 let idle = scene.settings.observe_every;
                 if self.jumped.is_some_and(|jumped| scene.at.since(jumped) < idle) {
-                    found.add("I29", scene.at, format!("i{} was carried out right after a clock jump", intent.id.0));
+                    found.add(
+                        "I29",
+                        scene.at,
+                        format!("i{} was carried out right after a clock jump", intent.id.0),
+                    );
                 }
             }
             _ => {}

@@ -32,7 +32,11 @@ impl Invariant for OneIntentOneOutcome {
         match note {
             Note::Wrote(intent) => {
                 let deadline_ms = intent.deadline.0;
-                let entry = Entry { settle_by: Mono(at.0 + deadline_ms + SETTLE_MS), deadline_ms, ..Entry::default() };
+                let entry = Entry {
+                    settle_by: Mono(at.0 + deadline_ms + SETTLE_MS),
+                    deadline_ms,
+                    ..Entry::default()
+                };
                 // An intent that was asked for and never became durable may lend its number to the next manager's first.
                 if self.entries.insert(intent.id, entry).is_some_and(|old| old.durable) {
                     found.add("I15", at, format!("i{} was written twice", intent.id.0));

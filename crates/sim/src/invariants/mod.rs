@@ -9,6 +9,8 @@ mod clocks;
 mod journal;
 mod safety;
 mod sight;
+#[cfg(test)]
+mod tests;
 
 use dormouse_control::Settings;
 use dormouse_model::{Cluster, HostId, HostState, Mono};

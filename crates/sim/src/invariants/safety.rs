@@ -25,11 +25,19 @@ impl Invariant for PowerLosesNothing {
                     found.add("I1", scene.at, text);
                 }
                 if scene.world.flows.iter().any(|flow| flow.from == *host || flow.to == *host) {
-                    found.add("I1", scene.at, format!("{} was switched off during a move", scene.name(*host)));
+                    found.add(
+                        "I1",
+                        scene.at,
+                        format!("{} was switched off during a move", scene.name(*host)),
+                    );
                 }
             }
             Note::VmLost { vm, at } if self.ours.contains(at) => {
-                found.add("I1", scene.at, format!("{} went down with {}, by our word", scene.vm(*vm), scene.name(*at)));
+                found.add(
+                    "I1",
+                    scene.at,
+                    format!("{} went down with {}, by our word", scene.vm(*vm), scene.name(*at)),
+                );
             }
             Note::Power { host, to: Power::Off | Power::Dead | Power::On, .. } => {
                 self.ours.remove(host);
@@ -83,17 +91,27 @@ impl Invariant for ConfirmedMove {
                     return;
                 }
                 // VM ids are the controller's own; those of the text are also places in the world's list.
-                if let Some(truth) = scene.world.vms.get(vm.index()).filter(|_| vm.index() < scene.cluster.vms.len())
+                if let Some(truth) =
+                    scene.world.vms.get(vm.index()).filter(|_| vm.index() < scene.cluster.vms.len())
                     && truth.flow.is_none()
                     && (truth.copy_on(from).is_some_and(DomainState::is_present)
                         || !truth.copy_on(to).is_some_and(DomainState::is_present))
                 {
                     let name = &truth.spec.name;
-                    found.add("I22", scene.at, format!("the move of {name} to {} was called done", scene.name(to)));
+                    found.add(
+                        "I22",
+                        scene.at,
+                        format!("the move of {name} to {} was called done", scene.name(to)),
+                    );
                 }
-                let unseen = ended.is_none_or(|ended| self.looked[from.index()] < ended || self.looked[to.index()] < ended);
+                let unseen = ended
+                    .is_none_or(|ended| self.looked[from.index()] < ended || self.looked[to.index()] < ended);
                 if unseen {
-                    found.add("I22", scene.at, format!("move i{} was called done before both ends were seen", intent.0));
+                    found.add(
+                        "I22",
+                        scene.at,
+                        format!("move i{} was called done before both ends were seen", intent.0),
+                    );
                 }
             }
             _ => {}

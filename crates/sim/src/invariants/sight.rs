@@ -27,9 +27,9 @@ impl FreshInput {
     }
 
     fn fresh(&self, host: HostId, age_ms: u64, scene: &Scene<'_>) -> bool {
-        self.looks[host.index()]
-            .good
-            .is_some_and(|(asked, boot)| scene.at.since(asked).0 <= age_ms && boot == scene.world.host(host).boot)
+        self.looks[host.index()].good.is_some_and(|(asked, boot)| {
+            scene.at.since(asked).0 <= age_ms && boot == scene.world.host(host).boot
+        })
     }
 
     /// Hosts that answered before, are expected to, and do not; counted only when they vanished together.
@@ -40,12 +40,20 @@ impl FreshInput {
             .zip(scene.belief)
             .filter(|(looks, state)| {
                 looks.good.is_some()
-                    && matches!(state, HostState::On | HostState::Draining | HostState::Unknown | HostState::Unusable)
+                    && matches!(
+                        state,
+                        HostState::On | HostState::Draining | HostState::Unknown | HostState::Unusable
+                    )
             })
             .filter_map(|(looks, _)| looks.missing_since)
             .collect();
         let period = scene.settings.observe_every;
-        gone.iter().map(|first| gone.iter().filter(|since| since.since(*first) < period && **since >= *first).count()).max().unwrap_or(0)
+        gone.iter()
+            .map(|first| {
+                gone.iter().filter(|since| since.since(*first) < period && **since >= *first).count()
+            })
+            .max()
+            .unwrap_or(0)
     }
 }
 
@@ -77,11 +85,18 @@ impl Invariant for FreshInput {
                     Action::Sleep { host } => {
                         // One write lies between the decision and its effect.
                         if !self.fresh(host, scene.settings.fresh.0 + 100, scene) {
-                            found.add("I5", scene.at, format!("{} was sent to sleep on an old look", scene.name(host)));
+                            found.add(
+                                "I5",
+                                scene.at,
+                                format!("{} was sent to sleep on an old look", scene.name(host)),
+                            );
                         }
                         let looks = self.looks[host.index()];
                         if looks.good.is_some_and(|(asked, _)| asked < looks.draining_since) {
-                            let text = format!("{} was sent to sleep without a look since draining", scene.name(host));
+                            let text = format!(
+                                "{} was sent to sleep without a look since draining",
+                                scene.name(host)
+                            );
                             found.add("I5", scene.at, text);
                         }
                     }
@@ -89,8 +104,15 @@ impl Invariant for FreshInput {
                         for host in [from, to] {
                             // A host that crashed a moment ago still has its old boot in every look.
                             let same_power = scene.world.host(host).power == Power::On;
-                            if same_power && !self.fresh(host, stale_ms + 100, scene) && scene.world.host(host).boots == 0 {
-                                found.add("I5", scene.at, format!("a move at {} on a stale look", scene.name(host)));
+                            if same_power
+                                && !self.fresh(host, stale_ms + 100, scene)
+                                && scene.world.host(host).boots == 0
+                            {
+                                found.add(
+                                    "I5",
+                                    scene.at,
+                                    format!("a move at {} on a stale look", scene.name(host)),
+                                );
                             }
                         }
                     }
@@ -101,12 +123,20 @@ impl Invariant for FreshInput {
                     .belief
                     .iter()
                     .filter(|state| {
-                        matches!(state, HostState::On | HostState::Draining | HostState::Unknown | HostState::Unusable)
+                        matches!(
+                            state,
+                            HostState::On | HostState::Draining | HostState::Unknown | HostState::Unusable
+                        )
                     })
                     .count() as u64;
-                let limit = (expected * scene.settings.freeze_permille / 1000).max(u64::from(scene.settings.freeze_hosts));
+                let limit = (expected * scene.settings.freeze_permille / 1000)
+                    .max(u64::from(scene.settings.freeze_hosts));
                 if vanished as u64 > limit {
-                    found.add("I5", scene.at, format!("i{} went out while {vanished} hosts had vanished", intent.id.0));
+                    found.add(
+                        "I5",
+                        scene.at,
+                        format!("i{} went out while {vanished} hosts had vanished", intent.id.0),
+                    );
                 }
             }
             _ => {}
@@ -132,10 +162,15 @@ impl Invariant for UnknownMeansOn {
             Note::GuardAgreed { host } => self.agreed[host.index()] = true,
             Note::Power { host, to: Power::On, .. } => self.agreed[host.index()] = false,
             Note::Told(event) if event.name == "host.state" => {
-                let Some(host) = event.field("host").and_then(|name| scene.cluster.host_named(name)) else { return };
+                let Some(host) = event.field("host").and_then(|name| scene.cluster.host_named(name)) else {
+                    return;
+                };
                 let by_person = event.field("cause") == Some("operator");
                 let down = matches!(event.field("to"), Some("asleep" | "off"));
-                if down && !by_person && (!self.agreed[host.index()] || scene.world.host(host).power == Power::On) {
+                if down
+                    && !by_person
+                    && (!self.agreed[host.index()] || scene.world.host(host).power == Power::On)
+                {
                     found.add("I6", scene.at, format!("{} was called down without proof", scene.name(host)));
                 }
             }
@@ -180,8 +215,17 @@ impl Invariant for OneKnownState {
                 self.told[host.index()] = Some(to);
             }
             Note::Told(event) if event.name == "vm.state" => {
-                const STATES: [&str; 9] =
-                    ["stopped", "running", "paused", "saved", "migrating", "lost", "stuck", "conflict", "failed"];
+                const STATES: [&str; 9] = [
+                    "stopped",
+                    "running",
+                    "paused",
+                    "saved",
+                    "migrating",
+                    "lost",
+                    "stuck",
+                    "conflict",
+                    "failed",
+                ];
                 if !event.field("to").is_some_and(|to| STATES.contains(&to)) {
                     found.add("I13", scene.at, format!("not in the table: {event}"));
                 }

@@ -10,19 +10,40 @@ use crate::world::Fault;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    Load { vms: Option<Vec<Uuid>>, cpu: MilliCpu },
+    Load {
+        vms: Option<Vec<Uuid>>,
+        cpu: MilliCpu,
+    },
     Fault(Fault),
     /// Ends the faults of one host, or all.
     Heal(Option<HostId>),
-    Crash { point: CrashPoint, down: Millis },
+    /// The manager dies when it gets to this point for the n-th time from now on.
+    Crash {
+        point: CrashPoint,
+        nth: u32,
+        down: Millis,
+    },
     Operator(Operator),
-    Login { host: HostId, idle: Option<Millis> },
-    Logout { host: HostId },
-    Block { host: HostId, what: String },
-    Unblock { host: HostId },
+    Login {
+        host: HostId,
+        idle: Option<Millis>,
+    },
+    Logout {
+        host: HostId,
+    },
+    Block {
+        host: HostId,
+        what: String,
+    },
+    Unblock {
+        host: HostId,
+    },
     Define(Box<VmSpec>),
     User(ByHand),
-    Switch { host: HostId, on: bool },
+    Switch {
+        host: HostId,
+        on: bool,
+    },
     /// The house closes or opens, whatever the calendar says.
     Close,
     Open,
@@ -63,7 +84,11 @@ pub enum Operator {
 
 impl Operator {
     /// The order as the controller takes it.
-    pub(crate) fn order(&self, now: Mono, vm_id: impl Fn(Uuid) -> Option<dormouse_model::VmId>) -> Option<Order> {
+    pub(crate) fn order(
+        &self,
+        now: Mono,
+        vm_id: impl Fn(Uuid) -> Option<dormouse_model::VmId>,
+    ) -> Option<Order> {
         Some(match self {
             Self::Pause { span } => Order::Pause { until: span.map(|span| now + span) },
             Self::Move { vm, to } => Order::Move { vm: vm_id(*vm)?, to: *to },
@@ -95,11 +120,11 @@ impl Action {
     }
 
     pub(crate) fn parse(words: &mut Words, names: &mut Names<'_>) -> Result<Self, Wrong> {
-        const KINDS: [&str; 15] = [
-            "load", "fault", "heal", "crash", "operator", "login", "logout", "block", "unblock", "define", "user", "switch",
-            "close", "open", "shift",
+        const KINDS: [&str; 14] = [
+            "load", "fault", "heal", "crash", "operator", "login", "logout", "block", "unblock", "define",
+            "user", "switch", "close", "open",
         ];
-        let known: Vec<(&str, &str)> = KINDS[..14].iter().map(|kind| (*kind, *kind)).collect();
+        let known: Vec<(&str, &str)> = KINDS.iter().map(|kind| (*kind, *kind)).collect();
         Ok(match words.one_of("action", &known)? {
             "load" => {
                 let vms = names.vms(&words.take("the VMs")?)?;
@@ -108,7 +133,9 @@ impl Action {
                 Self::Load { vms, cpu: MilliCpu(cpu) }
             }
             "fault" => Self::Fault(fault(words, names)?),
-            "heal" => Self::Heal(if words.is_empty() { None } else { Some(names.host(&words.take("a host")?)?) }),
+            "heal" => {
+                Self::Heal(if words.is_empty() { None } else { Some(names.host(&words.take("a host")?)?) })
+            }
             "crash" => crash(words)?,
             "operator" => Self::Operator(operator(words, names)?),
             "login" => Self::Login { host: names.host(&words.take("a host")?)?, idle: words.span("idle")? },
@@ -137,6 +164,7 @@ impl Action {
 fn crash(words: &mut Words) -> Result<Action, Wrong> {
     words.one_of("victim", &[("manager", ())])?;
     let down = words.span("down")?.unwrap_or(Millis::from_secs(5));
+    let nth = words.option("nth").map_or(Ok(1), |nth| super::words::number(&nth))?;
     let (after, before) = (words.option("after"), words.option("before"));
     let point = match (after.as_deref(), before.as_deref()) {
         (None, None) => CrashPoint::Now,
@@ -147,7 +175,7 @@ fn crash(words: &mut Words) -> Result<Action, Wrong> {
         (None, Some("outcome")) => CrashPoint::BeforeOutcome,
         _ => return Err("a crash is after=intent, effect or outcome, or before=intent or outcome".to_owned()),
     };
-    Ok(Action::Crash { point, down })
+    Ok(Action::Crash { point, nth, down })
 }
 
 fn by_hand(words: &mut Words, names: &Names<'_>) -> Result<ByHand, Wrong> {
@@ -183,7 +211,21 @@ fn operator(words: &mut Words, names: &Names<'_>) -> Result<Operator, Wrong> {
             return Ok(Operator::Plain(order(names.host(&words.take("a host")?)?)));
         }
     }
-    let verbs = ["pause", "resume", "normalise", "apply", "refresh", "maintenance", "move", "automation", "drain", "clear", "wake", "sleep", "say-off"];
+    let verbs = [
+        "pause",
+        "resume",
+        "normalise",
+        "apply",
+        "refresh",
+        "maintenance",
+        "move",
+        "automation",
+        "drain",
+        "clear",
+        "wake",
+        "sleep",
+        "say-off",
+    ];
     let known: Vec<(&str, &str)> = verbs.iter().map(|verb| (*verb, *verb)).collect();
     Ok(match words.one_of("verb", &known)? {
         "pause" => Operator::Pause { span: words.span("for")? },
@@ -199,7 +241,9 @@ fn operator(words: &mut Words, names: &Names<'_>) -> Result<Operator, Wrong> {
             let on = words.one_of("maintenance", &[("on", true), ("off", false)])?;
             Operator::Plain(Order::Maintenance { host, on })
         }
-        "move" => Operator::Move { vm: names.vm(&words.take("a VM")?)?, to: names.host(&words.take("a host")?)? },
+        "move" => {
+            Operator::Move { vm: names.vm(&words.take("a VM")?)?, to: names.host(&words.take("a host")?)? }
+        }
         _ => Operator::Plain(Order::Automation(words.one_of(
             "automation",
             &[("observe", Automation::Observe), ("advise", Automation::Advise), ("auto", Automation::Auto)],
@@ -208,8 +252,20 @@ fn operator(words: &mut Words, names: &Names<'_>) -> Result<Operator, Wrong> {
 }
 
 fn fault(words: &mut Words, names: &Names<'_>) -> Result<Fault, Wrong> {
-    const KINDS: [&str; 12] =
-        ["wake", "boot", "off", "host", "link", "move", "share", "libvirt", "clock", "store", "reply", "last-second"];
+    const KINDS: [&str; 12] = [
+        "wake",
+        "boot",
+        "off",
+        "host",
+        "link",
+        "move",
+        "share",
+        "libvirt",
+        "clock",
+        "store",
+        "reply",
+        "last-second",
+    ];
     let known: Vec<(&str, &str)> = KINDS.iter().map(|kind| (*kind, *kind)).collect();
     let kind = words.one_of("fault", &known)?;
     let host = |words: &mut Words| words.take("a host").and_then(|name| names.host(&name));
@@ -271,7 +327,11 @@ fn fault(words: &mut Words, names: &Names<'_>) -> Result<Fault, Wrong> {
         "clock" => {
             let whose = words.take("a host or `manager`")?;
             let by_ms = offset(&words.take("an offset")?)?;
-            if whose == "manager" { Fault::ManagerClock { by_ms } } else { Fault::Clock { host: names.host(&whose)?, by_ms } }
+            if whose == "manager" {
+                Fault::ManagerClock { by_ms }
+            } else {
+                Fault::Clock { host: names.host(&whose)?, by_ms }
+            }
         }
         "store" => {
             let span = words.span("for")?;

@@ -14,22 +14,55 @@ use crate::world::{Power, World};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// What the manager believes of these hosts.
-    Host { hosts: Vec<HostId>, state: HostState },
+    Host {
+        hosts: Vec<HostId>,
+        state: HostState,
+    },
     /// What these hosts really are.
-    Power { hosts: Vec<HostId>, power: Power },
-    VmOn { vm: Uuid, host: HostId },
-    VmIs { vms: Option<Vec<Uuid>>, condition: Condition },
+    Power {
+        hosts: Vec<HostId>,
+        power: Power,
+    },
+    VmOn {
+        vm: Uuid,
+        host: HostId,
+    },
+    VmIs {
+        vms: Option<Vec<Uuid>>,
+        condition: Condition,
+    },
     /// The longest time a move held the VM's processors; a VM that was lost has no end of it.
-    Outage { vms: Option<Vec<Uuid>>, compare: Compare, limit: Millis },
-    Count { what: Count, compare: Compare, limit: u64 },
+    Outage {
+        vms: Option<Vec<Uuid>>,
+        compare: Compare,
+        limit: Millis,
+    },
+    Count {
+        what: Count,
+        compare: Compare,
+        limit: u64,
+    },
     /// In thousandths of a kWh.
-    Energy { compare: Compare, limit: u64 },
+    Energy {
+        compare: Compare,
+        limit: u64,
+    },
     /// Something told, at the level of an alarm or at any.
-    Told { name: String, fields: Vec<(String, String)>, alarm: bool },
+    Told {
+        name: String,
+        fields: Vec<(String, String)>,
+        alarm: bool,
+    },
     /// The guard of such a host agrees.
-    PowerOff { hosts: Vec<HostId> },
-    WakeSent { hosts: Vec<HostId> },
-    MoveBegins { vms: Option<Vec<Uuid>> },
+    PowerOff {
+        hosts: Vec<HostId>,
+    },
+    WakeSent {
+        hosts: Vec<HostId>,
+    },
+    MoveBegins {
+        vms: Option<Vec<Uuid>>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +103,20 @@ pub(crate) struct Sight<'a> {
 impl Fact {
     pub(crate) fn parse(words: &mut Words, names: &Names<'_>) -> Result<Self, Wrong> {
         const KINDS: [&str; 14] = [
-            "host", "power", "vm", "vms", "awake", "moves", "wakes", "sleeps", "energy", "alarm", "event", "power-off",
-            "wake", "move",
+            "host",
+            "power",
+            "vm",
+            "vms",
+            "awake",
+            "moves",
+            "wakes",
+            "sleeps",
+            "energy",
+            "alarm",
+            "event",
+            "power-off",
+            "wake",
+            "move",
         ];
         let known: Vec<(&str, &str)> = KINDS.iter().map(|kind| (*kind, *kind)).collect();
         let count = |words: &mut Words, what| {
@@ -108,7 +153,8 @@ impl Fact {
                 let mut fields = vec![];
                 while !words.is_empty() {
                     let word = words.take("key=value")?;
-                    let (key, value) = word.split_once('=').ok_or_else(|| format!("`{word}` is no key=value"))?;
+                    let (key, value) =
+                        word.split_once('=').ok_or_else(|| format!("`{word}` is no key=value"))?;
                     fields.push((key.to_owned(), value.to_owned()));
                 }
                 Self::Told { name, fields, alarm: kind == "alarm" }
@@ -121,7 +167,10 @@ impl Fact {
 
     /// Something that happens, rather than something that is.
     pub(crate) const fn is_event(&self) -> bool {
-        matches!(self, Self::Told { .. } | Self::PowerOff { .. } | Self::WakeSent { .. } | Self::MoveBegins { .. })
+        matches!(
+            self,
+            Self::Told { .. } | Self::PowerOff { .. } | Self::WakeSent { .. } | Self::MoveBegins { .. }
+        )
     }
 
     pub(crate) fn happened_in(&self, note: &Note) -> bool {
@@ -131,9 +180,8 @@ impl Fact {
                     && (!alarm || event.level == Level::Alarm)
                     && fields.iter().all(|(key, value)| event.field(key) == Some(value))
             }
-            (Self::PowerOff { hosts }, Note::GuardAgreed { host }) | (Self::WakeSent { hosts }, Note::WakeSent { host }) => {
-                hosts.contains(host)
-            }
+            (Self::PowerOff { hosts }, Note::GuardAgreed { host })
+            | (Self::WakeSent { hosts }, Note::WakeSent { host }) => hosts.contains(host),
             (Self::MoveBegins { vms }, Note::MoveStarted { vm, intent: Some(_), .. }) => {
                 vms.as_ref().is_none_or(|vms| vms.contains(vm))
             }
@@ -155,7 +203,9 @@ impl Fact {
             Self::Energy { compare, limit } => {
                 compare.holds(u64::try_from(world.energy().0 / 3_600_000).unwrap_or(u64::MAX), *limit)
             }
-            Self::Told { .. } | Self::PowerOff { .. } | Self::WakeSent { .. } | Self::MoveBegins { .. } => false,
+            Self::Told { .. } | Self::PowerOff { .. } | Self::WakeSent { .. } | Self::MoveBegins { .. } => {
+                false
+            }
         }
     }
 
@@ -177,13 +227,19 @@ impl Fact {
                 .join(", "),
             Self::VmOn { vm, .. } => world.vm_by_uuid(*vm).map_or_else(
                 || "it does not exist".to_owned(),
-                |vm| vm.runs_on().map_or("it does not run".to_owned(), |at| format!("it runs on {}", world.host(at).spec.name)),
+                |vm| {
+                    vm.runs_on().map_or("it does not run".to_owned(), |at| {
+                        format!("it runs on {}", world.host(at).spec.name)
+                    })
+                },
             ),
             Self::Count { what, .. } => format!("it is {}", what.of(sight)),
             Self::Energy { .. } => format!("it is {:.3} kWh", world.energy().as_kwh()),
             Self::Outage { .. } => {
                 let worst = world.vms.iter().max_by_key(|vm| (vm.was_lost, vm.worst_downtime));
-                worst.map_or_else(String::new, |vm| format!("the worst is {} with {}", vm.spec.name, vm.worst_downtime))
+                worst.map_or_else(String::new, |vm| {
+                    format!("the worst is {} with {}", vm.spec.name, vm.worst_downtime)
+                })
             }
             Self::VmIs { .. } => "it is not".to_owned(),
             _ => "it did not happen".to_owned(),

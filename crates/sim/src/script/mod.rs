@@ -15,6 +15,10 @@ use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use words::{Names, Words, Wrong};
 
+/// Nobody reads the log of more than a few years.
+const LONGEST: Millis = Millis::from_mins(24 * 60 * 1500);
+const TOO_FAR: &str = "too far in the future";
+
 /// A Monday at noon, in winter time, no holiday anywhere we know of.
 pub const DEFAULT_START: DateTime = DateTime::constant(2026, 1, 12, 12, 0, 0, 0);
 
@@ -61,8 +65,8 @@ impl Script {
     #[must_use]
     pub fn quiet(cluster: &Cluster, start: DateTime, until: DateTime, seed: u64) -> Self {
         let zone = cluster.schedule.zone.rules().clone();
-        let start = instant(&zone, start);
-        let until = instant(&zone, until);
+        let start = instant(&zone, start).unwrap_or(Timestamp::MAX);
+        let until = instant(&zone, until).unwrap_or(Timestamp::MAX);
         let span = until.as_millisecond().saturating_sub(start.as_millisecond());
         let until = Mono(u64::try_from(span).unwrap_or(0));
         Self { start, zone, actions: vec![], expectations: vec![], until, seed }
@@ -73,7 +77,8 @@ impl Script {
     pub fn parse(text: &str, cluster: &Cluster) -> Result<Self, ScriptError> {
         let mut reader = Reader {
             names: Names { cluster, defined: BTreeMap::new() },
-            clock: ScriptClock::new(cluster.schedule.zone.rules().clone(), DEFAULT_START),
+            clock: ScriptClock::new(cluster.schedule.zone.rules().clone(), DEFAULT_START)
+                .map_err(|message| ScriptError { line: 1, message })?,
             script: Self::quiet(cluster, DEFAULT_START, DEFAULT_START, 1),
             from: Mono::ZERO,
             ended: false,
@@ -109,13 +114,15 @@ impl Reader<'_> {
             return Err("nothing may follow `run until`".to_owned());
         }
         let text = line.trim().to_owned();
-        match words.one_of("script line", &[("start", 0), ("at", 1), ("expect", 2), ("never", 3), ("run", 4)])? {
+        match words
+            .one_of("script line", &[("start", 0), ("at", 1), ("expect", 2), ("never", 3), ("run", 4)])?
+        {
             0 => {
                 if !self.script.actions.is_empty() || !self.script.expectations.is_empty() {
                     return Err("`start` comes first".to_owned());
                 }
                 let start = date_time(&words.take("a date and time")?)?;
-                self.clock = ScriptClock::new(self.clock.zone.clone(), start);
+                self.clock = ScriptClock::new(self.clock.zone.clone(), start)?;
                 self.script.start = self.clock.start;
             }
             1 => {
@@ -125,7 +132,10 @@ impl Reader<'_> {
                 }
                 self.from = at;
                 let after = text.find(char::is_whitespace).map_or("", |place| text[place..].trim_start());
-                let after = after.find(char::is_whitespace).map_or("", |place| after[place..].trim_start()).to_owned();
+                let after = after
+                    .find(char::is_whitespace)
+                    .map_or("", |place| after[place..].trim_start())
+                    .to_owned();
                 let action = Action::parse(&mut words, &mut self.names)?;
                 self.script.actions.push(Timed { at, action, text: after });
             }
@@ -134,7 +144,14 @@ impl Reader<'_> {
                 let fact = Fact::parse(&mut words, &self.names)?;
                 let by = within.map(|span| self.from + span);
                 let never = kind == 3;
-                self.script.expectations.push(Expectation { line: number, text, from: self.from, by, never, fact });
+                self.script.expectations.push(Expectation {
+                    line: number,
+                    text,
+                    from: self.from,
+                    by,
+                    never,
+                    fact,
+                });
             }
             _ => {
                 words.one_of("word", &[("until", ())])?;
@@ -142,6 +159,9 @@ impl Reader<'_> {
                 self.script.until = self.clock.read(&words.take("a time")?)?;
                 if self.script.until < self.from {
                     return Err("it would end before its last line".to_owned());
+                }
+                if self.script.until > Mono::ZERO + LONGEST {
+                    return Err(format!("longer than {} days", LONGEST.as_secs() / 86_400));
                 }
                 self.script.seed = seed.map_or(Ok(1), |seed| words::number(&seed))?;
                 self.ended = true;
@@ -160,8 +180,8 @@ struct ScriptClock {
 }
 
 impl ScriptClock {
-    fn new(zone: TimeZone, start: DateTime) -> Self {
-        Self { start: instant(&zone, start), zone, last: start }
+    fn new(zone: TimeZone, start: DateTime) -> Result<Self, Wrong> {
+        Ok(Self { start: instant(&zone, start).ok_or(TOO_FAR)?, zone, last: start })
     }
 
     /// `HH:MM[:SS]`, `+SECONDS` since the start, or a date and time.
@@ -171,7 +191,7 @@ impl ScriptClock {
             let at = Timestamp::from_millisecond(
                 self.start.as_millisecond().saturating_add(i64::try_from(span.0).unwrap_or(i64::MAX)),
             )
-            .map_err(|_| "too far in the future".to_owned())?;
+            .map_err(|_| TOO_FAR)?;
             self.last = self.zone.to_datetime(at);
             return Ok(Mono::ZERO + span);
         } else if text.contains('T') {
@@ -182,13 +202,13 @@ impl ScriptClock {
             })?;
             let same_day = self.last.date().to_datetime(time);
             if same_day < self.last {
-                self.last.date().tomorrow().map_err(|_| "too far in the future".to_owned())?.to_datetime(time)
+                self.last.date().tomorrow().map_err(|_| TOO_FAR)?.to_datetime(time)
             } else {
                 same_day
             }
         };
         self.last = at;
-        let span = instant(&self.zone, at).as_millisecond() - self.start.as_millisecond();
+        let span = instant(&self.zone, at).ok_or(TOO_FAR)?.as_millisecond() - self.start.as_millisecond();
         u64::try_from(span).map(Mono).map_err(|_| "before the start".to_owned())
     }
 }
@@ -198,12 +218,6 @@ fn date_time(text: &str) -> Result<DateTime, Wrong> {
 }
 
 /// Where clocks are put back the first of two equal times is meant; where they are put forward, the hour after the gap.
-fn instant(zone: &TimeZone, local: DateTime) -> Timestamp {
-    zone.to_timestamp(local).expect("times of four-digit years exist in every zone")
-}
-
-/// A span as a script writes it.
-#[must_use]
-pub fn seconds(span: Millis) -> String {
-    format!("{}s", span.as_secs())
+fn instant(zone: &TimeZone, local: DateTime) -> Option<Timestamp> {
+    zone.to_timestamp(local).ok()
 }

@@ -62,7 +62,10 @@ impl Words {
 
     /// `key=value` anywhere in the rest of the line.
     pub(crate) fn option(&mut self, key: &str) -> Option<String> {
-        let place = self.words.iter().position(|word| word.strip_prefix(key).is_some_and(|rest| rest.starts_with('=')))?;
+        let place = self
+            .words
+            .iter()
+            .position(|word| word.strip_prefix(key).is_some_and(|rest| rest.starts_with('=')))?;
         self.words.remove(place).map(|word| word[key.len() + 1..].to_owned())
     }
 
@@ -156,7 +159,8 @@ impl Names<'_> {
 
     /// A VM as a `vm` line of the cluster text describes it.
     pub(crate) fn spec(&self, line: &str) -> Result<VmSpec, Wrong> {
-        let (_, host) = line.split(' ').next().and_then(|word| word.split_once('@')).ok_or("write VM@HOST")?;
+        let (_, host) =
+            line.split(' ').next().and_then(|word| word.split_once('@')).ok_or("write VM@HOST")?;
         let host = self.host(host)?;
         let name = &self.cluster.hosts[host.index()].name;
         let text = format!("cluster script\nhost \"{name}\" cpus=1 mem=1G\nvm {line} stopped\n");

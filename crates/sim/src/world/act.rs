@@ -1,7 +1,9 @@
 //! What drivers do: commands travel, arrive, take their time, and are answered, or not.
 
 use crate::note::{MoveEnd, Note};
-use dormouse_model::{Action, DomainState, GuardRefusal, HostId, Intent, IntentId, Mib, Millis, Outcome, OutcomeError};
+use dormouse_model::{
+    Action, DomainState, GuardRefusal, HostId, Intent, IntentId, Mib, Millis, Outcome, OutcomeError,
+};
 
 use super::flow::{Flow, FlowId, FlowStep, PROGRESS_WATCH, share_links};
 use super::probe::NO_ROUTE;
@@ -25,7 +27,10 @@ impl Call {
     fn host(&self) -> HostId {
         match self.intent.action {
             Action::Migrate { from, .. } => from,
-            Action::Wake { host } | Action::Sleep { host } | Action::Start { host, .. } | Action::Stop { host, .. } => host,
+            Action::Wake { host }
+            | Action::Sleep { host }
+            | Action::Start { host, .. }
+            | Action::Stop { host, .. } => host,
         }
     }
 }
@@ -49,7 +54,8 @@ impl World {
         let now = self.now;
         let wakes = matches!(call.intent.action, Action::Wake { .. });
         // A wake is answered by the manager's own network card.
-        if !wakes && (self.host(host).faults.is_silent(now) || self.host_mut(host).faults.reply_lost.strike()) {
+        if !wakes && (self.host(host).faults.is_silent(now) || self.host_mut(host).faults.reply_lost.strike())
+        {
             self.later(KEEPALIVE, Timer::CallDeadline(intent));
             return;
         }
@@ -62,16 +68,22 @@ impl World {
         let Some(call) = self.calls.get(&intent) else { return };
         let deadline = call.intent.deadline;
         let reachable = !self.host(call.host()).faults.is_silent(self.now);
-        let flow = self.flows.iter().find(|flow| flow.intent == Some(intent)).map(|flow| (flow.id, flow.started));
+        let flow =
+            self.flows.iter().find(|flow| flow.intent == Some(intent)).map(|flow| (flow.id, flow.started));
         match flow {
             // An earlier timer was a keepalive's or the progress watch's.
             Some((id, started)) if reachable && self.now.since(started) + COMMAND >= deadline => {
                 self.end_flow_with(id, MoveEnd::Stayed("deadline"), Some(OutcomeError::Deadline(deadline)));
             }
             Some((id, _)) if reachable => {
-                let idle = self.flows.iter().find(|flow| flow.id == id).map(|flow| flow.without_progress(self.now));
+                let idle =
+                    self.flows.iter().find(|flow| flow.id == id).map(|flow| flow.without_progress(self.now));
                 if idle.is_some_and(|idle| idle >= PROGRESS_WATCH) {
-                    self.end_flow_with(id, MoveEnd::Stayed("no progress"), Some(OutcomeError::NoProgress(PROGRESS_WATCH)));
+                    self.end_flow_with(
+                        id,
+                        MoveEnd::Stayed("no progress"),
+                        Some(OutcomeError::NoProgress(PROGRESS_WATCH)),
+                    );
                 } else {
                     self.later(Millis(5000), Timer::CallDeadline(intent));
                 }
@@ -85,12 +97,17 @@ impl World {
 
     /// The manager ends a running move at its source.
     pub(crate) fn abort(&mut self, intent: IntentId) {
-        let flow = self.flows.iter().find(|flow| flow.intent == Some(intent)).map(|flow| (flow.id, flow.from));
+        let flow =
+            self.flows.iter().find(|flow| flow.intent == Some(intent)).map(|flow| (flow.id, flow.from));
         if let Some((id, from)) = flow
             && !self.host(from).faults.is_deaf(self.now)
             && !self.host(from).faults.is_frozen(self.now)
         {
-            self.end_flow_with(id, MoveEnd::Stayed("aborted"), Some(OutcomeError::Driver("aborted".to_owned())));
+            self.end_flow_with(
+                id,
+                MoveEnd::Stayed("aborted"),
+                Some(OutcomeError::Driver("aborted".to_owned())),
+            );
         }
     }
 
@@ -102,7 +119,9 @@ impl World {
                 self.answer(intent.id, Outcome::Done { downtime: None });
             }
             Action::Sleep { host } => self.with_host(intent, host, |world| world.guard(intent, host)),
-            Action::Migrate { from, to, .. } => self.with_host(intent, from, |world| world.migrate(intent, from, to)),
+            Action::Migrate { from, to, .. } => {
+                self.with_host(intent, from, |world| world.migrate(intent, from, to))
+            }
             Action::Start { host, .. } => self.with_host(intent, host, |world| world.start(intent, host)),
             Action::Stop { host, .. } => self.with_host(intent, host, |world| world.stop(intent, host)),
         }
@@ -115,7 +134,11 @@ impl World {
         } else if self.host(host).power == Power::On {
             then(self);
         } else {
-            self.answer_late(intent, NO_ROUTE, Outcome::Failed(OutcomeError::Driver("no route to host".to_owned())));
+            self.answer_late(
+                intent,
+                NO_ROUTE,
+                Outcome::Failed(OutcomeError::Driver("no route to host".to_owned())),
+            );
         }
     }
 
@@ -143,7 +166,9 @@ impl World {
             // Its word was sent before its network went.
             self.answer(intent.id, Outcome::Done { downtime: None });
         } else {
-            if self.host(host).faults.reply_lost == super::fault::Times::Never && !self.host(host).faults.is_silent(self.now) {
+            if self.host(host).faults.reply_lost == super::fault::Times::Never
+                && !self.host(host).faults.is_silent(self.now)
+            {
                 self.answer_late(intent, GUARD, Outcome::Refused(why));
             } else {
                 self.answer(intent.id, Outcome::Refused(why));
@@ -186,7 +211,10 @@ impl World {
         let target = self.host(to);
         let why = if vm.flow.is_some() {
             Some("another migration job is already running")
-        } else if !vm.copy_on(from).is_some_and(|state| matches!(state, DomainState::Running | DomainState::Paused)) {
+        } else if !vm
+            .copy_on(from)
+            .is_some_and(|state| matches!(state, DomainState::Running | DomainState::Paused))
+        {
             Some("domain is not running")
         } else if vm.spec.local_disk {
             Some("migration of disks is not supported")
@@ -201,7 +229,9 @@ impl World {
         };
         match why {
             Some(why) => self.fails(intent, why),
-            None if self.faults.move_fails(uuid) => self.fails(intent, "operation failed: migration job: unexpectedly failed"),
+            None if self.faults.move_fails(uuid) => {
+                self.fails(intent, "operation failed: migration job: unexpectedly failed")
+            }
             None => {
                 self.begin_flow(index, from, to, Some(intent.id));
             }
@@ -227,7 +257,10 @@ impl World {
     }
 
     fn stop(&mut self, intent: &Intent, host: HostId) {
-        let index = intent.vm.and_then(|uuid| self.index_of(uuid)).filter(|vm| self.vms[*vm].lives_on() == Some(host));
+        let index = intent
+            .vm
+            .and_then(|uuid| self.index_of(uuid))
+            .filter(|vm| self.vms[*vm].lives_on() == Some(host));
         let Some(index) = index else { return self.fails(intent, "domain is not running") };
         let uuid = self.vms[index].spec.uuid;
         self.stop_by_hand(uuid);
@@ -255,6 +288,12 @@ impl World {
         self.flows_changed();
     }
 
+    /// A move of ours, begun without a manager.
+    #[cfg(test)]
+    pub(crate) fn begin_test_move(&mut self, vm: usize, from: HostId, to: HostId, intent: u64) {
+        self.begin_flow(vm, from, to, Some(IntentId(intent)));
+    }
+
     /// Rates anew, and one timer for the first flow that has something to do.
     fn flows_changed(&mut self) {
         let now = self.now;
@@ -276,7 +315,8 @@ impl World {
         for flow in &mut self.flows {
             flow.settle(now);
         }
-        let due: Vec<FlowId> = self.flows.iter().filter(|flow| flow.due() <= now).map(|flow| flow.id).collect();
+        let due: Vec<FlowId> =
+            self.flows.iter().filter(|flow| flow.due() <= now).map(|flow| flow.id).collect();
         for id in due {
             let Some(flow) = self.flows.iter_mut().find(|flow| flow.id == id) else { continue };
             let (vm, from) = (flow.vm, flow.from);

@@ -62,7 +62,15 @@ pub(crate) enum FlowStep {
 }
 
 impl Flow {
-    pub(crate) fn new(id: FlowId, vm: usize, from: HostId, to: HostId, mem_mib: u64, dirty_mib_s: u64, now: Mono) -> Self {
+    pub(crate) fn new(
+        id: FlowId,
+        vm: usize,
+        from: HostId,
+        to: HostId,
+        mem_mib: u64,
+        dirty_mib_s: u64,
+        now: Mono,
+    ) -> Self {
         let total = mem_mib * BITS_PER_MIB;
         Self {
             id,

@@ -78,9 +78,17 @@ pub(crate) enum Timer {
     /// A command reaches its host.
     Arrives(Box<Intent>),
     CallDeadline(IntentId),
-    Booted { host: HostId, generation: u64 },
-    GoneOff { host: HostId, generation: u64 },
-    Flows { generation: u64 },
+    Booted {
+        host: HostId,
+        generation: u64,
+    },
+    GoneOff {
+        host: HostId,
+        generation: u64,
+    },
+    Flows {
+        generation: u64,
+    },
 }
 
 impl World {
@@ -105,7 +113,8 @@ impl World {
                     epoch: None,
                     faults: fault::HostFaults {
                         // `unknown` in a cluster text is a host that is on and cannot be heard.
-                        silent: (spec.state == HostState::Unknown).then(|| fault::Lasting::from(Mono::ZERO, None)),
+                        silent: (spec.state == HostState::Unknown)
+                            .then(|| fault::Lasting::from(Mono::ZERO, None)),
                         ..fault::HostFaults::default()
                     },
                     load: LoadAverage::steady(MilliCpu::ZERO),
@@ -234,8 +243,12 @@ impl World {
         match timer {
             Timer::Arrives(intent) => self.arrives(&intent),
             Timer::CallDeadline(intent) => self.call_deadline(intent),
-            Timer::Booted { host, generation } if self.host(host).generation == generation => self.booted(host),
-            Timer::GoneOff { host, generation } if self.host(host).generation == generation => self.gone_off(host),
+            Timer::Booted { host, generation } if self.host(host).generation == generation => {
+                self.booted(host)
+            }
+            Timer::GoneOff { host, generation } if self.host(host).generation == generation => {
+                self.gone_off(host)
+            }
             Timer::Flows { generation } if self.flow_generation == generation => self.flows_due(),
             Timer::Booted { .. } | Timer::GoneOff { .. } | Timer::Flows { .. } => {}
         }

@@ -4,7 +4,7 @@ use crate::note::{MoveEnd, Note};
 use dormouse_model::{DomainState, HostId, MilliCpu, Millis, VmSpec};
 use uuid::Uuid;
 
-use super::fault::{Lasting, LastSecond, Times};
+use super::fault::{LastSecond, Lasting, Times};
 use super::{Fault, Person, Power, World};
 
 impl World {
@@ -63,7 +63,8 @@ impl World {
 
     /// Runs it here. Its definition elsewhere, on shared storage, is no longer the one that counts.
     pub(super) fn start_on(&mut self, index: usize, at: HostId) {
-        let elsewhere: Vec<HostId> = self.vms[index].copies.iter().map(|copy| copy.host).filter(|host| *host != at).collect();
+        let elsewhere: Vec<HostId> =
+            self.vms[index].copies.iter().map(|copy| copy.host).filter(|host| *host != at).collect();
         for host in elsewhere {
             if self.vms[index].copy_on(host).is_some_and(|state| !state.is_present()) {
                 self.drop_copy(index, host);
@@ -146,7 +147,9 @@ impl World {
             Fault::ManagerClock { .. } => {}
             Fault::StoreFull { span } => self.faults.store_full = Some(Lasting::from(now, *span)),
             Fault::ReplyLost { host, times } => self.host_mut(*host).faults.reply_lost = Times::of(*times),
-            Fault::LastSecondLogin { host } => self.host_mut(*host).faults.last_second = Some(LastSecond::Login),
+            Fault::LastSecondLogin { host } => {
+                self.host_mut(*host).faults.last_second = Some(LastSecond::Login)
+            }
             Fault::LastSecondStart { host, vm } => {
                 self.host_mut(*host).faults.last_second = Some(LastSecond::Start(*vm));
             }
@@ -155,7 +158,8 @@ impl World {
 
     /// Ends every fault of a host (of all hosts and of the cluster, without one).
     pub(crate) fn heal(&mut self, host: Option<HostId>) {
-        let hosts: Vec<HostId> = host.map_or_else(|| self.hosts.iter().map(|truth| truth.id).collect(), |host| vec![host]);
+        let hosts: Vec<HostId> =
+            host.map_or_else(|| self.hosts.iter().map(|truth| truth.id).collect(), |host| vec![host]);
         for host in hosts {
             self.end_hang(host);
             self.host_mut(host).faults = super::fault::HostFaults::default();

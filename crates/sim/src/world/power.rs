@@ -83,7 +83,8 @@ impl World {
 
     /// Ends every move that touches the host and every copy that was in its memory.
     fn vms_die(&mut self, host: HostId) {
-        let touched: Vec<_> = self.flows.iter().filter(|flow| flow.from == host || flow.to == host).map(|f| f.id).collect();
+        let touched: Vec<_> =
+            self.flows.iter().filter(|flow| flow.from == host || flow.to == host).map(|f| f.id).collect();
         for flow in touched {
             let source_died = self.flows.iter().any(|f| f.id == flow && f.from == host);
             if source_died {

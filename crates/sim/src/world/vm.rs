@@ -41,7 +41,9 @@ impl VmTruth {
     /// Where it runs, is paused, or is held by its own move at the source.
     #[must_use]
     pub fn lives_on(&self) -> Option<HostId> {
-        self.runs_on().or_else(|| self.copies.iter().find(|copy| copy.state == DomainState::Paused).map(|copy| copy.host))
+        self.runs_on().or_else(|| {
+            self.copies.iter().find(|copy| copy.state == DomainState::Paused).map(|copy| copy.host)
+        })
     }
 
     #[must_use]
