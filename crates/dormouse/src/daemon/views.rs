@@ -6,7 +6,7 @@ use super::wire::{
 };
 use crate::verbs::plan::Planned;
 use dormouse_control::{Controller, Now};
-use dormouse_model::{Action, Host, HostId, HostState, Intent, Obstacle, Snapshot, Vm, VmId, VmState};
+use dormouse_model::{Action, Goal, Host, HostId, HostState, Intent, Obstacle, Snapshot, Vm, VmId, VmState};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use std::time::Instant;
 pub(super) fn status(controller: &Controller, now: Now) -> StatusView {
     let picture = controller.snapshot(now);
     let zone = &picture.cluster.schedule.zone;
-    let tally = controller.tally();
+    let (tally, goal) = (controller.tally(), controller.goal_now(now));
     StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         cluster: picture.cluster.name.clone(),
@@ -23,7 +23,8 @@ pub(super) fn status(controller: &Controller, now: Now) -> StatusView {
         paused: controller.is_paused(),
         frozen: controller.is_frozen(),
         policy: picture.cluster.policy.name.to_string(),
-        goal: controller.goal_now(now).to_string(),
+        goal: goal.as_str().to_owned(),
+        horizon_ms: if let Goal::Compact { horizon } = goal { Some(horizon.0) } else { None },
         time: local_time(now, &zone.to_string()),
         hosts: counts(picture.hosts.iter().map(|host| host.state.as_str())),
         hosts_on: picture.hosts_on(),

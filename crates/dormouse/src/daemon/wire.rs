@@ -145,6 +145,8 @@ pub(crate) struct StatusView {
     pub(crate) frozen: bool,
     pub(crate) policy: String,
     pub(crate) goal: String,
+    /// For how long hosts could sleep, where the goal is `compact`.
+    pub(crate) horizon_ms: Option<u64>,
     /// The calendar's time, in the cluster's zone.
     pub(crate) time: String,
     /// Hosts in each state; states without a host are left out.

@@ -25,6 +25,8 @@ fn text(status: &StatusView) -> String {
     let mut out = String::new();
     let lead =
         status.epoch.map_or_else(|| "does not lead".to_owned(), |epoch| format!("leads, epoch {epoch}"));
+    let horizon = status.horizon_ms.map_or_else(String::new, |ms| format!(" for {}", age(ms)));
+    let goal = format!("{}{horizon}", status.goal);
     let (strong, alarm) = (style::STRONG, style::ERROR);
     let mut line = |text: String| _ = writeln!(out, "{text}");
     line(format!(
@@ -32,7 +34,7 @@ fn text(status: &StatusView) -> String {
         safe(&status.cluster),
         status.mode,
         status.policy,
-        status.goal,
+        goal,
         status.time
     ));
     if status.paused {
@@ -43,7 +45,7 @@ fn text(status: &StatusView) -> String {
             "{alarm}frozen{alarm:#}: too many hosts vanished at once; look at our own network, then `dormouse resume`"
         ));
     }
-    line(format!("hosts  {} on: {}; {} W", status.hosts_on, counts(&status.hosts), status.watts));
+    line(format!("hosts  {}; {} not down, {} W", counts(&status.hosts), status.hosts_on, status.watts));
     line(format!("VMs    {}", counts(&status.vms)));
     let tally = &status.since_start;
     line(format!(

@@ -157,3 +157,83 @@ fn a_host_that_is_known_or_none_is_not_added() {
         exit status 2
     "#]].assert_eq(&add("b --address -oProxyCommand=reboot"));
 }
+
+/// A daemon started in the terminal's folder; ended with the test.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn start(terminal: &Terminal) -> Self {
+        let log = std::fs::File::create(terminal.folder.path().join("log")).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dormouse"));
+        command.args(["--config", "dormouse.toml", "run"]).current_dir(terminal.folder.path());
+        let daemon = Self(command.stderr(log).spawn().unwrap());
+        until(terminal, "an answer", |terminal| shown(terminal, "--config dormouse.toml status").contains("exit status 0"));
+        daemon
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = std::process::Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+}
+
+fn log(terminal: &Terminal) -> String {
+    std::fs::read_to_string(terminal.folder.path().join("log")).unwrap()
+}
+
+fn until(terminal: &Terminal, what: &str, holds: impl Fn(&Terminal) -> bool) {
+    let began = std::time::Instant::now();
+    while !holds(terminal) {
+        assert!(began.elapsed().as_secs() < 60, "never: {what}\n{}", log(terminal));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_daemon_lives_with_hosts_it_cannot_reach_and_with_a_text_it_cannot_read() {
+    // Nobody listens on port 1 of this machine.
+    let cluster = "cluster x\nhost a address=127.0.0.1:1 mac=52:54:00:00:00:01\n";
+    let terminal = terminal(SETTINGS, cluster);
+    let mut daemon = Running::start(&terminal);
+    until(&terminal, "the host in trouble", |terminal| {
+        shown(terminal, "--config dormouse.toml status").contains("  a     unknown  cannot connect: ")
+    });
+    let second = shown(&terminal, "--config dormouse.toml run");
+    assert!(second.contains("Caused by: another daemon answers there"), "{second}");
+
+    let path = terminal.folder.path().join("cluster");
+    std::fs::write(&path, format!("{cluster}hst b\n")).unwrap();
+    daemon.signal("HUP");
+    until(&terminal, "the mistake in the log", |terminal| {
+        log(terminal).contains("/cluster:3:1: unknown word `hst` at the start of a line; did you mean `host`?")
+    });
+    assert!(shown(&terminal, "--config dormouse.toml status").contains(", leads, epoch 1;"), "as it was");
+
+    std::fs::write(&path, format!("{cluster}host b address=127.0.0.1:2 mac=52:54:00:00:00:02\n")).unwrap();
+    daemon.signal("HUP");
+    until(&terminal, "the new host", |terminal| {
+        shown(terminal, "--config dormouse.toml host list").contains("\n  b     unknown ")
+    });
+
+    daemon.signal("TERM");
+    assert!(daemon.0.wait().unwrap().success());
+    assert!(!terminal.folder.path().join("control.sock").exists());
+}
+
+#[test]
+fn a_second_daemon_on_one_store_is_told_who_leads() {
+    let terminal = terminal(SETTINGS, "cluster x\nhost a address=127.0.0.1:1 mac=52:54:00:00:00:01\n");
+    let daemon = Running::start(&terminal);
+    let settings = terminal.folder.path().join("dormouse.toml");
+    std::fs::write(settings, SETTINGS.replace("control.sock", "other.sock")).unwrap();
+    let second = shown(&terminal, "--config dormouse.toml run");
+    let leads = format!("stderr: Error: another manager leads: dormouse, process {} on ", daemon.0.id());
+    assert!(second.contains(&leads) && second.ends_with("exit status 3\n"), "{second}");
+}
