@@ -96,7 +96,10 @@ impl Layout {
 
     pub(crate) fn leave(&mut self, picture: &Picture<'_>, vm: VmId) {
         let Some(host) = self.at[vm.index()].take() else { return };
-        self.on[host.index()].retain(|other| *other != vm);
+        let here = &mut self.on[host.index()];
+        if let Some(place) = here.iter().position(|other| *other == vm) {
+            here.swap_remove(place);
+        }
         self.vacate(picture, vm, host);
     }
 

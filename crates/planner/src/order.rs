@@ -255,8 +255,11 @@ impl<'a, 'p> Play<'a, 'p> {
         let one = &self.moves[index];
         let (from, to) = (one.from.index(), one.to.index());
         let time = self.time(one);
-        self.into[to].retain(|other| *other != index);
-        self.out_of[from].retain(|other| *other != index);
+        for queue in [&mut self.into[to], &mut self.out_of[from]] {
+            if let Some(place) = queue.iter().position(|other| *other == index) {
+                queue.swap_remove(place);
+            }
+        }
         self.in_left[to] = self.in_left[to].saturating_sub(time);
         self.out_left[from] = self.out_left[from].saturating_sub(time);
         self.pending -= 1;

@@ -17,6 +17,8 @@ pub(crate) struct Picture<'a> {
     pub(crate) vms: Vec<VmView>,
     /// The largest VM that is somewhere: what a *place* of the reserve is counted in.
     pub(crate) largest: Mib,
+    /// The most that any host adds to a VM's memory.
+    pub(crate) overhead_max: Mib,
     /// VMs that move together lie side by side here; `VmView::unit` is a span of it.
     units: Vec<VmId>,
     /// Members of each `spread` group.
@@ -121,7 +123,8 @@ impl<'a> Picture<'a> {
         keep_the_rooted(snapshot, &units, &vms, &mut hosts);
         let present = |vm: &dormouse_model::Vm| !matches!(vm.state, VmState::Stopped | VmState::Saved { .. });
         let largest = snapshot.vms.iter().filter(|vm| present(vm)).map(|vm| vm.spec.mem).max().unwrap_or_default();
-        Self { snapshot, knobs: &policy.knobs, policy: policy.name, hosts, vms, largest, units, spread }
+        let overhead_max = hosts.iter().map(|host| host.overhead).max().unwrap_or_default();
+        Self { snapshot, knobs: &policy.knobs, policy: policy.name, hosts, vms, largest, overhead_max, units, spread }
     }
 
     pub(crate) fn host(&self, id: HostId) -> &HostView {

@@ -81,13 +81,12 @@ struct Survivor {
 impl Survivor {
     fn of(picture: &Picture<'_>, layout: &Layout, host: HostId) -> Self {
         let load = layout.load(host);
-        let overhead = picture.hosts.iter().map(|view| view.overhead).max().unwrap_or_default();
         let each = picture.largest + picture.host(host).overhead;
         let free = layout.free(picture, host);
         Self {
             slack: (free + Mib(1)).saturating_sub(each).0,
             places: free.0.checked_div(each.0).unwrap_or(0),
-            used: (load.mem + overhead * u64::from(load.count)).0,
+            used: (load.mem + picture.overhead_max * u64::from(load.count)).0,
             count: u64::from(load.count),
         }
     }

@@ -286,15 +286,15 @@ fn relief_takes_one_vm_to_the_coolest_host() {
         &bare(
             "host h[1-3] cpus=4 mem=8G watts=45/95/3
 vm big@h1 vcpus=4 mem=1G cpu=2
-vm mid@h1 vcpus=2 mem=1G cpu=1.2
+vm mid@h1 vcpus=2 mem=1G cpu=1.3
 vm small@h1 mem=512M cpu=0.1
 vm x@h2 vcpus=4 mem=1G cpu=2
 vm y@h3 vcpus=4 mem=1G cpu=1",
         ),
         Goal::Relieve,
         expect![[r#"
-            3 -> 3 on (bound 3), 213 W -> 213 W, 1 moves
-            s0 small: h1 -> h3 (relieves h1)
+            3 -> 3 on (bound 3), 214 W -> 214 W, 1 moves
+            s0 mid: h1 -> h3 (relieves h1)
             h1 awake: carries 2 VMs
             h2 awake: carries 1 VM
             h3 awake: carries 2 VMs

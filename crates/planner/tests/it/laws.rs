@@ -370,3 +370,43 @@ proptest! {
         prop_assert!(bound <= report.hosts_on_after, "bound {bound}\n{}", show(&snapshot, &plan, &report));
     }
 }
+
+/// Hosts of three kinds and VMs without rules, in the order of the numbers.
+fn plain(kinds: &[usize], vms: &[(usize, u64)], order: &[usize]) -> Snapshot {
+    let mut text = String::from("cluster any\n");
+    for index in order.iter().filter(|index| **index < kinds.len()) {
+        writeln!(text, "host h{index:02} {}", KINDS[kinds[*index]]).unwrap();
+    }
+    let mut used = vec![0; kinds.len()];
+    let mut lines = vec![];
+    for (index, (at, mem)) in vms.iter().enumerate() {
+        let at = at % kinds.len();
+        used[at] += mem + 64;
+        if used[at] <= MEM[kinds[at]] {
+            lines.push(format!("vm v{index:02}@h{at:02} mem={mem}M cpu=0.01\n"));
+        }
+    }
+    lines.sort_by_key(|line| order.iter().position(|at| line.contains(&format!("v{at:02}@"))));
+    picture(&(text + &lines.concat() + "policy balanced spare.min=0 spare.target=0 failover=0\n"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_order_of_lines_changes_nothing_that_counts(
+        kinds in prop::collection::vec(0..3usize, 2..10),
+        vms in prop::collection::vec((0..64usize, 200..3000u64), 0..30),
+        order in Just((0..30).collect::<Vec<usize>>()).prop_shuffle(),
+    ) {
+        let straight: Vec<usize> = (0..30).collect();
+        let mut figures = vec![];
+        for order in [straight, order] {
+            let snapshot = plain(&kinds, &vms, &order);
+            let (plan, report) = plan(&snapshot, NIGHT);
+            figures.push((report.hosts_on_after, report.lower_bound));
+            prop_assert!(dormouse_planner::check(&snapshot, &plan).is_empty());
+        }
+        prop_assert_eq!(figures[0], figures[1]);
+    }
+}
