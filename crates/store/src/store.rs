@@ -7,7 +7,6 @@ use dormouse_driver::{EventRecord, IntentRecord, Kind, Remembered, Store, StoreE
 use dormouse_model::{IntentId, Outcome};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A store in one file, with its log and its marker beside it.
 #[derive(Clone, Debug)]
@@ -28,16 +27,15 @@ impl SqliteStore {
     }
 
     /// An operator's word that what is in the store is given up. Its files are kept under another name; a new one is
-    /// made for the same cluster. Hosts that do not answer are then unknown, not asleep, until they are seen again.
+    /// made for the same cluster. `now` is the wall clock in seconds since 1970. Hosts that do not answer are then unknown, not asleep, until they are seen again.
     ///
     /// # Errors
     /// The files could not be renamed, or the new store not be made.
-    pub fn rebuild(path: &Path) -> Result<PathBuf, OpenError> {
+    pub fn rebuild(path: &Path, now: i64) -> Result<PathBuf, OpenError> {
         let cluster = match marker::read(path)?.flatten() {
             Some(cluster) => cluster,
             None => marker::new_cluster().map_err(OpenError::io("make an id for", path))?,
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let aside = marker::beside(path, &format!(".damaged-{now}"));
         for ending in ["", "-wal", "-shm"] {
             let from = marker::beside(path, ending);
@@ -48,7 +46,7 @@ impl SqliteStore {
         }
         // Guards on the hosts refuse an epoch below the highest they saw. Epochs are counted one by one, so the
         // seconds since 1970 are above any that was.
-        open::create(path, cluster, i64::try_from(now).unwrap_or(i64::MAX / 2))?;
+        open::create(path, cluster, now)?;
         marker::write(path, cluster)?;
         Ok(aside)
     }

@@ -140,12 +140,12 @@ fn an_operator_may_give_it_up_and_nothing_is_thrown_away() {
     let (files, _) = filled();
     let place = Place::with(&with_byte(&files, 40, 0xff));
     let cluster = String::from_utf8(files["dormouse.db.id"].clone()).expect("text");
-    let aside = SqliteStore::rebuild(&place.path()).expect("made anew");
+    let aside = SqliteStore::rebuild(&place.path(), 1_795_000_000).expect("made anew");
     assert_eq!(std::fs::read(aside).expect("kept"), with_byte(&files, 40, 0xff)[DB]);
     let store = place.open().expect("whole");
     let all = place.run(store.load()).expect("whole");
     assert_eq!(all.cluster.to_string(), cluster.trim(), "the guards on the hosts know this cluster");
     assert_eq!((all.hosts.len(), all.open.len()), (0, 0));
     let (_lease, term) = place.lead(&store);
-    assert!(term.expect("free").epoch.0 > 1_000_000, "above every epoch that a guard has seen");
+    assert_eq!(term.expect("free").epoch.0, 1_795_000_001, "above every epoch that a guard has seen");
 }

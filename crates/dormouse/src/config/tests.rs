@@ -8,7 +8,10 @@ use expect_test::{Expect, expect};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-fn read(text: &str, environment: &[(&str, &str)]) -> Result<(Config, Vec<(&'static str, Source)>), String> {
+/// The settings, and which of them are not standard.
+type Read = (Config, Vec<(&'static str, Source)>);
+
+fn read(text: &str, environment: &[(&str, &str)]) -> Result<Read, String> {
     let dir = TempDir::new().expect("a folder");
     let path = dir.path().join("dormouse.toml");
     std::fs::write(&path, text).expect("written");

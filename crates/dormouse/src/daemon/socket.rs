@@ -129,7 +129,7 @@ impl Desk {
             match request(&line) {
                 Err(answer) => send(&mut writer, &answer).await?,
                 Ok(Verb::Events { after, last, follow }) => {
-                    self.events(&mut writer, after, last, follow).await?
+                    self.events(&mut reader, &mut writer, after, last, follow).await?
                 }
                 Ok(verb) => send(&mut writer, &self.handle.ask(verb, by.clone()).await).await?,
             }
@@ -139,6 +139,7 @@ impl Desk {
     /// One answer with what there is, then one line for each event to come.
     async fn events(
         &self,
+        reader: &mut (impl AsyncBufReadExt + Unpin),
         writer: &mut (impl AsyncWriteExt + Unpin),
         after: Option<u64>,
         last: Option<usize>,
@@ -166,7 +167,10 @@ impl Desk {
                 .unwrap_or(0);
         }
         send(writer, &Answer::data(&events)).await?;
-        while follow {
+        if !follow {
+            return Ok(());
+        }
+        loop {
             let more = match self.store.events(seq, BUNCH).await {
                 Ok(more) => more,
                 Err(error) => return send(writer, &Answer::error(Code::Failed, error.to_string())).await,
@@ -175,11 +179,14 @@ impl Desk {
                 send(writer, &Answer::data(event)).await?;
                 seq = event.seq;
             }
-            if more.is_empty() && told.changed().await.is_err() {
-                return Ok(());
+            if more.is_empty() {
+                // A reader that says something or leaves wants no more: its place is free for another.
+                tokio::select! {
+                    changed = told.changed() => if changed.is_err() { return Ok(()) },
+                    _ = reader.fill_buf() => return Ok(()),
+                }
             }
         }
-        Ok(())
     }
 }
 

@@ -161,7 +161,8 @@ fn open_store(config: &Config, rebuild: bool) -> Result<SqliteStore, Failure> {
         check_key(&key)?;
     }
     if rebuild {
-        let aside = SqliteStore::rebuild(&path).map_err(|error| cannot_open(&error))?;
+        let aside = SqliteStore::rebuild(&path, DaemonClock::system().real().as_second())
+            .map_err(|error| cannot_open(&error))?;
         tracing::warn!("the store was made anew; what was there is kept as {}", aside.display());
     }
     SqliteStore::open(&path).map_err(|error| cannot_open(&error))

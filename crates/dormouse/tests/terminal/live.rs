@@ -50,7 +50,10 @@ fn the_daemon_does_not_start_on_settings_that_make_no_sense() {
     let check = |settings: &str, cluster: &str, expected: expect_test::Expect| {
         expected.assert_eq(&shown(&terminal(settings, cluster), "--config dormouse.toml run"));
     };
-    check("mod = \"auto\"\n", "", expect![[r#"
+    check(
+        "mod = \"auto\"\n",
+        "",
+        expect![[r#"
         $ dormouse --config dormouse.toml run
         stderr: Error: the settings cannot be used
         stderr: Caused by: dormouse.toml:1:1: unknown setting `mod`
@@ -59,8 +62,12 @@ fn the_daemon_does_not_start_on_settings_that_make_no_sense() {
         stderr:     | ^^^
         stderr: Hint: did you mean `mode`?
         exit status 2
-    "#]]);
-    check(SETTINGS, "cluster x\nhost a adress=10.0.0.1\n", expect![[r#"
+    "#]],
+    );
+    check(
+        SETTINGS,
+        "cluster x\nhost a adress=10.0.0.1\n",
+        expect![[r#"
         $ dormouse --config dormouse.toml run
         stderr: Error: the cluster text `DIR/cluster` cannot be used
         stderr: Caused by: DIR/cluster:2:8: unknown key `adress` on this line
@@ -69,33 +76,45 @@ fn the_daemon_does_not_start_on_settings_that_make_no_sense() {
         stderr:     |        ^^^^^^
         stderr: Hint: did you mean `address`?
         exit status 2
-    "#]]);
-    check(SETTINGS, "cluster x\nhost a cpus=2 mem=2G\n", expect![[r#"
+    "#]],
+    );
+    check(
+        SETTINGS,
+        "cluster x\nhost a cpus=2 mem=2G\n",
+        expect![[r#"
         $ dormouse --config dormouse.toml run
         stderr: Error: `DIR/cluster`: host a has no address
         stderr: Hint: give address= on its line (`address=local` for the host this daemon runs on), or `dormouse host add`
         exit status 2
-    "#]]);
-    check("cluster = \"none\"\nstate = \"state\"\nsocket = \"control.sock\"\n", "", expect![[r#"
+    "#]],
+    );
+    check(
+        "cluster = \"none\"\nstate = \"state\"\nsocket = \"control.sock\"\n",
+        "",
+        expect![[r#"
         $ dormouse --config dormouse.toml run
         stderr: Error: cannot read `DIR/none`
         stderr: Caused by: No such file or directory (os error 2)
         exit status 1
-    "#]]);
+    "#]],
+    );
     expect![[r#"
         $ dormouse --config dormouse.toml run
         stderr: Error: the settings cannot be used
         stderr: Caused by: dormouse.toml: cannot be read: No such file or directory (os error 2)
         stderr: Hint: `dormouse config explain` shows every setting and what it is without a file
         exit status 2
-    "#]].assert_eq(&shown(&Terminal::new(), "--config dormouse.toml run"));
+    "#]]
+    .assert_eq(&shown(&Terminal::new(), "--config dormouse.toml run"));
 }
 
 #[test]
 fn the_daemon_does_not_start_with_a_key_that_others_can_read() {
     use std::os::unix::fs::PermissionsExt as _;
-    let terminal =
-        terminal(&format!("{SETTINGS}[ssh]\nidentity = \"key\"\n"), "cluster x\nhost a address=10.0.0.1 mac=52:54:00:00:00:01\n");
+    let terminal = terminal(
+        &format!("{SETTINGS}[ssh]\nidentity = \"key\"\n"),
+        "cluster x\nhost a address=10.0.0.1 mac=52:54:00:00:00:01\n",
+    );
     let key = terminal.folder.path().join("key");
     expect![[r#"
         $ dormouse --config dormouse.toml run
@@ -103,7 +122,8 @@ fn the_daemon_does_not_start_with_a_key_that_others_can_read() {
         stderr: Caused by: No such file or directory (os error 2)
         stderr: Hint: name the private key as `identity` in [ssh]
         exit status 2
-    "#]].assert_eq(&shown(&terminal, "--config dormouse.toml run"));
+    "#]]
+    .assert_eq(&shown(&terminal, "--config dormouse.toml run"));
     std::fs::write(&key, "secret").unwrap();
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
     expect![[r#"
@@ -112,7 +132,8 @@ fn the_daemon_does_not_start_with_a_key_that_others_can_read() {
         stderr: Caused by: other users can read it
         stderr: Hint: chmod 600 DIR/key
         exit status 3
-    "#]].assert_eq(&shown(&terminal, "--config dormouse.toml run"));
+    "#]]
+    .assert_eq(&shown(&terminal, "--config dormouse.toml run"));
 }
 
 #[test]
@@ -138,7 +159,8 @@ fn a_host_that_is_known_or_none_is_not_added() {
         $ dormouse --config dormouse.toml host add b --address 10.0.0.1
         stderr: Error: host a at 10.0.0.1 is in the cluster text already
         exit status 3
-    "#]].assert_eq(&add("b --address 10.0.0.1"));
+    "#]]
+    .assert_eq(&add("b --address 10.0.0.1"));
     expect![[r#"
         $ dormouse --config dormouse.toml host add $(reboot) --address 10.0.0.2
         stderr: Error: `$(reboot)` at `10.0.0.2` cannot be a host
@@ -155,7 +177,8 @@ fn a_host_that_is_known_or_none_is_not_added() {
         stderr:
         stderr: For more information, try '--help'.
         exit status 2
-    "#]].assert_eq(&add("b --address -oProxyCommand=reboot"));
+    "#]]
+    .assert_eq(&add("b --address -oProxyCommand=reboot"));
 }
 
 /// A daemon started in the terminal's folder; ended with the test.
@@ -174,7 +197,9 @@ impl Running {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dormouse"));
         command.args(["--config", "dormouse.toml", "run"]).current_dir(terminal.folder.path());
         let daemon = Self(command.stderr(log).spawn().unwrap());
-        until(terminal, "an answer", |terminal| shown(terminal, "--config dormouse.toml status").contains("exit status 0"));
+        until(terminal, "an answer", |terminal| {
+            shown(terminal, "--config dormouse.toml status").contains("exit status 0")
+        });
         daemon
     }
 
@@ -212,7 +237,8 @@ fn a_daemon_lives_with_hosts_it_cannot_reach_and_with_a_text_it_cannot_read() {
     std::fs::write(&path, format!("{cluster}hst b\n")).unwrap();
     daemon.signal("HUP");
     until(&terminal, "the mistake in the log", |terminal| {
-        log(terminal).contains("/cluster:3:1: unknown word `hst` at the start of a line; did you mean `host`?")
+        log(terminal)
+            .contains("/cluster:3:1: unknown word `hst` at the start of a line; did you mean `host`?")
     });
     assert!(shown(&terminal, "--config dormouse.toml status").contains(", leads, epoch 1;"), "as it was");
 
