@@ -195,7 +195,7 @@ impl Controller {
                     }
                     match self.admit(step.action, run.by_order) {
                         Admission::Go => {
-                            self.mark_draining(&run.plan, step);
+                            self.mark_draining(&run, step);
                             self.write_intent(run.plan.id, Some(*at), step.clone());
                             run.states[*at] = StepState::Flying;
                             run.progress = now;
@@ -232,11 +232,15 @@ impl Controller {
         }
     }
 
-    /// The first step that takes something off a host which the plan puts to sleep closes it to newcomers.
-    fn mark_draining(&mut self, plan: &Plan, step: &Step) {
+    /// The first step that takes something off a host which the plan puts to sleep closes it to newcomers, once those
+    /// that the plan itself brings there have come (policy `seed` moves a VM more than once).
+    fn mark_draining(&mut self, run: &Run, step: &Step) {
         let Action::Migrate { from, .. } = step.action else { return };
-        let sleeps = plan.steps.iter().any(|other| other.action == Action::Sleep { host: from });
-        if sleeps && self.host(from).state == HostState::On {
+        let sleeps = run.plan.steps.iter().any(|other| other.action == Action::Sleep { host: from });
+        let awaits = run.plan.steps.iter().zip(&run.states).any(|(other, state)| {
+            !state.is_over() && matches!(other.action, Action::Migrate { to, .. } if to == from)
+        });
+        if sleeps && !awaits && self.host(from).state == HostState::On {
             self.set_state(from, HostState::Draining, "plan");
         }
     }

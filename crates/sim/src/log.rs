@@ -109,7 +109,7 @@ impl Gathered {
 fn is_routine(event: &LogEvent) -> bool {
     const WAYS: [&str; 6] = ["plan", "guard-agreed", "guard-and-silence", "wake-sent", "usable", "plan-over"];
     match event.name {
-        "step.start" => true,
+        "step.start" | "host.rebooted" => true,
         "step.end" => event.field("outcome") == Some("done"),
         "host.state" => event.field("cause").is_some_and(|cause| WAYS.contains(&cause)),
         _ => false,

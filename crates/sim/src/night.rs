@@ -9,8 +9,8 @@ use crate::scenario::{Scenario, parse_cluster};
 /// The lab's cluster text.
 pub const NIGHT_CLUSTER: &str = include_str!("night.cluster");
 
-/// Monday evening, a quarter of an hour before closing.
-const START: DateTime = DateTime::constant(2026, 1, 12, 19, 30, 0, 0);
+/// Monday evening, an hour before closing: the manager has seen enough to decide when the house closes.
+const START: DateTime = DateTime::constant(2026, 1, 12, 18, 45, 0, 0);
 /// Tuesday morning, ten minutes after opening.
 const END: DateTime = DateTime::constant(2026, 1, 13, 9, 10, 0, 0);
 

@@ -79,7 +79,7 @@ pub(crate) trait Invariant: fmt::Debug {
     fn at_end(&mut self, _scene: &Scene<'_>, _found: &mut Found) {}
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Checkers {
     checkers: Vec<Box<dyn Invariant>>,
     pub(crate) found: Found,

@@ -135,9 +135,11 @@ impl Fact {
                 Self::Power { hosts, power: words.one_of("power state", &powers)? }
             }
             "vm" => vm_fact(words, names)?,
-            "vms" => match words.one_of("VM count", &[("running", Count::Running), ("lost", Count::Lost)])? {
-                what => count(words, what)?,
-            },
+            "vms" => {
+                let counts = [("running", Count::Running), ("lost", Count::Lost)];
+                let what = words.one_of("VM count", &counts)?;
+                count(words, what)?
+            }
             "awake" => count(words, Count::Awake)?,
             "moves" => count(words, Count::Moves)?,
             "wakes" => count(words, Count::Wakes)?,

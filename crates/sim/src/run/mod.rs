@@ -3,11 +3,11 @@
 //! It adds nothing to what the controller decides. Effects are carried out as drivers and store would, answers come as
 //! late as theirs; the manager can be killed at any point and started again from what its store kept.
 
-use dormouse_control::{Automation, Controller, Effect, Event, Now, Order, Settings};
-use dormouse_model::{
-    Cluster, Epoch, HostId, HostState, Intent, IntentId, Millis, Mono, Observation, ObservationId, Outcome,
-    ProbeError,
-};
+mod manager;
+mod script;
+
+use dormouse_control::{Automation, Controller, Event, Now, Settings};
+use dormouse_model::{Cluster, HostId, HostState, Intent, Millis, Mono, ObservationId};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use crate::log::Log;
 use crate::note::{MoveEnd, Note};
 use crate::queue::Queue;
 use crate::scenario::Scenario;
-use crate::script::{Action, ByHand, CrashPoint, Sight, Timed};
-use crate::store::{SYNC, Store, Write};
-use crate::world::{Fault, Nature, Outbox, Power, Probe, Timer, World};
+use crate::script::{CrashPoint, Sight, Timed};
+use crate::store::{Store, Write};
+use crate::world::{Nature, Outbox, Power, Timer, World};
 
 /// The lease of the one manager, and how often it is renewed (faults: defaults).
 const LEASE: Millis = Millis(6000);
@@ -243,6 +243,11 @@ impl Sim {
         self.world.settle_all();
         let sight = Sight { world: &self.world, belief: &self.belief, tally: &self.tally };
         self.expectations.end(self.now, &sight);
+        self.judge(|checkers, scene| checkers.at_end(scene));
+    }
+
+    fn judge(&mut self, judge: impl FnOnce(&mut Checkers, &Scene<'_>)) {
+        let mut checkers = std::mem::take(&mut self.checkers);
         let scene = Scene {
             at: self.now,
             world: &self.world,
@@ -252,7 +257,8 @@ impl Sim {
             manager_up: self.controller.is_some(),
             ordered: &self.ordered,
         };
-        self.checkers.at_end(&scene);
+        judge(&mut checkers, &scene);
+        self.checkers = checkers;
     }
 
     fn happens(&mut self, what: Happening) {
@@ -274,145 +280,6 @@ impl Sim {
             Happening::Starts => self.starts(),
             Happening::Tells { .. } | Happening::Stores { .. } | Happening::Renews { .. } => {}
         }
-    }
-
-    fn starts(&mut self) {
-        if self.controller.is_some() {
-            return;
-        }
-        let epoch = self.store.next_epoch();
-        let controller = Controller::new(
-            self.settings.clone(),
-            Arc::clone(&self.cluster),
-            self.store.memory(),
-            self.clocks(),
-        );
-        if epoch > 1 {
-            // What it believes before it has looked comes from its memory.
-            self.notes.push(Note::ManagerUp { epoch });
-        }
-        self.controller = Some(controller);
-        self.leads(epoch);
-    }
-
-    fn leads(&mut self, epoch: u64) {
-        self.queue.push(self.now + RENEW, Happening::Renews { incarnation: self.incarnation, epoch });
-        self.give(Event::Leads { epoch: Epoch(epoch), until: self.now + LEASE });
-    }
-
-    /// The manager dies, and comes back after a while.
-    fn crash(&mut self, down: Millis) {
-        self.controller = None;
-        self.incarnation += 1;
-        self.store.crash();
-        self.world.forget_calls();
-        self.notes.push(Note::ManagerDown);
-        self.queue.push(self.now + down, Happening::Starts);
-    }
-
-    /// Dies here if a script asked for this point.
-    fn crashes_at(&mut self, point: CrashPoint) -> bool {
-        let Some((_, nth, down)) = self.crash_at.filter(|(at, ..)| *at == point) else { return false };
-        if nth > 1 {
-            self.crash_at = Some((point, nth - 1, down));
-            return false;
-        }
-        self.crash_at = None;
-        self.crash(down);
-        true
-    }
-
-    /// The controller takes in an event, and what it wants is carried out.
-    fn give(&mut self, event: Event) {
-        let now = self.clocks();
-        let Some(controller) = self.controller.as_mut() else { return };
-        let effects = controller.handle(now, event);
-        let next_tick = controller.next_tick();
-        self.notes.push(Note::Handled { effects: effects.len(), next_tick });
-        for effect in effects {
-            self.carry_out(effect);
-            if self.controller.is_none() {
-                // Killed in the middle of its answer: the rest was never sent.
-                return;
-            }
-        }
-    }
-
-    fn carry_out(&mut self, effect: Effect) {
-        match effect {
-            Effect::Look { id, host, deadline } => {
-                let look =
-                    Happening::Looks { incarnation: self.incarnation, id, host, asked: self.now, deadline };
-                self.queue.push(self.now + crate::world::LOOK_LATENCY, look);
-            }
-            Effect::Write(intent) => {
-                self.notes.push(Note::Wrote(intent.clone()));
-                if !self.crashes_at(CrashPoint::BeforeIntent) {
-                    self.write(Write::Intent(Box::new(intent)));
-                }
-            }
-            Effect::Act(intent) => {
-                self.notes.push(Note::Acted(intent.clone()));
-                self.world.act(&intent);
-                self.crashes_at(CrashPoint::AfterEffect);
-            }
-            Effect::Abort(intent) => self.world.abort(intent.id),
-            // The world's moves are whole: there is nothing half done to set right yet.
-            Effect::Settle(_) => {}
-            Effect::Close { intent, outcome } => self.close(intent, outcome),
-            Effect::RememberHost(memory) => self.write(Write::Host(Box::new(memory))),
-            Effect::RememberVm(memory) => self.write(Write::Vm(Box::new(memory))),
-            Effect::Tell(event) => self.notes.push(Note::Told(event)),
-        }
-    }
-
-    fn close(&mut self, intent: IntentId, outcome: Outcome) {
-        if self.crashes_at(CrashPoint::BeforeOutcome) {
-            return;
-        }
-        self.notes.push(Note::Closed { intent, outcome });
-        self.write(Write::Close(intent));
-    }
-
-    fn write(&mut self, write: Write) {
-        self.queue.push(self.now + SYNC, Happening::Stores { incarnation: self.incarnation, write });
-    }
-
-    fn stores(&mut self, write: Write) {
-        let full = self.world.faults.is_store_full(self.now);
-        let (intent, closes) = match &write {
-            Write::Intent(intent) => (Some(intent.id), false),
-            other => (None, matches!(other, Write::Close(_))),
-        };
-        let taken = self.store.take(write, full);
-        let Some(intent) = intent else {
-            if closes {
-                self.crashes_at(CrashPoint::AfterOutcome);
-            }
-            return;
-        };
-        if taken {
-            self.notes.push(Note::Durable(intent));
-            if !self.crashes_at(CrashPoint::AfterIntent) {
-                self.give(Event::Durable(intent));
-            }
-        } else {
-            self.notes.push(Note::NotDurable(intent));
-            self.give(Event::NotDurable { intent, why: "no space left on device".to_owned() });
-        }
-    }
-
-    fn looks(&mut self, incarnation: u32, id: ObservationId, host: HostId, asked: Mono, deadline: Millis) {
-        let (answered, result) = match self.world.probe(host) {
-            Probe::Facts(facts) => (self.now, Ok(*facts)),
-            Probe::NoRoute => (
-                asked + crate::world::NO_ROUTE.min(deadline),
-                Err(ProbeError::Unreachable("no route to host".to_owned())),
-            ),
-            Probe::Silence => (asked + deadline, Err(ProbeError::Timeout(deadline))),
-        };
-        let event = Box::new(Event::Observed(Observation { id, host, asked, answered, result }));
-        self.queue.push(answered, Happening::Tells { incarnation, event });
     }
 
     /// Takes what the last event left behind: new timers and answers, and notes for everybody who listens.
@@ -437,16 +304,7 @@ impl Sim {
             self.expectations.look(self.now, &sight);
         }
         if changed {
-            let scene = Scene {
-                at: self.now,
-                world: &self.world,
-                cluster: &self.cluster,
-                settings: &self.settings,
-                belief: &self.belief,
-                manager_up: self.controller.is_some(),
-                ordered: &self.ordered,
-            };
-            self.checkers.after(&scene);
+            self.judge(|checkers, scene| checkers.after(scene));
         }
     }
 
@@ -475,94 +333,9 @@ impl Sim {
             }
             _ => {}
         }
-        let scene = Scene {
-            at: self.now,
-            world: &self.world,
-            cluster: &self.cluster,
-            settings: &self.settings,
-            belief: &self.belief,
-            manager_up: self.controller.is_some(),
-            ordered: &self.ordered,
-        };
-        self.checkers.note(note, &scene);
+        self.judge(|checkers, scene| checkers.note(note, scene));
         self.expectations.hear(self.now, note);
         self.log.take(self.now, note, &self.world);
-    }
-
-    /// A line of the script.
-    fn acts(&mut self, index: usize) {
-        let Timed { action, text, .. } = self.script[index].clone();
-        self.notes.push(Note::Script { line: text, is_fault: action.is_fault() });
-        match action {
-            Action::Load { vms, cpu } => {
-                let vms = vms.unwrap_or_else(|| self.world.vms.iter().map(|vm| vm.spec.uuid).collect());
-                for vm in vms {
-                    self.world.set_load(vm, cpu);
-                }
-            }
-            Action::Fault(Fault::ManagerClock { by_ms }) => {
-                self.wall_shift_ms += by_ms;
-                self.notes.push(Note::ClockJumped { by_ms });
-            }
-            Action::Fault(fault) => self.world.inject(&fault),
-            Action::Heal(host) => {
-                self.world.heal(host);
-                if host.is_none() {
-                    self.notes.push(Note::Healed);
-                }
-            }
-            Action::Crash { point: CrashPoint::Now, down, .. } => self.crash(down),
-            Action::Crash { point, nth, down } => self.crash_at = Some((point, nth, down)),
-            Action::Operator(order) => {
-                let host = order.host();
-                let controller = self.controller.as_ref();
-                let order = order.order(self.now, |uuid| controller.and_then(|c| c.vm_by_uuid(uuid)));
-                if let Some(order) = order {
-                    let hosts = host.or(match order {
-                        Order::Move { to, .. } => Some(to),
-                        _ => None,
-                    });
-                    self.order(hosts, order);
-                }
-            }
-            Action::Login { host, idle } => self.world.login(host, idle),
-            Action::Logout { host } => self.world.logout(host),
-            Action::Block { host, what } => self.world.block(host, &what),
-            Action::Unblock { host } => self.world.unblock(host),
-            Action::Define(spec) => self.world.define_by_hand(*spec),
-            Action::User(deed) => self.by_hand(deed),
-            Action::Switch { host, on } => self.world.switch_by_hand(host, on),
-            Action::Close => self.order(None, Order::Resume),
-            Action::Open => self.order(None, Order::Normalise),
-        }
-    }
-
-    fn order(&mut self, host: Option<HostId>, order: Order) {
-        self.notes.push(Note::Ordered { host });
-        self.give(Event::Order { by: "script".to_owned(), order });
-    }
-
-    fn by_hand(&mut self, deed: ByHand) {
-        match deed {
-            ByHand::Migrate { vm, to } => {
-                self.world.migrate_by_hand(vm, to);
-            }
-            ByHand::Start(vm) => {
-                self.world.start_by_hand(vm);
-            }
-            ByHand::Stop(vm) => {
-                self.world.stop_by_hand(vm);
-            }
-            ByHand::Pause(vm) => self.world.pause_by_hand(vm, true),
-            ByHand::Resume(vm) => self.world.pause_by_hand(vm, false),
-        }
-    }
-
-    /// Something from outside the script, now: what the person at a screen does. `text` is how the log tells it.
-    pub fn intervene(&mut self, action: Action, text: &str) {
-        let index = self.script.len();
-        self.script.push(Timed { at: self.now, action, text: text.to_owned() });
-        self.queue.push(self.now, Happening::Script(index));
     }
 
     /// Intents that the manager has under way; for a screen.

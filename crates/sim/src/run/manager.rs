@@ -1,0 +1,161 @@
+//! The manager's side of a run: it starts, leads, dies, and what its controller wants is carried out.
+
+use dormouse_control::{Controller, Effect, Event};
+use dormouse_model::{
+    Epoch, HostId, IntentId, Millis, Mono, Observation, ObservationId, Outcome, ProbeError,
+};
+use std::sync::Arc;
+
+use super::{Happening, LEASE, RENEW, Sim};
+use crate::note::Note;
+use crate::script::CrashPoint;
+use crate::store::{SYNC, Write};
+use crate::world::Probe;
+
+impl Sim {
+    pub(super) fn starts(&mut self) {
+        if self.controller.is_some() {
+            return;
+        }
+        let epoch = self.store.next_epoch();
+        let controller = Controller::new(
+            self.settings.clone(),
+            Arc::clone(&self.cluster),
+            self.store.memory(),
+            self.clocks(),
+        );
+        if epoch > 1 {
+            // What it believes before it has looked comes from its memory.
+            self.notes.push(Note::ManagerUp { epoch });
+        }
+        self.controller = Some(controller);
+        self.leads(epoch);
+    }
+
+    pub(super) fn leads(&mut self, epoch: u64) {
+        self.queue.push(self.now + RENEW, Happening::Renews { incarnation: self.incarnation, epoch });
+        self.give(Event::Leads { epoch: Epoch(epoch), until: self.now + LEASE });
+    }
+
+    /// The manager dies, and comes back after a while.
+    pub(super) fn crash(&mut self, down: Millis) {
+        self.controller = None;
+        self.incarnation += 1;
+        self.store.crash();
+        self.world.forget_calls();
+        self.notes.push(Note::ManagerDown);
+        self.queue.push(self.now + down, Happening::Starts);
+    }
+
+    /// Dies here if a script asked for this point.
+    fn crashes_at(&mut self, point: CrashPoint) -> bool {
+        let Some((_, nth, down)) = self.crash_at.filter(|(at, ..)| *at == point) else { return false };
+        if nth > 1 {
+            self.crash_at = Some((point, nth - 1, down));
+            return false;
+        }
+        self.crash_at = None;
+        self.crash(down);
+        true
+    }
+
+    /// The controller takes in an event, and what it wants is carried out.
+    pub(super) fn give(&mut self, event: Event) {
+        let now = self.clocks();
+        let Some(controller) = self.controller.as_mut() else { return };
+        let effects = controller.handle(now, event);
+        let next_tick = controller.next_tick();
+        self.notes.push(Note::Handled { effects: effects.len(), next_tick });
+        for effect in effects {
+            self.carry_out(effect);
+            if self.controller.is_none() {
+                // Killed in the middle of its answer: the rest was never sent.
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Look { id, host, deadline } => {
+                let look =
+                    Happening::Looks { incarnation: self.incarnation, id, host, asked: self.now, deadline };
+                self.queue.push(self.now + crate::world::LOOK_LATENCY, look);
+            }
+            Effect::Write(intent) => {
+                self.notes.push(Note::Wrote(intent.clone()));
+                if !self.crashes_at(CrashPoint::BeforeIntent) {
+                    self.write(Write::Intent(Box::new(intent)));
+                }
+            }
+            Effect::Act(intent) => {
+                self.notes.push(Note::Acted(intent.clone()));
+                self.world.act(&intent);
+                self.crashes_at(CrashPoint::AfterEffect);
+            }
+            Effect::Abort(intent) => self.world.abort(intent.id),
+            // The world's moves are whole: there is nothing half done to set right yet.
+            Effect::Settle(_) => {}
+            Effect::Close { intent, outcome } => self.close(intent, outcome),
+            Effect::RememberHost(memory) => self.write(Write::Host(Box::new(memory))),
+            Effect::RememberVm(memory) => self.write(Write::Vm(Box::new(memory))),
+            Effect::Tell(event) => self.notes.push(Note::Told(event)),
+        }
+    }
+
+    fn close(&mut self, intent: IntentId, outcome: Outcome) {
+        if self.crashes_at(CrashPoint::BeforeOutcome) {
+            return;
+        }
+        self.notes.push(Note::Closed { intent, outcome });
+        self.write(Write::Close(intent));
+    }
+
+    fn write(&mut self, write: Write) {
+        self.queue.push(self.now + SYNC, Happening::Stores { incarnation: self.incarnation, write });
+    }
+
+    pub(super) fn stores(&mut self, write: Write) {
+        let full = self.world.faults.is_store_full(self.now);
+        let (intent, closes) = match &write {
+            Write::Intent(intent) => (Some(intent.id), false),
+            other => (None, matches!(other, Write::Close(_))),
+        };
+        let taken = self.store.take(write, full);
+        let Some(intent) = intent else {
+            if closes {
+                self.crashes_at(CrashPoint::AfterOutcome);
+            }
+            return;
+        };
+        if taken {
+            self.notes.push(Note::Durable(intent));
+            if !self.crashes_at(CrashPoint::AfterIntent) {
+                self.give(Event::Durable(intent));
+            }
+        } else {
+            self.notes.push(Note::NotDurable(intent));
+            self.give(Event::NotDurable { intent, why: "no space left on device".to_owned() });
+        }
+    }
+
+    pub(super) fn looks(
+        &mut self,
+        incarnation: u32,
+        id: ObservationId,
+        host: HostId,
+        asked: Mono,
+        deadline: Millis,
+    ) {
+        let (answered, result) = match self.world.probe(host) {
+            Probe::Facts(facts) => (self.now, Ok(*facts)),
+            Probe::NoRoute => (
+                asked + crate::world::NO_ROUTE.min(deadline),
+                Err(ProbeError::Unreachable("no route to host".to_owned())),
+            ),
+            Probe::Silence => (asked + deadline, Err(ProbeError::Timeout(deadline))),
+        };
+        let event = Box::new(Event::Observed(Observation { id, host, asked, answered, result }));
+        self.queue.push(answered, Happening::Tells { incarnation, event });
+    }
+}

@@ -1,0 +1,87 @@
+//! What a script, or a person at a screen, does to a run.
+
+use dormouse_control::{Event, Order};
+use dormouse_model::HostId;
+
+use super::{Happening, Sim};
+use crate::note::Note;
+use crate::script::{Action, ByHand, CrashPoint, Timed};
+use crate::world::Fault;
+
+impl Sim {
+    /// A line of the script.
+    pub(super) fn acts(&mut self, index: usize) {
+        let Timed { action, text, .. } = self.script[index].clone();
+        self.notes.push(Note::Script { line: text, is_fault: action.is_fault() });
+        match action {
+            Action::Load { vms, cpu } => {
+                let vms = vms.unwrap_or_else(|| self.world.vms.iter().map(|vm| vm.spec.uuid).collect());
+                for vm in vms {
+                    self.world.set_load(vm, cpu);
+                }
+            }
+            Action::Fault(Fault::ManagerClock { by_ms }) => {
+                self.wall_shift_ms += by_ms;
+                self.notes.push(Note::ClockJumped { by_ms });
+            }
+            Action::Fault(fault) => self.world.inject(&fault),
+            Action::Heal(host) => {
+                self.world.heal(host);
+                if host.is_none() {
+                    self.notes.push(Note::Healed);
+                }
+            }
+            Action::Crash { point: CrashPoint::Now, down, .. } => self.crash(down),
+            Action::Crash { point, nth, down } => self.crash_at = Some((point, nth, down)),
+            Action::Operator(order) => {
+                let host = order.host();
+                let controller = self.controller.as_ref();
+                let order = order.order(self.now, |uuid| controller.and_then(|c| c.vm_by_uuid(uuid)));
+                if let Some(order) = order {
+                    let hosts = host.or(match order {
+                        Order::Move { to, .. } => Some(to),
+                        _ => None,
+                    });
+                    self.order(hosts, order);
+                }
+            }
+            Action::Login { host, idle } => self.world.login(host, idle),
+            Action::Logout { host } => self.world.logout(host),
+            Action::Block { host, what } => self.world.block(host, &what),
+            Action::Unblock { host } => self.world.unblock(host),
+            Action::Define(spec) => self.world.define_by_hand(*spec),
+            Action::User(deed) => self.by_hand(deed),
+            Action::Switch { host, on } => self.world.switch_by_hand(host, on),
+            Action::Close => self.order(None, Order::Resume),
+            Action::Open => self.order(None, Order::Normalise),
+        }
+    }
+
+    fn order(&mut self, host: Option<HostId>, order: Order) {
+        self.notes.push(Note::Ordered { host });
+        self.give(Event::Order { by: "script".to_owned(), order });
+    }
+
+    fn by_hand(&mut self, deed: ByHand) {
+        match deed {
+            ByHand::Migrate { vm, to } => {
+                self.world.migrate_by_hand(vm, to);
+            }
+            ByHand::Start(vm) => {
+                self.world.start_by_hand(vm);
+            }
+            ByHand::Stop(vm) => {
+                self.world.stop_by_hand(vm);
+            }
+            ByHand::Pause(vm) => self.world.pause_by_hand(vm, true),
+            ByHand::Resume(vm) => self.world.pause_by_hand(vm, false),
+        }
+    }
+
+    /// Something from outside the script, now: what the person at a screen does. `text` is how the log tells it.
+    pub fn intervene(&mut self, action: Action, text: &str) {
+        let index = self.script.len();
+        self.script.push(Timed { at: self.now, action, text: text.to_owned() });
+        self.queue.push(self.now, Happening::Script(index));
+    }
+}
