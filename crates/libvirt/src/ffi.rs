@@ -38,6 +38,11 @@ impl Error {
         self.is(sys::VIR_ERR_OPERATION_INVALID)
     }
 
+    /// Asked for a job's numbers at the destination of a move, where there are none.
+    pub(crate) fn is_unsupported_here(&self) -> bool {
+        self.is(sys::VIR_ERR_OPERATION_UNSUPPORTED)
+    }
+
     /// The driver does not know such a call.
     pub(crate) fn is_unsupported(&self) -> bool {
         self.is(sys::VIR_ERR_NO_SUPPORT)

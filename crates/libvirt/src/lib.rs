@@ -35,7 +35,7 @@ pub struct Settings {
     pub ssh: SshSettings,
     /// libvirtd's socket on the hosts.
     pub socket: PathBuf,
-    /// Folders that every host must see mounted; disks below them can move.
+    /// Folders that every host must see: mount points, or folders with a file `.dormouse-shared`. Disks below them can move.
     pub shared: Vec<String>,
     /// A clock further off makes a host unusable.
     pub clock_offset: Millis,

@@ -33,26 +33,22 @@ network() {
     [ -n "$wake" ] && printf 'wake %s\n' "$wake"
 }
 
-# A folder of the shared storage: something is mounted there, and it answers. A dead file server holds whoever asks for
+# A folder of the shared storage. It is there when it is a mount point itself, or holds the file `.dormouse-shared` (for
+# folders inside a mount): an empty folder where a mount is missing is neither. A dead file server holds whoever asks for
 # ever, beyond any kill: so a child asks, and a new one only when the one before came back.
 storage() {
     place=$1
-    path=$2
+    path=${2%/}
     mounted=
     while read -r device point rest; do
-        case $point in /) continue ;; esac
-        case $path/ in "$point"/*) mounted=yes ;; esac
+        [ "$point" = "$path" ] && mounted=yes
     done <"$root/proc/self/mounts"
-    if [ -z "$mounted" ]; then
-        printf 'storage %s missing\n' "$place"
-        return
-    fi
     eval "asked=\${asker_$place:-}"
     tries=0
     if [ -n "$asked" ] && busy "$asked"; then
         tries=20
     else
-        ls -d -- "$path/." >/dev/null 2>&1 </dev/null &
+        { [ -e "$path/.dormouse-shared" ] || { [ -n "$mounted" ] && ls -d -- "$path/."; }; } >/dev/null 2>&1 </dev/null &
         asked=$!
         eval "asker_$place=\$asked"
     fi
@@ -65,7 +61,13 @@ storage() {
         sleep 0.05
     done
     eval "asker_$place="
-    if wait "$asked"; then printf 'storage %s ok\n' "$place"; else printf 'storage %s unreadable\n' "$place"; fi
+    if wait "$asked"; then
+        printf 'storage %s ok\n' "$place"
+    elif [ -n "$mounted" ]; then
+        printf 'storage %s unreadable\n' "$place"
+    else
+        printf 'storage %s missing\n' "$place"
+    fi
 }
 
 busy() {

@@ -134,8 +134,9 @@ pub(crate) fn job(domain: &Domain<'_>) -> Result<Option<Job>, Error> {
         Ok(numbers) if numbers.is_empty() => Ok(None),
         Ok(numbers) => Ok(Some(read_job(&numbers))),
         // Statistics of a move are told at its source only.
-        Err(error) if error.is_wrong_state() => Ok(Some(unseen(JobKind::MigrationIn))),
-        Err(error) if error.is_unsupported() || error.is_no_domain() => Ok(None),
+        Err(error) if error.is_unsupported_here() => Ok(Some(unseen(JobKind::MigrationIn))),
+        // It ended between two questions, or this driver knows no jobs.
+        Err(error) if error.is_wrong_state() || error.is_no_domain() || error.is_unsupported() => Ok(None),
         Err(error) => Err(error),
     }
 }

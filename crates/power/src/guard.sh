@@ -27,7 +27,7 @@ refuse() {
 close_doors() {
     : >"$doors" || return 1
     for unit in $units; do
-        systemctl --quiet is-active "$unit" 2>/dev/null && echo "$unit" >>"$doors"
+        systemctl is-active "$unit" >/dev/null 2>&1 && echo "$unit" >>"$doors"
     done
     if [ ! -e "$nologin" ]; then
         echo nologin >>"$doors" && echo 'This host is about to be switched off to save power.' >"$nologin" || return 1
@@ -36,9 +36,9 @@ close_doors() {
     [ -z "$active" ] && return 0
     # One transaction: a service whose socket still listens would come back with the next connection.
     # shellcheck disable=SC2086
-    systemctl stop $active 2>/dev/null || return 1
+    systemctl stop $active >/dev/null 2>&1 || return 1
     for unit in $active; do
-        systemctl --quiet is-active "$unit" 2>/dev/null && return 1
+        systemctl is-active "$unit" >/dev/null 2>&1 && return 1
     done
     return 0
 }
@@ -50,9 +50,9 @@ open_doors() {
     services=$(grep '\.service$' "$doors" | tr '\n' ' ')
     bad=
     # shellcheck disable=SC2086
-    if [ -n "$closed" ]; then systemctl start $closed 2>/dev/null || bad=yes; fi
+    if [ -n "$closed" ]; then systemctl start $closed >/dev/null 2>&1 || bad=yes; fi
     # shellcheck disable=SC2086
-    if [ -n "$services" ]; then systemctl start $services 2>/dev/null || bad=yes; fi
+    if [ -n "$services" ]; then systemctl start $services >/dev/null 2>&1 || bad=yes; fi
     if grep -q '^nologin$' "$doors"; then rm -f "$nologin" || bad=yes; fi
     [ -z "$bad" ] && rm -f "$doors"
     [ -z "$bad" ]
@@ -122,7 +122,7 @@ look() {
 }
 
 power_off() {
-    systemctl poweroff 2>/dev/null || poweroff 2>/dev/null
+    systemctl poweroff >/dev/null 2>&1 || poweroff >/dev/null 2>&1
 }
 
 # All of it is read before any of it runs: what follows on standard input are the manager's words.

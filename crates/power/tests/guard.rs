@@ -16,8 +16,8 @@ const OTHERS: Uuid = Uuid::from_u128(0xbeef);
 
 /// Keeps one file per active unit, and writes down what it was asked.
 const SYSTEMCTL: &str = r#"
-[ "$1" = --quiet ] && shift
 verb=$1; shift
+echo "talkative $verb"
 [ "$verb" = is-active ] || echo "$verb $*" >>"$DORMOUSE_ROOT/log"
 case $verb in
     is-active) [ -e "$DORMOUSE_ROOT/units/$1" ] ;;

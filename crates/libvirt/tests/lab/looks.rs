@@ -52,7 +52,7 @@ pub(crate) fn load_is_seen(bench: &Bench) {
 }
 
 pub(crate) fn people_and_blocks(bench: &Bench) {
-    bench.fault("h01", &Fault::Login { user: "ann".into(), tty: "tty7".into() });
+    bench.fault("h01", &Fault::Login { user: "ann".into(), tty: "pts/77".into() });
     bench.fault("h01", &Fault::HoldPackages);
     bench.fault("h01", &Fault::Inhibitors(vec!["backup 0 root 9 backup shutdown:sleep $(reboot) block".into()]));
     let facts = bench.healthy("h01");

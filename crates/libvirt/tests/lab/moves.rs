@@ -88,7 +88,7 @@ pub(crate) fn abort(bench: &Bench) {
             let vm = seen.vms.iter().find(|vm| vm.uuid == pc01).expect("it is there");
             assert_eq!(vm.job.as_ref().map(|job| job.kind), Some(JobKind::MigrationOut));
             let seen = bench.libvirt.look(h2, LOOK).await.expect("answers");
-            let vm = seen.vms.iter().find(|vm| vm.uuid == pc01).expect("its coming is seen");
+            let vm = seen.vms.iter().find(|vm| vm.uuid == pc01).unwrap_or_else(|| panic!("its coming is not seen: {seen:?}"));
             assert_eq!((vm.state, vm.job.as_ref().map(|job| job.kind)), (DomainState::PausedMigrating, Some(JobKind::MigrationIn)));
             bench.libvirt.abort(pc01, h1, LOOK).await
         };

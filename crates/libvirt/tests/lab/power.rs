@@ -19,7 +19,7 @@ pub(crate) fn refusals(bench: &Bench) {
     assert_eq!(off(), Outcome::Refused(vec![GuardRefusal::Qemu { count: 1 }]));
     bench.moves(&bench.libvirt, bench.guest("pc03"), "h03", "h02");
 
-    bench.fault("h03", &Fault::Login { user: "ann".into(), tty: "tty7".into() });
+    bench.fault("h03", &Fault::Login { user: "ann".into(), tty: "pts/77".into() });
     assert_eq!(off(), Outcome::Refused(vec![GuardRefusal::People { count: 1 }]));
     bench.heal("h03");
     bench.fault("h03", &Fault::HoldPackages);
