@@ -10,6 +10,7 @@
 
 mod balanced;
 mod bound;
+mod canon;
 mod check;
 mod draft;
 mod layout;
@@ -30,10 +31,17 @@ use picture::Picture;
 
 /// Plans the way from this picture to the goal, by the policy and knobs of the picture's cluster.
 ///
-/// The same picture gives the same plan. Whatever cannot be done is in the report and stops nothing else. `Goal::Hold`
+/// The same picture gives the same plan, in whatever order it lists its hosts and VMs (policy `seed` takes them in order). Whatever cannot be done is in the report and stops nothing else. `Goal::Hold`
 /// means hold: not even an operator's drain is carried out then.
 #[must_use]
 pub fn plan(snapshot: &Snapshot, goal: Goal, id: PlanId) -> (Plan, Report) {
+    let Some((ordered, canon)) = canon::ordered(snapshot) else { return plan_ordered(snapshot, goal, id) };
+    let (mut plan, mut report) = plan_ordered(&ordered, goal, id);
+    canon.put_back(&mut plan, &mut report);
+    (plan, report)
+}
+
+fn plan_ordered(snapshot: &Snapshot, goal: Goal, id: PlanId) -> (Plan, Report) {
     let picture = Picture::of(snapshot);
     let before = Layout::of(&picture);
     let mut after = before.clone();

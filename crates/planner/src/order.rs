@@ -346,7 +346,7 @@ impl<'a, 'p> Play<'a, 'p> {
             let one = self.moves[index].clone();
             let view = self.picture.vm(one.vm);
             let in_the_way = !self.into[one.from.index()].is_empty();
-            let movable = self.aside.get(&one.vm).is_none() && self.picture.unit(one.vm).len() == 1;
+            let movable = !self.aside.contains_key(&one.vm) && self.picture.unit(one.vm).len() == 1;
             if !in_the_way || !movable || (view.moves_left < 2 && !self.picture.host(one.from).drain) {
                 continue;
             }

@@ -79,7 +79,7 @@ fn binding(picture: &Picture<'_>, end: &End, horizon: Millis, lower_bound: u32, 
     if end.usable() <= picture.knobs.min_on {
         return AwakeReason::MinOn { count: picture.knobs.min_on };
     }
-    match Saving::of(picture, &end.layout, horizon).verdict(picture, &end.layout, host) {
+    match Saving::of(picture, &end.layout, &end.on, horizon).verdict(picture, &end.layout, host) {
         Err(reason) => reason,
         Ok(()) => without(picture, end, host),
     }

@@ -1,8 +1,11 @@
 //! Fewer watts for the hours to come: which hosts stay on and who goes where, decided together.
 //!
-//! 1. Who could sleep at all, and would it pay ([`Saving`])? 2. Which sets of hosts could carry everything, cheapest
-//! first ([`super::choose`])? 3. Does a placement with all constraints and reserves exist for that set? A host is either
-//! emptied or left alone. The pass is repeated on its own result until it finds nothing, so planning again does nothing.
+//! 1. Who could sleep at all, and would it pay ([`Saving`])?
+//! 2. Which sets of hosts could carry everything, cheapest first ([`super::choose`])?
+//! 3. Does a placement with all constraints and reserves exist for that set ([`super::fill`])?
+//!
+//! A host is either emptied or left alone. The pass is repeated on its own result until it finds nothing, so planning
+//! again does nothing.
 
 use super::choose::{self, Pool};
 use super::fill;
@@ -17,9 +20,11 @@ const CULPRITS_MAX: usize = 16;
 
 /// Packs the layout and returns the hosts that it puts to sleep.
 pub(super) fn pack(picture: &Picture<'_>, layout: &mut Layout, horizon: Millis) -> Vec<HostId> {
+    let mut on: Vec<bool> = picture.hosts.iter().map(|host| !host.state.is_down()).collect();
     let mut asleep: Vec<HostId> = vec![];
-    while let Some((better, emptied)) = pass(picture, layout, &asleep, horizon) {
+    while let Some((better, emptied)) = pass(picture, layout, &on, horizon) {
         *layout = better;
+        emptied.iter().for_each(|host| on[host.index()] = false);
         asleep.extend(emptied);
     }
     asleep.sort_unstable();
@@ -37,11 +42,11 @@ pub(super) fn explain(picture: &Picture<'_>, layout: &Layout, draft: &mut Draft)
 }
 
 /// One better layout with the hosts that it puts to sleep, if there is one.
-fn pass(picture: &Picture<'_>, layout: &Layout, asleep: &[HostId], horizon: Millis) -> Option<(Layout, Vec<HostId>)> {
-    let saving = Saving::of(picture, layout, horizon);
+fn pass(picture: &Picture<'_>, layout: &Layout, on: &[bool], horizon: Millis) -> Option<(Layout, Vec<HostId>)> {
+    let saving = Saving::of(picture, layout, on, horizon);
     let candidates: Vec<HostId> = picture
         .host_ids()
-        .filter(|host| !asleep.contains(host) && saving.verdict(picture, layout, *host).is_ok())
+        .filter(|host| on[host.index()] && saving.verdict(picture, layout, *host).is_ok())
         .collect();
     if candidates.is_empty() {
         return None;
@@ -155,8 +160,10 @@ pub(crate) struct Saving {
 }
 
 impl Saving {
-    pub(crate) fn of(picture: &Picture<'_>, layout: &Layout, horizon: Millis) -> Self {
-        let on = |host: &HostId| layout.up[host.index()] || picture.host(*host).state == HostState::Draining;
+    /// `on`: not put to sleep by this plan so far.
+    pub(crate) fn of(picture: &Picture<'_>, layout: &Layout, on: &[bool], horizon: Millis) -> Self {
+        let ours = |host: &HostId| layout.up[host.index()] || picture.host(*host).state == HostState::Draining;
+        let on = |host: &HostId| on[host.index()] && ours(host);
         let vms = layout.load.iter().map(|load| u64::from(load.count)).sum();
         let watts_on = picture.host_ids().filter(on).map(|host| picture.host(host).watts(layout.load(host).wake).0).sum();
         Self { horizon, vms, watts_on }

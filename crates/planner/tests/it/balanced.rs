@@ -169,12 +169,12 @@ group inside = db fence=h3,h4",
         ),
         expect![[r#"
             5 -> 2 on (bound 2), 226 W -> 102 W, 3 moves
-            s0 web1: h1 -> h3 (empties h1)
-            s1 sleep h1 after s0 (empty, and the reserves hold without it)
-            s2 web2: h2 -> h4 (empties h2)
-            s3 sleep h2 after s2 (empty, and the reserves hold without it)
-            s4 odd: h5 -> h3 (empties h5)
-            s5 sleep h5 after s4 (empty, and the reserves hold without it)
+            s0 odd: h5 -> h3 (empties h5)
+            s1 sleep h5 after s0 (empty, and the reserves hold without it)
+            s2 web1: h1 -> h4 (empties h1)
+            s3 sleep h1 after s2 (empty, and the reserves hold without it)
+            s4 web2: h2 -> h3 (empties h2)
+            s5 sleep h2 after s4 (empty, and the reserves hold without it)
             h3 awake: carries 4 VMs
             h4 awake: carries 2 VMs
         "#]],

@@ -67,6 +67,7 @@ impl World {
         }
         let mut used = vec![0; self.hosts.len()];
         let mut count = vec![0; self.hosts.len()];
+        let mut lines = vec![];
         for (index, vm) in self.vms.iter().enumerate() {
             let (host, kind) = (&self.hosts[vm.at], self.hosts[vm.at].kind);
             let mem = vm.mem + if kind == 2 { 64 } else { 0 };
@@ -74,14 +75,18 @@ impl World {
             let crowded = used[vm.at] + mem > MEM[kind] || count[vm.at] >= SLOTS[kind];
             let place = if host.state == HostState::On && (!crowded || index % 17 == 0) { vm.at } else { self.fallback() };
             if place != vm.at && used[place] + vm.mem + 64 > MEM[self.hosts[place].kind] {
-                writeln!(text, "vm v{index:02}@h{place:02} mem={}M cpu=0.1 stopped", vm.mem).unwrap();
+                lines.push(format!("vm v{index:02}@h{place:02} mem={}M cpu=0.1 stopped\n", vm.mem));
                 continue;
             }
             used[place] += mem;
             count[place] += 1;
-            writeln!(text, "vm v{index:02}@h{place:02} vcpus=2 mem={}M cpu={}.{:03}{}", vm.mem, vm.cpu / 1000, vm.cpu % 1000, vm.flags)
-                .unwrap();
+            let cpu = format!("{}.{:03}", vm.cpu / 1000, vm.cpu % 1000);
+            lines.push(format!("vm v{index:02}@h{place:02} vcpus=2 mem={}M cpu={cpu}{}\n", vm.mem, vm.flags));
         }
+        if order.first() != Some(&0) {
+            lines.reverse();
+        }
+        text += &lines.concat();
         for rule in &self.rules {
             writeln!(text, "{rule}").unwrap();
         }
@@ -98,7 +103,11 @@ impl World {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let order: Vec<usize> = (0..self.hosts.len()).collect();
+        let mut order: Vec<usize> = (0..self.hosts.len()).collect();
+        // Half of them are not in order of names.
+        if self.vms.len() % 2 == 1 {
+            order.reverse();
+        }
         let mut snapshot = picture(&self.text(&order));
         for mark in &self.marks {
             mark.put(&mut snapshot);
@@ -394,19 +403,23 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_order_of_lines_changes_nothing_that_counts(
+    fn the_order_of_lines_does_not_change_the_plan(
         kinds in prop::collection::vec(0..3usize, 2..10),
         vms in prop::collection::vec((0..64usize, 200..3000u64), 0..30),
         order in Just((0..30).collect::<Vec<usize>>()).prop_shuffle(),
     ) {
         let straight: Vec<usize> = (0..30).collect();
-        let mut figures = vec![];
-        for order in [straight, order] {
-            let snapshot = plain(&kinds, &vms, &order);
-            let (plan, report) = plan(&snapshot, NIGHT);
-            figures.push((report.hosts_on_after, report.lower_bound));
-            prop_assert!(dormouse_planner::check(&snapshot, &plan).is_empty());
+        for goal in [NIGHT, Goal::Relieve, Goal::Spread { wake_off: false }] {
+            let mut plans = vec![];
+            for order in [&straight, &order] {
+                let snapshot = plain(&kinds, &vms, order);
+                let (plan, report) = plan(&snapshot, goal);
+                // Reasons are listed by host in the order of the text; everything else is the same to the letter.
+                let mut lines: Vec<String> = show(&snapshot, &plan, &report).lines().map(ToOwned::to_owned).collect();
+                lines[1 + plan.steps.len()..].sort();
+                plans.push(lines);
+            }
+            prop_assert_eq!(&plans[0], &plans[1]);
         }
-        prop_assert_eq!(figures[0], figures[1]);
     }
 }

@@ -1,5 +1,7 @@
 //! Scenarios an operator would recognise, laws that hold on any cluster, and planted mistakes for the checker.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 mod balanced;
 mod checker;
 mod laws;

@@ -1,0 +1,161 @@
+//! The same cluster in another order of lines is the same cluster: planning sees hosts and VMs by name.
+//!
+//! Ties are broken by place, so the places must not depend on who wrote the text or which VM was seen first. A picture
+//! that is in order already (most texts are) is used as it is; any other is put in order, and the answer put back.
+//! Policy `seed` is left out: for it the order of the text *is* a rule.
+
+use dormouse_model::{
+    Action, AwakeReason, Because, Cluster, Group, HostId, Keep, Plan, PolicyName, Report, Rule, Snapshot, Subject, Vm,
+    VmId, VmSpec, VmState,
+};
+use std::sync::Arc;
+
+/// For each place in the ordered picture the id in the original one.
+pub(crate) struct Canon {
+    hosts: Vec<HostId>,
+    vms: Vec<VmId>,
+}
+
+/// The picture in order of names, and the way back; `None` if it is in order.
+pub(crate) fn ordered(snapshot: &Snapshot) -> Option<(Snapshot, Canon)> {
+    let host_key = |id: &HostId| &snapshot.host(*id).spec.name;
+    let vm_key = |id: &VmId| (&snapshot.vm(*id).spec.name, snapshot.vm(*id).spec.uuid);
+    let mut hosts: Vec<HostId> = snapshot.host_ids().collect();
+    let mut vms: Vec<VmId> = snapshot.vm_ids().collect();
+    if snapshot.cluster.policy.name == PolicyName::Seed || (hosts.is_sorted_by_key(host_key) && vms.is_sorted_by_key(vm_key)) {
+        return None;
+    }
+    hosts.sort_by(|a, b| host_key(a).cmp(host_key(b)));
+    vms.sort_by(|a, b| vm_key(a).cmp(&vm_key(b)));
+    let to = Places { hosts: inverse(&hosts, |id| id.index(), HostId::at), vms: inverse(&vms, |id| id.index(), VmId::at) };
+    let picture = Snapshot {
+        cluster: Arc::new(to.cluster(&snapshot.cluster)),
+        hosts: hosts.iter().map(|id| snapshot.host(*id).clone()).collect(),
+        vms: vms.iter().map(|id| to.vm(snapshot.vm(*id))).collect(),
+    };
+    Some((picture, Canon { hosts, vms }))
+}
+
+fn inverse<T: Copy>(order: &[T], index: impl Fn(T) -> usize, at: impl Fn(usize) -> T) -> Vec<T> {
+    let mut places = order.to_vec();
+    for (place, id) in order.iter().enumerate() {
+        places[index(*id)] = at(place);
+    }
+    places
+}
+
+/// For each original id its place in the ordered picture. Ids that are not in the picture keep their number.
+struct Places {
+    hosts: Vec<HostId>,
+    vms: Vec<VmId>,
+}
+
+impl Places {
+    fn of_host(&self, id: HostId) -> HostId {
+        self.hosts.get(id.index()).copied().unwrap_or(id)
+    }
+    fn of_hosts(&self, ids: &[HostId]) -> Vec<HostId> {
+        ids.iter().map(|id| self.of_host(*id)).collect()
+    }
+    fn of_vms(&self, ids: &[VmId]) -> Vec<VmId> {
+        ids.iter().map(|id| self.vms.get(id.index()).copied().unwrap_or(*id)).collect()
+    }
+
+    /// What planning reads of a cluster: groups, keeps, policy. Its hosts and VMs are in the picture.
+    fn cluster(&self, cluster: &Cluster) -> Cluster {
+        let rule = |rule: &Rule| match rule {
+            Rule::Fence(hosts) => Rule::Fence(self.of_hosts(hosts)),
+            other => other.clone(),
+        };
+        let group = |group: &Group| Group {
+            name: group.name.clone(),
+            vms: self.of_vms(&group.vms),
+            rules: group.rules.iter().map(rule).collect(),
+        };
+        Cluster {
+            name: cluster.name.clone(),
+            link: cluster.link,
+            hosts: vec![],
+            vms: vec![],
+            groups: cluster.groups.iter().map(group).collect(),
+            circuits: vec![],
+            holds: vec![],
+            keeps: cluster.keeps.iter().map(|keep| Keep { count: keep.count, hosts: self.of_hosts(&keep.hosts) }).collect(),
+            policy: cluster.policy.clone(),
+            schedule: cluster.schedule.clone(),
+        }
+    }
+
+    fn vm(&self, vm: &Vm) -> Vm {
+        let spec = &vm.spec;
+        let state = match &vm.state {
+            VmState::Stopped => VmState::Stopped,
+            VmState::Running { at } => VmState::Running { at: self.of_host(*at) },
+            VmState::Paused { at } => VmState::Paused { at: self.of_host(*at) },
+            VmState::Saved { at } => VmState::Saved { at: self.of_host(*at) },
+            VmState::Lost { at } => VmState::Lost { at: self.of_host(*at) },
+            VmState::Failed { at } => VmState::Failed { at: at.map(|at| self.of_host(at)) },
+            VmState::Migrating { from, to } => VmState::Migrating { from: self.of_host(*from), to: self.of_host(*to) },
+            VmState::Stuck { from, to } => VmState::Stuck { from: self.of_host(*from), to: self.of_host(*to) },
+            VmState::Conflict { hosts } => VmState::Conflict { hosts: self.of_hosts(hosts) },
+        };
+        let spec = VmSpec {
+            home: spec.home.map(|home| self.of_host(home)),
+            pin: self.of_hosts(&spec.pin),
+            ban: self.of_hosts(&spec.ban),
+            at: self.of_host(spec.at),
+            ..(**spec).clone()
+        };
+        Vm { spec: Arc::new(spec), state, ..vm.clone() }
+    }
+}
+
+impl Canon {
+    fn host(&self, id: &mut HostId) {
+        *id = self.hosts[id.index()];
+    }
+    fn vm(&self, id: &mut VmId) {
+        *id = self.vms[id.index()];
+    }
+
+    /// Plan and report in the ids of the original picture.
+    pub(crate) fn put_back(&self, plan: &mut Plan, report: &mut Report) {
+        for step in &mut plan.steps {
+            match &mut step.action {
+                Action::Migrate { vm, from, to } => {
+                    self.vm(vm);
+                    self.host(from);
+                    self.host(to);
+                }
+                Action::Wake { host } | Action::Sleep { host } => self.host(host),
+                Action::Start { vm, host } | Action::Stop { vm, host } => {
+                    self.vm(vm);
+                    self.host(host);
+                }
+            }
+            match &mut step.because {
+                Because::Empties { host } | Because::Relieves { host } | Because::Drains { host } => self.host(host),
+                Because::Substitute { of } => self.host(of),
+                _ => {}
+            }
+        }
+        for (host, reason) in &mut report.awake {
+            self.host(host);
+            match reason {
+                AwakeReason::Immovable { vm, .. } | AwakeReason::NoSlot { vm } => self.vm(vm),
+                AwakeReason::NoMemory { vm, on, .. } => {
+                    self.vm(vm);
+                    on.iter_mut().for_each(|on| self.host(on));
+                }
+                _ => {}
+            }
+        }
+        report.awake.sort_by_key(|(host, _)| *host);
+        for refusal in &mut report.refusals {
+            match &mut refusal.subject {
+                Subject::Host(host) => self.host(host),
+                Subject::Vm(vm) => self.vm(vm),
+            }
+        }
+    }
+}
