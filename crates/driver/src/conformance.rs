@@ -45,7 +45,9 @@ pub async fn hypervisor(driver: &dyn Hypervisor, given: &Given<'_>) -> Vec<Strin
     let defined = driver.define(first, given.xml, DEADLINE).await;
     broken.unless(defined == Ok(given.vm), "define answers the UUID in the XML", &defined);
     let found = find(driver, given, first).await;
-    let as_defined = found.as_ref().is_some_and(|vm| vm.state == DomainState::ShutOff && vm.persistent && vm.xml.contains("<domain"));
+    let as_defined = found
+        .as_ref()
+        .is_some_and(|vm| vm.state == DomainState::ShutOff && vm.persistent && vm.xml.contains("<domain"));
     broken.unless(as_defined, "a defined VM is listed: shut off, persistent, with its XML", &found);
 
     let started = driver.start(given.vm, first, DEADLINE).await;
@@ -55,7 +57,11 @@ pub async fn hypervisor(driver: &dyn Hypervisor, given: &Given<'_>) -> Vec<Strin
     let removed = driver.undefine(given.vm, first, DEADLINE).await;
     broken.unless(matches!(removed, Outcome::Failed(_)), "a running VM keeps its definition", &removed);
     let found = find(driver, given, first).await;
-    broken.unless(found.as_ref().is_some_and(|vm| vm.state == DomainState::Running && vm.persistent), "it runs", &found);
+    broken.unless(
+        found.as_ref().is_some_and(|vm| vm.state == DomainState::Running && vm.persistent),
+        "it runs",
+        &found,
+    );
     let nothing = driver.abort(given.vm, first, DEADLINE).await;
     broken.unless(nothing == DONE, "with nothing to abort, abort is done", &nothing);
 
@@ -85,7 +91,9 @@ async fn unknown(driver: &dyn Hypervisor, given: &Given<'_>, broken: &mut Broken
     let [first, second] = given.hosts;
     let start = driver.start(given.vm, first, DEADLINE).await;
     broken.unless(matches!(start, Outcome::Failed(_)), "a VM that is not there cannot start", &start);
-    let moved = driver.migrate(MoveRequest { vm: given.vm, from: first, to: second, deadline: MOVE, progress: None }).await;
+    let moved = driver
+        .migrate(MoveRequest { vm: given.vm, from: first, to: second, deadline: MOVE, progress: None })
+        .await;
     broken.unless(matches!(moved, Outcome::Failed(_)), "a VM that is not there cannot move", &moved);
     for (what, outcome) in [
         ("stopped", driver.stop(given.vm, first, DEADLINE).await),
@@ -95,7 +103,9 @@ async fn unknown(driver: &dyn Hypervisor, given: &Given<'_>, broken: &mut Broken
         broken.unless(outcome == DONE, &format!("a VM that is not there is {what} already"), &outcome);
     }
     let settled = driver.settle(given.vm, first, second, DEADLINE).await;
-    let gone = settled.as_ref().is_ok_and(|settled| settled.settlement == Settlement::Gone && settled.source == End::Absent);
+    let gone = settled
+        .as_ref()
+        .is_ok_and(|settled| settled.settlement == Settlement::Gone && settled.source == End::Absent);
     broken.unless(gone, "a VM that is on neither end is gone", &settled);
     for bad in ["", "<domain", "<network/>", "<!DOCTYPE d [<!ENTITY a 'b'>]><domain>&a;</domain>"] {
         let defined = driver.define(first, bad, DEADLINE).await;
@@ -107,13 +117,16 @@ async fn moves(driver: &dyn Hypervisor, given: &Given<'_>, broken: &mut Broken) 
     let [first, second] = given.hosts;
     for (from, to) in [(first, second), (second, first), (first, second)] {
         let (tell, _) = tokio::sync::watch::channel(None);
-        let moved = driver.migrate(MoveRequest { vm: given.vm, from, to, deadline: MOVE, progress: Some(tell) }).await;
+        let moved = driver
+            .migrate(MoveRequest { vm: given.vm, from, to, deadline: MOVE, progress: Some(tell) })
+            .await;
         broken.unless(matches!(moved, Outcome::Done { .. }), "a running VM moves", &moved);
         let (left, there) = (find(driver, given, from).await, find(driver, given, to).await);
         broken.unless(left.is_none(), "after a move the source is without it", &left);
         let whole = there.as_ref().is_some_and(|vm| vm.state == DomainState::Running && vm.persistent);
         broken.unless(whole, "after a move it runs at the destination, where it is persistent", &there);
-        let again = driver.migrate(MoveRequest { vm: given.vm, from, to, deadline: MOVE, progress: None }).await;
+        let again =
+            driver.migrate(MoveRequest { vm: given.vm, from, to, deadline: MOVE, progress: None }).await;
         broken.unless(matches!(again, Outcome::Failed(_)), "it cannot move from where it is not", &again);
         let settled = driver.settle(given.vm, from, to, DEADLINE).await;
         let moved = settled.as_ref().is_ok_and(|settled| settled.settlement == Settlement::Moved);
@@ -123,7 +136,11 @@ async fn moves(driver: &dyn Hypervisor, given: &Given<'_>, broken: &mut Broken) 
         broken.unless(left_behind == Ok(given.vm), "it can be defined where it does not run", &left_behind);
         let settled = driver.settle(given.vm, from, to, DEADLINE).await;
         let dropped = settled.as_ref().is_ok_and(|settled| settled.settlement == Settlement::DropDefinition);
-        broken.unless(dropped && find(driver, given, from).await.is_none(), "settling drops what a move left defined", &settled);
+        broken.unless(
+            dropped && find(driver, given, from).await.is_none(),
+            "settling drops what a move left defined",
+            &settled,
+        );
         if from.name == first.name {
             let _ = driver.define(first, given.xml, DEADLINE).await;
         }
@@ -144,16 +161,28 @@ pub async fn probe(driver: &dyn Probe, host: &HostSpec) -> Vec<String> {
     let (one, two) = (driver.look(host, DEADLINE).await, driver.look(host, DEADLINE).await);
     match (&one, &two) {
         (Ok(one), Ok(two)) => {
-            broken.unless(one.machine == two.machine && one.boot == two.boot, "a host stays who it is", (one, two));
+            broken.unless(
+                one.machine == two.machine && one.boot == two.boot,
+                "a host stays who it is",
+                (one, two),
+            );
             broken.unless(two.cpus > 0 && two.mem.0 > 0, "a host has processors and memory", two);
-            broken.unless(two.vms.is_sorted_by_key(|vm| vm.uuid), "VMs come in the order of their UUIDs", &two.vms);
+            broken.unless(
+                two.vms.is_sorted_by_key(|vm| vm.uuid),
+                "VMs come in the order of their UUIDs",
+                &two.vms,
+            );
         }
         other => broken.unless(false, "a host that answers is seen", other),
     }
     driver.forget(&host.name).await;
     let start = Instant::now();
     let hurried = driver.look(host, Millis(0)).await;
-    broken.unless(start.elapsed() < Duration::from_secs(1), "a look is over by its deadline", start.elapsed());
+    broken.unless(
+        start.elapsed() < Duration::from_secs(1),
+        "a look is over by its deadline",
+        start.elapsed(),
+    );
     broken.unless(hurried.is_err() || hurried == one, "a look without time is an error or right", &hurried);
     let after = driver.look(host, DEADLINE).await;
     broken.unless(after.is_ok(), "a forgotten host is found again", &after);

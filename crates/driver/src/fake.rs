@@ -1,10 +1,13 @@
 //! Pretend hosts in memory, for tests of what sits above the drivers and for the conformance suite itself.
 
-use crate::{Definition, DriverError, End, GuardOrder, Hypervisor, MoveRequest, Power, Probe, Settled, Settlement, judge};
+use crate::{
+    Definition, DriverError, End, GuardOrder, Hypervisor, MoveRequest, Power, Probe, Settled, Settlement,
+    judge,
+};
 use async_trait::async_trait;
 use dormouse_model::{
-    DomainState, Epoch, GuardRefusal, HostFacts, HostSpec, HostState, Mbps, Mib, MilliCpu, Millis, Outcome, OutcomeError, Permille,
-    ProbeError, VmFacts, Watts,
+    DomainState, Epoch, GuardRefusal, HostFacts, HostSpec, HostState, Mbps, Mib, MilliCpu, Millis, Outcome,
+    OutcomeError, Permille, ProbeError, VmFacts, Watts,
 };
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -61,7 +64,11 @@ impl World {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with<T>(&self, host: &HostSpec, work: impl FnOnce(&mut Machine) -> Result<T, String>) -> Result<T, DriverError> {
+    fn with<T>(
+        &self,
+        host: &HostSpec,
+        work: impl FnOnce(&mut Machine) -> Result<T, String>,
+    ) -> Result<T, DriverError> {
         let silent = || ProbeError::Unreachable("nobody answers".into());
         let mut machines = self.machines();
         let machine = machines.get_mut(&host.name).filter(|machine| machine.on).ok_or_else(silent)?;
@@ -69,7 +76,9 @@ impl World {
     }
 
     fn end(&self, vm: Uuid, host: &HostSpec) -> End {
-        let find = |machine: &mut Machine| Ok(machine.vms.get(&vm).map(|vm| End::Has { state: vm.state, persistent: vm.persistent }));
+        let find = |machine: &mut Machine| {
+            Ok(machine.vms.get(&vm).map(|vm| End::Has { state: vm.state, persistent: vm.persistent }))
+        };
         self.with(host, find).map_or(End::Unseen, |end| end.unwrap_or(End::Absent))
     }
 }
@@ -93,7 +102,10 @@ fn named(xml: &str) -> Option<(Uuid, String)> {
 #[async_trait]
 impl Hypervisor for World {
     async fn migrate(&self, request: MoveRequest<'_>) -> Outcome {
-        if !matches!(self.end(request.vm, request.to), End::Absent | End::Has { state: DomainState::ShutOff, .. }) {
+        if !matches!(
+            self.end(request.vm, request.to),
+            End::Absent | End::Has { state: DomainState::ShutOff, .. }
+        ) {
             return Outcome::Failed(OutcomeError::Driver("the destination does not take it".into()));
         }
         let leave = |machine: &mut Machine| match machine.vms.remove(&request.vm) {
@@ -118,7 +130,11 @@ impl Hypervisor for World {
 
     async fn start(&self, vm: Uuid, host: &HostSpec, _: Millis) -> Outcome {
         outcome(self.with(host, |machine| {
-            machine.vms.get_mut(&vm).map(|vm| vm.state = DomainState::Running).ok_or_else(|| "it is not there".to_owned())
+            machine
+                .vms
+                .get_mut(&vm)
+                .map(|vm| vm.state = DomainState::Running)
+                .ok_or_else(|| "it is not there".to_owned())
         }))
     }
 
@@ -155,7 +171,13 @@ impl Hypervisor for World {
         self.with(host, |machine| Ok(machine.vms.values().cloned().collect()))
     }
 
-    async fn settle(&self, vm: Uuid, from: &HostSpec, to: &HostSpec, _: Millis) -> Result<Settled, DriverError> {
+    async fn settle(
+        &self,
+        vm: Uuid,
+        from: &HostSpec,
+        to: &HostSpec,
+        _: Millis,
+    ) -> Result<Settled, DriverError> {
         let (source, destination) = (self.end(vm, from), self.end(vm, to));
         let settlement = judge(source, destination, false);
         self.with(from, |machine| {
@@ -231,7 +253,9 @@ impl Power for World {
             let refusal = match machine.epoch {
                 Some((cluster, _)) if cluster != order.cluster => Some(GuardRefusal::Cluster),
                 Some((_, epoch)) if epoch > order.epoch => Some(GuardRefusal::Epoch(epoch)),
-                _ if running > 0 => Some(GuardRefusal::Qemu { count: u32::try_from(running).unwrap_or(u32::MAX) }),
+                _ if running > 0 => {
+                    Some(GuardRefusal::Qemu { count: u32::try_from(running).unwrap_or(u32::MAX) })
+                }
                 _ => None,
             };
             if refusal.is_none() {

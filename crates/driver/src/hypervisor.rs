@@ -85,11 +85,19 @@ pub fn judge(source: End, destination: End, job: bool) -> Settlement {
         (Unseen, _) | (_, Unseen) => Settlement::Unseen,
         _ if job => Settlement::UnderWay,
         (Absent, Has { state: Running | Paused | PausedFault | ShuttingDown, .. }) => Settlement::Moved,
-        (Has { state: Running | Paused | PausedFault | ShuttingDown, .. }, Absent | Has { state: ShutOff, .. }) => Settlement::Stayed,
+        (
+            Has { state: Running | Paused | PausedFault | ShuttingDown, .. },
+            Absent | Has { state: ShutOff, .. },
+        ) => Settlement::Stayed,
         (Has { state: PausedMigrating, .. }, Has { state: Running, .. }) => Settlement::DropSource,
         (Has { state: PausedMigrating, .. }, Absent | Has { state: ShutOff, .. }) => Settlement::ResumeSource,
-        (Has { state: ShutOff, .. }, Has { state: Running | Paused | ShuttingDown, persistent: true }) => Settlement::DropDefinition,
-        (Absent | Has { state: ShutOff | Saved | Crashed, .. }, Absent | Has { state: ShutOff | Saved | Crashed, .. }) => Settlement::Gone,
+        (Has { state: ShutOff, .. }, Has { state: Running | Paused | ShuttingDown, persistent: true }) => {
+            Settlement::DropDefinition
+        }
+        (
+            Absent | Has { state: ShutOff | Saved | Crashed, .. },
+            Absent | Has { state: ShutOff | Saved | Crashed, .. },
+        ) => Settlement::Gone,
         _ => Settlement::Conflict,
     }
 }
@@ -119,7 +127,13 @@ pub trait Hypervisor: Send + Sync {
     async fn definitions(&self, host: &HostSpec, deadline: Millis) -> Result<Vec<Definition>, DriverError>;
 
     /// Looks at both ends of a move that may be half done and sets right the safe cases of [`judge`].
-    async fn settle(&self, vm: Uuid, from: &HostSpec, to: &HostSpec, deadline: Millis) -> Result<Settled, DriverError>;
+    async fn settle(
+        &self,
+        vm: Uuid,
+        from: &HostSpec,
+        to: &HostSpec,
+        deadline: Millis,
+    ) -> Result<Settled, DriverError>;
 }
 
 impl fmt::Display for End {
@@ -150,7 +164,8 @@ mod tests {
     use super::*;
     use DomainState::{Crashed, Paused, PausedFault, PausedMigrating, Running, Saved, ShutOff, ShuttingDown};
 
-    const STATES: [DomainState; 8] = [Running, Paused, PausedMigrating, PausedFault, ShuttingDown, Crashed, ShutOff, Saved];
+    const STATES: [DomainState; 8] =
+        [Running, Paused, PausedMigrating, PausedFault, ShuttingDown, Crashed, ShutOff, Saved];
 
     fn ends() -> Vec<End> {
         let has = |persistent| STATES.map(|state| End::Has { state, persistent });
@@ -175,19 +190,36 @@ mod tests {
                     let settlement = judge(source, destination, job);
                     let why = format!("{source:?} {destination:?} job={job}: {settlement:?}");
                     match settlement {
-                        Settlement::DropSource => assert!(!job && from == Some(PausedMigrating) && to == Some(Running), "{why}"),
+                        Settlement::DropSource => {
+                            assert!(!job && from == Some(PausedMigrating) && to == Some(Running), "{why}")
+                        }
                         Settlement::ResumeSource => {
                             let not_there = matches!(to, None | Some(ShutOff)) && destination != End::Unseen;
                             assert!(!job && from == Some(PausedMigrating) && not_there, "{why}");
                         }
                         Settlement::DropDefinition => {
                             let kept = matches!(destination, End::Has { persistent: true, .. });
-                            assert!(!job && from == Some(ShutOff) && kept && to.is_some_and(DomainState::is_present), "{why}");
+                            assert!(
+                                !job && from == Some(ShutOff)
+                                    && kept
+                                    && to.is_some_and(DomainState::is_present),
+                                "{why}"
+                            );
                         }
-                        Settlement::Moved => assert!(source == End::Absent && to.is_some_and(DomainState::is_present), "{why}"),
-                        Settlement::Stayed => assert!(from.is_some_and(DomainState::is_present) && !to.is_some_and(DomainState::is_present), "{why}"),
-                        Settlement::Gone => assert!(![from, to].into_iter().flatten().any(DomainState::runs), "{why}"),
-                        Settlement::Unseen => assert!(source == End::Unseen || destination == End::Unseen, "{why}"),
+                        Settlement::Moved => {
+                            assert!(source == End::Absent && to.is_some_and(DomainState::is_present), "{why}")
+                        }
+                        Settlement::Stayed => assert!(
+                            from.is_some_and(DomainState::is_present)
+                                && !to.is_some_and(DomainState::is_present),
+                            "{why}"
+                        ),
+                        Settlement::Gone => {
+                            assert!(![from, to].into_iter().flatten().any(DomainState::runs), "{why}")
+                        }
+                        Settlement::Unseen => {
+                            assert!(source == End::Unseen || destination == End::Unseen, "{why}")
+                        }
                         Settlement::UnderWay => assert!(job, "{why}"),
                         Settlement::Conflict => {}
                     }

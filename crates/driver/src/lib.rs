@@ -8,11 +8,11 @@
 //! Every call has a deadline and returns by then, whatever the host does.
 
 mod clock;
+pub mod conformance;
+pub mod fake;
 mod hypervisor;
 mod power;
 mod probe;
-pub mod conformance;
-pub mod fake;
 mod remote;
 mod store;
 
@@ -21,7 +21,9 @@ pub use hypervisor::{Definition, End, Hypervisor, MoveRequest, Settled, Settleme
 pub use power::{GuardOrder, Power};
 pub use probe::Probe;
 pub use remote::{Channel, Local, Remote, Script};
-pub use store::{ActionRecord, EventRecord, IntentRecord, Kind, Lease, LeaseError, Remembered, Store, StoreError, Term};
+pub use store::{
+    ActionRecord, EventRecord, IntentRecord, Kind, Lease, LeaseError, Remembered, Store, StoreError, Term,
+};
 
 use dormouse_model::{Millis, ProbeError};
 

@@ -33,7 +33,13 @@ impl Script {
 #[async_trait]
 pub trait Remote: Send + Sync {
     /// Starts the script and waits for its greeting. Arguments that are not [plain](Script::is_plain) are refused.
-    async fn open(&self, host: &HostSpec, script: Script, args: &[&str], deadline: Millis) -> Result<Channel, ProbeError>;
+    async fn open(
+        &self,
+        host: &HostSpec,
+        script: Script,
+        args: &[&str],
+        deadline: Millis,
+    ) -> Result<Channel, ProbeError>;
 }
 
 /// A running script. Dropping it closes both directions; the script sees the end of its input.
@@ -58,7 +64,12 @@ impl Channel {
         output: impl AsyncRead + Send + Sync + Unpin + 'static,
         keep: impl Any + Send + Sync,
     ) -> Self {
-        Self { input: Box::new(input), output: BufReader::new(Box::new(output)), heard: 0, _keep: Box::new(keep) }
+        Self {
+            input: Box::new(input),
+            output: BufReader::new(Box::new(output)),
+            heard: 0,
+            _keep: Box::new(keep),
+        }
     }
 
     /// Sends the script and waits for its greeting.
@@ -71,7 +82,9 @@ impl Channel {
             match self.hear().await? {
                 Some(line) if line.strip_prefix("hello ") == Some(script.name) => return Ok(()),
                 Some(_) => {}
-                None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended before its greeting")),
+                None => {
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended before its greeting"));
+                }
             }
         }
         Err(io::Error::new(io::ErrorKind::InvalidData, "no greeting within the first lines"))
@@ -98,7 +111,8 @@ impl Channel {
             return Ok(None);
         }
         if line.pop() != Some(b'\n') {
-            let why = if read > Self::LINE_MAX { "a line without end" } else { "it ended in the middle of a line" };
+            let why =
+                if read > Self::LINE_MAX { "a line without end" } else { "it ended in the middle of a line" };
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         if self.heard > Self::ANSWER_MAX {
@@ -131,7 +145,13 @@ impl Default for Local {
 
 #[async_trait]
 impl Remote for Local {
-    async fn open(&self, _: &HostSpec, script: Script, args: &[&str], deadline: Millis) -> Result<Channel, ProbeError> {
+    async fn open(
+        &self,
+        _: &HostSpec,
+        script: Script,
+        args: &[&str],
+        deadline: Millis,
+    ) -> Result<Channel, ProbeError> {
         if let Some(odd) = args.iter().find(|arg| !Script::is_plain(arg)) {
             return Err(ProbeError::Malformed(format!("not an argument: {odd:?}")));
         }
@@ -167,7 +187,8 @@ mod tests {
     use super::*;
     use crate::fake;
 
-    const ECHO: Script = Script { name: "echo", text: "echo hello echo\nwhile read -r word; do echo \"got $word\"; done" };
+    const ECHO: Script =
+        Script { name: "echo", text: "echo hello echo\nwhile read -r word; do echo \"got $word\"; done" };
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
@@ -198,7 +219,8 @@ mod tests {
     #[test]
     fn endless_output_ends_the_conversation() {
         const YES: Script = Script { name: "yes", text: "echo hello yes; while :; do echo y; done" };
-        const LINE: Script = Script { name: "line", text: "echo hello line; while :; do printf yyyyyyyyyyyyyyyy; done" };
+        const LINE: Script =
+            Script { name: "line", text: "echo hello line; while :; do printf yyyyyyyyyyyyyyyy; done" };
         for script in [YES, LINE] {
             runtime().block_on(async {
                 let mut channel = open(script, &[]).await.expect("opens");

@@ -72,18 +72,26 @@ impl Reader {
         match word {
             "machine" => once(&mut self.machine, Uuid::parse_str(rest).ok(), odd),
             "boot" => once(&mut self.boot, Uuid::parse_str(rest).ok(), odd),
-            "cpus" => once(&mut self.cpus, rest.parse().ok().filter(|count| (1..=65_536).contains(count)), odd),
+            "cpus" => {
+                once(&mut self.cpus, rest.parse().ok().filter(|count| (1..=65_536).contains(count)), odd)
+            }
             "mem" => once(&mut self.mem_kib, kib(rest).filter(|kib| *kib > 0), odd),
             "available" => once(&mut self.available_kib, kib(rest), odd),
             "load15" => once(&mut self.load15, thousandths(rest), odd),
             "stat" => once(&mut self.ticks, ticks(rest), odd),
             "time" => once(&mut self.time_ms, time(rest), odd),
             "wake" => once(&mut self.wake_on_lan, yes_no(rest), odd),
-            "guard" => once(&mut self.epoch, rest.split_once(' ').and_then(|(_, epoch)| epoch.parse().ok()).map(Epoch), odd),
+            "guard" => once(
+                &mut self.epoch,
+                rest.split_once(' ').and_then(|(_, epoch)| epoch.parse().ok()).map(Epoch),
+                odd,
+            ),
             "mac" => push(&mut self.macs, mac(rest), odd),
             "person" => push(&mut self.people_idle, idle(rest), odd),
             "inhibitor" => push(&mut self.blocks, Some(format!("inhibited: {rest}")), odd),
-            "package-lock" => push(&mut self.blocks, Some("a package manager holds its lock".to_owned()), odd),
+            "package-lock" => {
+                push(&mut self.blocks, Some("a package manager holds its lock".to_owned()), odd)
+            }
             "resync" => push(&mut self.blocks, Some("a RAID resync runs".to_owned()), odd),
             "storage" => {
                 let (place, state) = rest.split_once(' ').ok_or_else(odd)?;
@@ -174,7 +182,9 @@ fn time(text: &str) -> Option<i64> {
     let (seconds, nanos) = text.split_once('.').unwrap_or((text, ""));
     let seconds = seconds.parse::<i64>().ok().filter(|seconds| (0..1 << 40).contains(seconds))?;
     let millis = match nanos {
-        nanos if nanos.len() == 9 && nanos.bytes().all(|byte| byte.is_ascii_digit()) => nanos[..3].parse().ok()?,
+        nanos if nanos.len() == 9 && nanos.bytes().all(|byte| byte.is_ascii_digit()) => {
+            nanos[..3].parse().ok()?
+        }
         // The middle of the second that we know.
         _ => 500,
     };
@@ -183,7 +193,10 @@ fn time(text: &str) -> Option<i64> {
 
 /// `user nice system idle iowait irq softirq steal …`; guest time is part of user time.
 fn ticks(text: &str) -> Option<Ticks> {
-    let numbers = text.split_ascii_whitespace().take(8).map(|number| number.parse::<u64>().ok().filter(|n| *n < 1 << 56));
+    let numbers = text
+        .split_ascii_whitespace()
+        .take(8)
+        .map(|number| number.parse::<u64>().ok().filter(|n| *n < 1 << 56));
     let numbers = numbers.collect::<Option<Vec<_>>>()?;
     let [_, _, _, idle, wait, ..] = numbers[..] else { return None };
     let all = numbers.iter().sum::<u64>();
@@ -194,7 +207,8 @@ fn mac(text: &str) -> Option<[u8; 6]> {
     let mut mac = [0; 6];
     let mut parts = text.split(':');
     for byte in &mut mac {
-        *byte = parts.next().filter(|part| part.len() == 2).and_then(|part| u8::from_str_radix(part, 16).ok())?;
+        *byte =
+            parts.next().filter(|part| part.len() == 2).and_then(|part| u8::from_str_radix(part, 16).ok())?;
     }
     parts.next().is_none().then_some(mac)
 }
@@ -239,7 +253,10 @@ storage 1 hung";
     #[test]
     fn a_whole_answer_is_read() {
         let answer = read(GOOD).expect("reads");
-        assert_eq!((answer.cpus, answer.load15, answer.mem_kib, answer.time_ms), (2, 70, 2_048_000, 1_795_000_000_250));
+        assert_eq!(
+            (answer.cpus, answer.load15, answer.mem_kib, answer.time_ms),
+            (2, 70, 2_048_000, 1_795_000_000_250)
+        );
         assert_eq!(answer.ticks, Ticks { busy: 150, all: 1000 });
         assert_eq!(answer.macs, [[0x52, 0x54, 0, 0xaa, 0xbb, 1]]);
         assert_eq!((answer.wake_on_lan, answer.epoch), (Some(true), Some(Epoch(8))));
@@ -253,7 +270,8 @@ storage 1 hung";
     fn half_an_answer_is_none() {
         for place in 0..GOOD.lines().count() {
             let word = GOOD.lines().nth(place).expect("a line").split(' ').next().expect("a word");
-            let text: Vec<&str> = GOOD.lines().enumerate().filter(|(at, _)| *at != place).map(|(_, line)| line).collect();
+            let text: Vec<&str> =
+                GOOD.lines().enumerate().filter(|(at, _)| *at != place).map(|(_, line)| line).collect();
             let optional = ["mac", "wake", "person", "inhibitor", "guard"].contains(&word);
             assert_eq!(read(&text.join("\n")).is_ok(), optional, "without {word}");
         }

@@ -58,10 +58,14 @@ impl Hypervisor for Libvirt {
         }
         loop {
             match self.end(vm, host, until).await.0 {
-                End::Absent | End::Has { state: DomainState::ShutOff, .. } => return Outcome::Done { downtime: None },
+                End::Absent | End::Has { state: DomainState::ShutOff, .. } => {
+                    return Outcome::Done { downtime: None };
+                }
                 // It may obey yet.
                 end if Instant::now() + AGAIN >= until => {
-                    return Outcome::Unsure(format!("the guest was asked to shut down; after {deadline} it is {end}"));
+                    return Outcome::Unsure(format!(
+                        "the guest was asked to shut down; after {deadline} it is {end}"
+                    ));
                 }
                 _ => sleep_until(Instant::now() + AGAIN).await,
             }
@@ -72,7 +76,9 @@ impl Hypervisor for Libvirt {
         // The same limits as for what comes from a host.
         xml::read(xml, &[]).map_err(|why| DriverError::Refused { what: "defining a VM", why })?;
         let xml = xml.to_owned();
-        self.call(host, deadline, move |connection| connection.define(&xml)?.uuid()).await.map_err(|error| refused("defining a VM", error))
+        self.call(host, deadline, move |connection| connection.define(&xml)?.uuid())
+            .await
+            .map_err(|error| refused("defining a VM", error))
     }
 
     async fn undefine(&self, vm: Uuid, host: &HostSpec, deadline: Millis) -> Outcome {
@@ -88,7 +94,13 @@ impl Hypervisor for Libvirt {
         self.call(host, deadline, definitions).await.map_err(|error| refused("listing VMs", error))
     }
 
-    async fn settle(&self, vm: Uuid, from: &HostSpec, to: &HostSpec, deadline: Millis) -> Result<Settled, DriverError> {
+    async fn settle(
+        &self,
+        vm: Uuid,
+        from: &HostSpec,
+        to: &HostSpec,
+        deadline: Millis,
+    ) -> Result<Settled, DriverError> {
         self.set_right(vm, from, to, Instant::now() + Duration::from_millis(deadline.0)).await
     }
 }
@@ -105,7 +117,12 @@ impl Libvirt {
     }
 
     /// A short effect. What libvirt refuses has not happened; a call that broke off may have.
-    async fn act(&self, host: &HostSpec, deadline: Millis, work: impl FnOnce(&Connection) -> Result<(), Error> + Send + 'static) -> Outcome {
+    async fn act(
+        &self,
+        host: &HostSpec,
+        deadline: Millis,
+        work: impl FnOnce(&Connection) -> Result<(), Error> + Send + 'static,
+    ) -> Outcome {
         match self.call(host, deadline, work).await {
             Ok(()) => Outcome::Done { downtime: None },
             Err(error @ (CallError::Libvirt(_) | CallError::Connect(_) | CallError::Host(_))) => {
@@ -138,7 +155,13 @@ fn definitions(connection: &Connection) -> Result<Vec<Definition>, Error> {
             return Err(Error::ours(format!("VM {vm}: {why}")));
         }
         let Some(state) = state(connection, vm)? else { continue };
-        all.push(Definition { uuid: vm, name: domain.name().chars().take(256).collect(), state, persistent, xml });
+        all.push(Definition {
+            uuid: vm,
+            name: domain.name().chars().take(256).collect(),
+            state,
+            persistent,
+            xml,
+        });
     }
     all.sort_by_key(|definition| definition.uuid);
     Ok(all)

@@ -127,7 +127,16 @@ impl Libvirt {
         let links = Arc::new(Links::new(settings.ssh.clone(), settings.socket.clone()));
         let shared = Arc::new(settings.shared.clone());
         let clock = SystemClock::new();
-        Self { settings, shared, clock, links, hosts: Mutex::default(), by_us: tokio::sync::Mutex::default(), changes: None, uri: None }
+        Self {
+            settings,
+            shared,
+            clock,
+            links,
+            hosts: Mutex::default(),
+            by_us: tokio::sync::Mutex::default(),
+            changes: None,
+            uri: None,
+        }
     }
 
     /// Every host speaks through this libvirt URI instead of its own socket (`test:///default`).
@@ -182,7 +191,11 @@ impl Libvirt {
     }
 
     /// Where this host's libvirt is found now, and the connection that must live meanwhile.
-    async fn target(&self, host: &HostSpec, until: Instant) -> Result<(Target, Option<Arc<ssh::Link>>), CallError> {
+    async fn target(
+        &self,
+        host: &HostSpec,
+        until: Instant,
+    ) -> Result<(Target, Option<Arc<ssh::Link>>), CallError> {
         if let Some(uri) = &self.uri {
             return Ok((Target::Uri(uri.clone()), None));
         }

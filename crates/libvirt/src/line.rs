@@ -59,6 +59,8 @@ async fn carry(mut near: UnixStream, target: impl AsRef<Path>) {
             // How a conversation ends is told by libvirt on its side.
             let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
         }
-        Err(error) => tracing::debug!(%error, target = %target.as_ref().display(), "libvirt's socket does not answer"),
+        Err(error) => {
+            tracing::debug!(%error, target = %target.as_ref().display(), "libvirt's socket does not answer")
+        }
     }
 }

@@ -67,25 +67,42 @@ impl Libvirt {
         Worker::start(&request.from.name, target, None).map_err(CallError::Connect)
     }
 
-    async fn peer_to_peer(&self, worker: &Worker, request: &MoveRequest<'_>, until: Instant) -> Result<(), CallError> {
+    async fn peer_to_peer(
+        &self,
+        worker: &Worker,
+        request: &MoveRequest<'_>,
+        until: Instant,
+    ) -> Result<(), CallError> {
         let (vm, encrypt) = (request.vm, self.settings.moves.encrypt);
         let host = bare_address(request.to)?;
         worker
             .call(until + GRACE, move |connection| {
-                let domain = connection.find(vm)?.ok_or_else(|| Error::ours("the source no longer has it"))?;
-                domain.migrate_to(&format!("qemu+tls://{host}/system"), &stream_to(&host)?, MigrateFlags::new(encrypt))
+                let domain =
+                    connection.find(vm)?.ok_or_else(|| Error::ours("the source no longer has it"))?;
+                domain.migrate_to(
+                    &format!("qemu+tls://{host}/system"),
+                    &stream_to(&host)?,
+                    MigrateFlags::new(encrypt),
+                )
             })
             .await
     }
 
-    async fn by_us(&self, worker: &Worker, request: &MoveRequest<'_>, until: Instant) -> Result<(), CallError> {
+    async fn by_us(
+        &self,
+        worker: &Worker,
+        request: &MoveRequest<'_>,
+        until: Instant,
+    ) -> Result<(), CallError> {
         let (vm, encrypt) = (request.vm, self.settings.moves.encrypt);
         let host = bare_address(request.to)?;
         let (target, link) = self.target(request.to, until).await?;
         let (line, uri) = match target {
             Target::Uri(uri) => (None, uri),
             Target::Socket(path) => {
-                let line = Line::to(path).map_err(|error| CallError::Connect(Error::ours(format!("no socket for libvirt: {error}"))))?;
+                let line = Line::to(path).map_err(|error| {
+                    CallError::Connect(Error::ours(format!("no socket for libvirt: {error}")))
+                })?;
                 let uri = line.uri();
                 (Some(line), uri)
             }
@@ -93,7 +110,8 @@ impl Libvirt {
         let result = worker
             .call(until + GRACE, move |connection| {
                 let to = Connection::open(&uri)?;
-                let domain = connection.find(vm)?.ok_or_else(|| Error::ours("the source no longer has it"))?;
+                let domain =
+                    connection.find(vm)?.ok_or_else(|| Error::ours("the source no longer has it"))?;
                 domain.migrate_by_us(&to, &stream_to(&host)?, MigrateFlags::new(encrypt))
             })
             .await;
@@ -151,7 +169,9 @@ impl Libvirt {
         let vm = request.vm;
         let short = until.min(Instant::now() + SHORT);
         let read = self.worker(request.from, short).await.ok()?;
-        let numbers = read.call(short, move |connection| connection.find(vm)?.map(|domain| domain.job(false)).transpose()).await;
+        let numbers = read
+            .call(short, move |connection| connection.find(vm)?.map(|domain| domain.job(false)).transpose())
+            .await;
         let numbers = numbers.ok()??;
         // Not begun yet, or over already.
         let job = Some(vms::read_job(&numbers)).filter(|job| job.kind == JobKind::MigrationOut)?;
@@ -168,7 +188,11 @@ impl Libvirt {
         let short = Instant::now() + SHORT;
         let abort = async {
             let worker = self.worker(request.from, short).await?;
-            worker.call(short, move |connection| connection.find(vm)?.map_or(Ok(()), |domain| domain.abort_job())).await
+            worker
+                .call(short, move |connection| {
+                    connection.find(vm)?.map_or(Ok(()), |domain| domain.abort_job())
+                })
+                .await
         };
         if let Err(error) = abort.await {
             tracing::warn!(%vm, from = request.from.name, %error, "a move cannot be aborted");
@@ -176,7 +200,12 @@ impl Libvirt {
     }
 
     /// What is there now, at both ends.
-    async fn confirm(&self, request: &MoveRequest<'_>, said: Result<(), CallError>, ended: Option<Ended>) -> Outcome {
+    async fn confirm(
+        &self,
+        request: &MoveRequest<'_>,
+        said: Result<(), CallError>,
+        ended: Option<Ended>,
+    ) -> Outcome {
         let (vm, until) = (request.vm, Instant::now() + SHORT);
         if let Err(error) = self.set_right(vm, request.from, request.to, until).await {
             return Outcome::Unsure(error.to_string());
@@ -188,16 +217,23 @@ impl Libvirt {
             Settlement::Moved => Outcome::Done { downtime: self.downtime(vm, request.to, until).await },
             // libvirt says success and the VM never left: nobody knows what it will do next.
             Settlement::Stayed if said.is_ok() => Outcome::Unsure(format!("reported as done, yet {seen}")),
-            Settlement::Stayed => Outcome::Failed(ended.unwrap_or_else(|| OutcomeError::Driver(why.unwrap_or_default()))),
+            Settlement::Stayed => {
+                Outcome::Failed(ended.unwrap_or_else(|| OutcomeError::Driver(why.unwrap_or_default())))
+            }
             Settlement::UnderWay => Outcome::Unsure(format!("it neither goes on nor ends: {seen}")),
             Settlement::Gone => Outcome::Unsure(format!("it ended while it moved: {seen}")),
-            _ => Outcome::Unsure(why.map_or_else(|| seen.clone(), |why| format!("{seen}; libvirt said: {why}"))),
+            _ => Outcome::Unsure(
+                why.map_or_else(|| seen.clone(), |why| format!("{seen}; libvirt said: {why}")),
+            ),
         }
     }
 
     async fn downtime(&self, vm: Uuid, host: &HostSpec, until: Instant) -> Option<Millis> {
         let worker = self.worker(host, until).await.ok()?;
-        let numbers = worker.call(until, move |connection| connection.find(vm)?.map(|domain| domain.job(true)).transpose()).await.ok()??;
+        let numbers = worker
+            .call(until, move |connection| connection.find(vm)?.map(|domain| domain.job(true)).transpose())
+            .await
+            .ok()??;
         numbers.get("downtime").map(Millis)
     }
 }
@@ -209,7 +245,12 @@ fn leaves(connection: &Connection, vm: Uuid, shared: &[String]) -> Result<bool, 
     let number = |number: i64| u64::try_from(number).unwrap_or(u64::MAX);
     match vms::state(number(code), number(reason), false) {
         DomainState::Running | DomainState::Paused => {}
-        other => return Err(Error::ours(format!("it is {} at the source", End::Has { state: other, persistent: true }))),
+        other => {
+            return Err(Error::ours(format!(
+                "it is {} at the source",
+                End::Has { state: other, persistent: true }
+            )));
+        }
     }
     if vms::job(&domain)?.is_some() {
         return Err(Error::ours("another job runs on it"));
@@ -229,7 +270,10 @@ fn arrives(connection: &Connection, vm: Uuid, persistent: bool) -> Result<(), Er
     match vms::state(number(code), number(reason), domain.has_saved_memory()?) {
         DomainState::ShutOff if persistent => domain.undefine(),
         DomainState::ShutOff => Err(Error::ours("its last definition is at the destination")),
-        other => Err(Error::ours(format!("it is {} at the destination", End::Has { state: other, persistent: true }))),
+        other => Err(Error::ours(format!(
+            "it is {} at the destination",
+            End::Has { state: other, persistent: true }
+        ))),
     }
 }
 
@@ -242,7 +286,9 @@ fn stream_to(host: &str) -> Result<Params, Error> {
 fn bare_address(host: &HostSpec) -> Result<String, CallError> {
     let address = host.address.as_deref().unwrap_or(&host.name);
     if address == LOCAL {
-        return Err(CallError::Libvirt(Error::ours("the destination has no address that other hosts could reach")));
+        return Err(CallError::Libvirt(Error::ours(
+            "the destination has no address that other hosts could reach",
+        )));
     }
     let bare = Destination::parse(address)?.host;
     Ok(if bare.contains(':') { format!("[{bare}]") } else { bare.to_owned() })
@@ -281,7 +327,12 @@ mod tests {
     fn progress_is_a_rest_that_gets_smaller_than_ever() {
         let start = Instant::now();
         let at = |secs| start + Duration::from_secs(secs);
-        let job = |remaining| Job { kind: JobKind::MigrationOut, elapsed: Millis(0), remaining: Mib(remaining), processed: Mib(1) };
+        let job = |remaining| Job {
+            kind: JobKind::MigrationOut,
+            elapsed: Millis(0),
+            remaining: Mib(remaining),
+            processed: Mib(1),
+        };
         let mut progress = Progress::new(start);
         progress.seen(&job(900), at(10));
         progress.seen(&job(300), at(20));

@@ -5,7 +5,9 @@ use crate::worker::CallError;
 use crate::{HostCpu, Libvirt};
 use async_trait::async_trait;
 use dormouse_driver::{Channel, Clock, Probe, Remote, Script, with_checks};
-use dormouse_model::{CheckFailure, HostFacts, HostSpec, Mib, MilliCpu, Millis, Permille, ProbeError, VmFacts};
+use dormouse_model::{
+    CheckFailure, HostFacts, HostSpec, Mib, MilliCpu, Millis, Permille, ProbeError, VmFacts,
+};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -29,7 +31,8 @@ impl Probe for Libvirt {
         let until = asked + Duration::from_millis(deadline.0);
         // libvirt gets less: when it hangs, the rest of the answer is still in time.
         let libvirt_until = asked + Duration::from_millis(deadline.0 * 3 / 4);
-        let (answer, vms) = tokio::join!(timeout_at(until, self.ask(host, deadline)), self.vms(host, libvirt_until));
+        let (answer, vms) =
+            tokio::join!(timeout_at(until, self.ask(host, deadline)), self.vms(host, libvirt_until));
         let (answer, ticks, offset) = answer.unwrap_or(Err(ProbeError::Timeout(deadline)))?;
         Ok(self.put_together(&answer, ticks, offset, vms))
     }
@@ -52,7 +55,9 @@ impl Libvirt {
                     held.channel = Some(channel);
                     return Ok((answer, before, offset));
                 }
-                Err(ProbeError::Unreachable(why)) => tracing::debug!(host = host.name, why, "the held channel is gone"),
+                Err(ProbeError::Unreachable(why)) => {
+                    tracing::debug!(host = host.name, why, "the held channel is gone")
+                }
                 Err(other) => return Err(other),
             }
         }
@@ -85,8 +90,14 @@ impl Libvirt {
                     }
                     reader.line(&line).map_err(malformed)?;
                 }
-                Ok(None) => return Err(ProbeError::Unreachable("the connection ended in the middle of an answer".into())),
-                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return Err(malformed(error.to_string())),
+                Ok(None) => {
+                    return Err(ProbeError::Unreachable(
+                        "the connection ended in the middle of an answer".into(),
+                    ));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                    return Err(malformed(error.to_string()));
+                }
                 Err(error) => return Err(lost(&error)),
             }
         }
@@ -107,7 +118,13 @@ impl Libvirt {
             .await
     }
 
-    fn put_together(&self, answer: &Answer, before: Ticks, offset: i64, vms: Result<Vec<VmFacts>, CallError>) -> HostFacts {
+    fn put_together(
+        &self,
+        answer: &Answer,
+        before: Ticks,
+        offset: i64,
+        vms: Result<Vec<VmFacts>, CallError>,
+    ) -> HostFacts {
         let mut failures = vec![];
         let vms = vms.unwrap_or_else(|error| {
             failures.push(CheckFailure::Libvirt(error.to_string()));

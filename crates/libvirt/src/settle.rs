@@ -32,7 +32,9 @@ fn look(connection: &Connection, vm: Uuid) -> Result<(End, bool), Error> {
 impl Libvirt {
     /// How a host has the VM. One that cannot be asked is `Unseen`.
     pub(crate) async fn end(&self, vm: Uuid, host: &HostSpec, until: Instant) -> (End, bool) {
-        let asked = async { self.worker(host, until).await?.call(until, move |connection| look(connection, vm)).await };
+        let asked = async {
+            self.worker(host, until).await?.call(until, move |connection| look(connection, vm)).await
+        };
         asked.await.unwrap_or_else(|error| {
             tracing::warn!(host = host.name, %vm, %error, "an end of a move cannot be seen");
             (End::Unseen, false)
@@ -40,9 +42,16 @@ impl Libvirt {
     }
 
     /// Both ends, again and again until no job runs there or time is over.
-    pub(crate) async fn ends(&self, vm: Uuid, from: &HostSpec, to: &HostSpec, until: Instant) -> (End, End, Settlement) {
+    pub(crate) async fn ends(
+        &self,
+        vm: Uuid,
+        from: &HostSpec,
+        to: &HostSpec,
+        until: Instant,
+    ) -> (End, End, Settlement) {
         loop {
-            let ((source, job_there), (destination, job_here)) = tokio::join!(self.end(vm, from, until), self.end(vm, to, until));
+            let ((source, job_there), (destination, job_here)) =
+                tokio::join!(self.end(vm, from, until), self.end(vm, to, until));
             let settlement = judge(source, destination, job_there || job_here);
             let next = Instant::now() + AGAIN;
             if settlement != Settlement::UnderWay || next >= until {
@@ -53,7 +62,13 @@ impl Libvirt {
     }
 
     /// Acts on the safe cases; each act looks once more, in the same breath, at what it is about to touch.
-    pub(crate) async fn set_right(&self, vm: Uuid, from: &HostSpec, to: &HostSpec, until: Instant) -> Result<Settled, DriverError> {
+    pub(crate) async fn set_right(
+        &self,
+        vm: Uuid,
+        from: &HostSpec,
+        to: &HostSpec,
+        until: Instant,
+    ) -> Result<Settled, DriverError> {
         let (source, destination, settlement) = self.ends(vm, from, to, until).await;
         let kept = matches!(destination, End::Has { persistent: true, .. });
         let act: fn(&Connection, Uuid, bool) -> Result<(), Error> = match settlement {
@@ -63,7 +78,9 @@ impl Libvirt {
             _ => return Ok(Settled { settlement, source, destination }),
         };
         tracing::warn!(%vm, from = from.name, to = to.name, ?settlement, "setting a half-done move right");
-        let done = async { self.worker(from, until).await?.call(until, move |connection| act(connection, vm, kept)).await };
+        let done = async {
+            self.worker(from, until).await?.call(until, move |connection| act(connection, vm, kept)).await
+        };
         done.await.map_err(|error| refused("settling a move", error))?;
         Ok(Settled { settlement, source, destination })
     }
@@ -72,7 +89,9 @@ impl Libvirt {
 /// The running VM is at the destination; this is what it left.
 fn drop_source(connection: &Connection, vm: Uuid, kept: bool) -> Result<(), Error> {
     match (look(connection, vm)?, connection.find(vm)?) {
-        ((End::Has { state: DomainState::PausedMigrating, .. }, false), Some(domain)) => domain.drop_copy()?,
+        ((End::Has { state: DomainState::PausedMigrating, .. }, false), Some(domain)) => {
+            domain.drop_copy()?
+        }
         _ => return Err(Error::ours("the source has changed meanwhile")),
     }
     // The last definition of a VM is never removed.
@@ -101,6 +120,8 @@ pub(crate) fn refused(what: &'static str, error: CallError) -> DriverError {
         CallError::Host(error) => DriverError::Host(error),
         CallError::Connect(error) => DriverError::Host(ProbeError::Unreachable(format!("libvirt: {error}"))),
         CallError::Deadline(after) => DriverError::Deadline { what, after },
-        CallError::Libvirt(error) | CallError::Lost(error) => DriverError::Refused { what, why: error.to_string() },
+        CallError::Libvirt(error) | CallError::Lost(error) => {
+            DriverError::Refused { what, why: error.to_string() }
+        }
     }
 }

@@ -91,7 +91,9 @@ impl Links {
     pub(crate) async fn link(&self, host: &HostSpec, until: Instant) -> Result<Arc<Link>, ProbeError> {
         let asked = Instant::now();
         let late = || ProbeError::Timeout(crate::worker::millis(asked.elapsed()));
-        let slot = Arc::clone(self.hosts.lock().unwrap_or_else(PoisonError::into_inner).entry(host.name.clone()).or_default());
+        let slot = Arc::clone(
+            self.hosts.lock().unwrap_or_else(PoisonError::into_inner).entry(host.name.clone()).or_default(),
+        );
         let mut slot = timeout_at(until, slot.lock()).await.map_err(|_| late())?;
         let address = host.address.as_deref().unwrap_or(&host.name);
         if let Some(link) = slot.link.as_ref().filter(|link| link.is_alive() && link.address == address) {
@@ -108,7 +110,10 @@ impl Links {
             }
             Err(why) => {
                 if matches!(why, ProbeError::Auth(_) | ProbeError::Identity(_)) {
-                    let wait = slot.refused.as_ref().map_or(REFUSED_FIRST, |before| (before.wait * 2).min(REFUSED_MAX));
+                    let wait = slot
+                        .refused
+                        .as_ref()
+                        .map_or(REFUSED_FIRST, |before| (before.wait * 2).min(REFUSED_MAX));
                     slot.refused = Some(Refused { until: Instant::now() + wait, wait, why: why.clone() });
                 } else {
                     slot.refused = None;
@@ -126,13 +131,27 @@ impl Links {
     async fn connect(&self, address: &str) -> Result<Link, ProbeError> {
         if address == LOCAL {
             let lost = Arc::new(AtomicBool::new(false));
-            return Ok(Link { address: address.to_owned(), session: None, libvirt: self.socket.clone(), lost, _dir: None, _anchor: None, _end: None });
+            return Ok(Link {
+                address: address.to_owned(),
+                session: None,
+                libvirt: self.socket.clone(),
+                lost,
+                _dir: None,
+                _anchor: None,
+                _end: None,
+            });
         }
         let destination = Destination::parse(address)?;
         let here = |what: &str, error: std::io::Error| ProbeError::Unreachable(format!("{what}: {error}"));
-        let dir = tempfile::Builder::new().prefix("dormouse-ssh-").tempdir().map_err(|error| here("no folder for sockets", error))?;
+        let dir = tempfile::Builder::new()
+            .prefix("dormouse-ssh-")
+            .tempdir()
+            .map_err(|error| here("no folder for sockets", error))?;
         let (control, libvirt) = (dir.path().join("m"), dir.path().join("l"));
-        let mut child = self.command(&destination, &control, &libvirt).spawn().map_err(|error| here("cannot run ssh", error))?;
+        let mut child = self
+            .command(&destination, &control, &libvirt)
+            .spawn()
+            .map_err(|error| here("cannot run ssh", error))?;
         let anchor = child.stdin.take();
         // The control socket is there, and listened to, once ssh is logged in.
         loop {
@@ -149,7 +168,15 @@ impl Links {
         let (end, ended) = oneshot::channel::<()>();
         tokio::spawn(watch(child, ended, Arc::clone(&lost)));
         let session = Arc::new(Session::resume_mux(control.into_boxed_path(), None));
-        Ok(Link { address: address.to_owned(), session: Some(session), libvirt, lost, _dir: Some(dir), _anchor: anchor, _end: Some(end) })
+        Ok(Link {
+            address: address.to_owned(),
+            session: Some(session),
+            libvirt,
+            lost,
+            _dir: Some(dir),
+            _anchor: anchor,
+            _end: Some(end),
+        })
     }
 
     fn command(&self, to: &Destination<'_>, control: &std::path::Path, libvirt: &std::path::Path) -> Command {
@@ -207,7 +234,13 @@ impl Links {
 
 #[async_trait]
 impl Remote for Links {
-    async fn open(&self, host: &HostSpec, script: Script, args: &[&str], deadline: Millis) -> Result<Channel, ProbeError> {
+    async fn open(
+        &self,
+        host: &HostSpec,
+        script: Script,
+        args: &[&str],
+        deadline: Millis,
+    ) -> Result<Channel, ProbeError> {
         if let Some(odd) = args.iter().find(|arg| !Script::is_plain(arg)) {
             return Err(ProbeError::Malformed(format!("not an argument: {odd:?}")));
         }
@@ -218,8 +251,17 @@ impl Remote for Links {
         };
         let start = async {
             let mut command = Session::arc_command(session, "sh");
-            command.arg("-s").arg("--").args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-            let mut child = command.spawn().await.map_err(|error| ProbeError::Unreachable(format!("no channel: {}", chain(&error))))?;
+            command
+                .arg("-s")
+                .arg("--")
+                .args(args)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null());
+            let mut child = command
+                .spawn()
+                .await
+                .map_err(|error| ProbeError::Unreachable(format!("no channel: {}", chain(&error))))?;
             let (Some(input), Some(output)) = (child.stdin().take(), child.stdout().take()) else {
                 return Err(ProbeError::Unreachable("a channel without input or output".into()));
             };
@@ -273,7 +315,8 @@ pub(crate) struct Destination<'a> {
 
 impl<'a> Destination<'a> {
     pub(crate) fn parse(address: &'a str) -> Result<Self, ProbeError> {
-        let odd = || ProbeError::Unreachable(format!("{address:?} is not an address; expected [user@]host[:port]"));
+        let odd =
+            || ProbeError::Unreachable(format!("{address:?} is not an address; expected [user@]host[:port]"));
         let (user, rest) = match address.rsplit_once('@') {
             Some((user, rest)) => (Some(user), rest),
             None => (None, address),
@@ -289,7 +332,9 @@ impl<'a> Destination<'a> {
         };
         let port = port.map(|port| port.parse::<u16>().map_err(|_| odd())).transpose()?;
         let plain = |text: &str, more: &[u8]| {
-            !text.is_empty() && !text.starts_with('-') && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
+            !text.is_empty()
+                && !text.starts_with('-')
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
         };
         if !plain(host, b"-_.:%") || user.is_some_and(|user| !plain(user, b"-_.")) {
             return Err(odd());
@@ -316,15 +361,30 @@ async fn why_not(child: &mut Child, end: std::io::Result<std::process::ExitStatu
 /// Sorts ssh's complaints. Host keys first: a wrong key makes ssh also say that it switched methods off.
 fn judge_ssh(said: &str) -> ProbeError {
     let line = |wanted: &[&str]| said.lines().find(|line| wanted.iter().any(|word| line.contains(word)));
-    let short = |line: &str| line.trim().trim_start_matches("ssh: ").chars().filter(|c| !c.is_control()).take(300).collect::<String>();
+    let short = |line: &str| {
+        line.trim()
+            .trim_start_matches("ssh: ")
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(300)
+            .collect::<String>()
+    };
     if line(&["REMOTE HOST IDENTIFICATION HAS CHANGED"]).is_some() {
-        let key = said.lines().find(|line| line.starts_with("SHA256:") || line.contains(" SHA256:")).map(short).unwrap_or_default();
+        let key = said
+            .lines()
+            .find(|line| line.starts_with("SHA256:") || line.contains(" SHA256:"))
+            .map(short)
+            .unwrap_or_default();
         return ProbeError::Identity(format!("its ssh host key has changed {key}").trim_end().to_owned());
     }
-    if let Some(line) = line(&["Host key verification failed", "host key is known", "key is not known", "Host key for"]) {
+    if let Some(line) =
+        line(&["Host key verification failed", "host key is known", "key is not known", "Host key for"])
+    {
         return ProbeError::Identity(short(line));
     }
-    if let Some(line) = line(&["Permission denied", "Too many authentication failures", "No more authentication methods"]) {
+    if let Some(line) =
+        line(&["Permission denied", "Too many authentication failures", "No more authentication methods"])
+    {
         return ProbeError::Auth(short(line));
     }
     ProbeError::Unreachable(said.lines().rev().map(short).find(|line| !line.is_empty()).unwrap_or_default())
@@ -336,12 +396,25 @@ mod tests {
 
     #[test]
     fn addresses_are_taken_apart_and_odd_ones_refused() {
-        let parse = |text| Destination::parse(text).map(|to| (to.user.map(str::to_owned), to.host.to_owned(), to.port));
+        let parse = |text| {
+            Destination::parse(text).map(|to| (to.user.map(str::to_owned), to.host.to_owned(), to.port))
+        };
         assert_eq!(parse("10.77.1.1"), Ok((None, "10.77.1.1".into(), None)));
         assert_eq!(parse("root@lab07:2222"), Ok((Some("root".into()), "lab07".into(), Some(2222))));
         assert_eq!(parse("ops@[fe80::1%eth0]:22"), Ok((Some("ops".into()), "fe80::1%eth0".into(), Some(22))));
         assert_eq!(parse("2001:db8::7"), Ok((None, "2001:db8::7".into(), None)));
-        for odd in ["", "-oProxyCommand=reboot", "root@-x", "a b", "h;reboot", "$(reboot)", "h:port", "@h", "h:99999", "[::1"] {
+        for odd in [
+            "",
+            "-oProxyCommand=reboot",
+            "root@-x",
+            "a b",
+            "h;reboot",
+            "$(reboot)",
+            "h:port",
+            "@h",
+            "h:99999",
+            "[::1",
+        ] {
             assert!(matches!(parse(odd), Err(ProbeError::Unreachable(_))), "{odd:?}");
         }
     }
@@ -354,7 +427,10 @@ mod tests {
             ("ssh: Could not resolve hostname h9: Name or service not known\n", "probe.unreachable"),
             ("root@10.0.0.9: Permission denied (publickey).\r\n", "probe.auth"),
             ("Received disconnect from 10.0.0.9 port 22:2: Too many authentication failures\n", "probe.auth"),
-            ("No ED25519 host key is known for h9 and you have requested strict checking.\nHost key verification failed.\n", "probe.identity"),
+            (
+                "No ED25519 host key is known for h9 and you have requested strict checking.\nHost key verification failed.\n",
+                "probe.identity",
+            ),
             (
                 "@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nSHA256:abc.\nPermission denied (publickey).\nHost key verification failed.\n",
                 "probe.identity",

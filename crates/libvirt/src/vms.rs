@@ -32,7 +32,11 @@ struct Sample {
     at: Instant,
 }
 
-pub(crate) fn look(connection: &Connection, before: &mut Before, shared: &[String]) -> Result<Vec<VmFacts>, Error> {
+pub(crate) fn look(
+    connection: &Connection,
+    before: &mut Before,
+    shared: &[String],
+) -> Result<Vec<VmFacts>, Error> {
     let mut at = Instant::now();
     let mut all = connection.all_stats()?;
     if all.iter().any(|stats| nanos(stats).is_some() && before.sample_of(stats).is_none()) {
@@ -45,7 +49,11 @@ pub(crate) fn look(connection: &Connection, before: &mut Before, shared: &[Strin
         return Err(Error::ours(format!("{} VMs on one host", all.len())));
     }
     let set = |flags| connection.list(flags).map(HashSet::<Uuid>::from_iter);
-    let marks = Marks { persistent: set(ListFlags::PERSISTENT)?, autostart: set(ListFlags::AUTOSTART)?, saved: set(ListFlags::SAVED)? };
+    let marks = Marks {
+        persistent: set(ListFlags::PERSISTENT)?,
+        autostart: set(ListFlags::AUTOSTART)?,
+        saved: set(ListFlags::SAVED)?,
+    };
     let mut vms = vec![];
     for stats in &all {
         // One that ended since the list was made is not there.
@@ -68,19 +76,31 @@ struct Marks {
     saved: HashSet<Uuid>,
 }
 
-fn facts(domain: &Domain<'_>, stats: &Stats, at: Instant, before: &mut Before, marks: &Marks, shared: &[String]) -> Result<VmFacts, Error> {
+fn facts(
+    domain: &Domain<'_>,
+    stats: &Stats,
+    at: Instant,
+    before: &mut Before,
+    marks: &Marks,
+    shared: &[String],
+) -> Result<VmFacts, Error> {
     let odd = |what: &str| Error::ours(format!("VM {}: {what}", stats.uuid));
     let number = |name: &str| stats.numbers.get(name);
     let (code, reason) = (number("state.state"), number("state.reason"));
-    let state = state(code.ok_or_else(|| odd("no state"))?, reason.unwrap_or(0), marks.saved.contains(&stats.uuid));
+    let state =
+        state(code.ok_or_else(|| odd("no state"))?, reason.unwrap_or(0), marks.saved.contains(&stats.uuid));
     let definition = before.definition(domain, stats, shared);
     let (immovable, from_xml) = match definition {
         Ok(definition) => (definition.immovable.clone(), Some(definition)),
         // It cannot be judged, so it is left where it is. One odd VM does not hide the others.
         Err(why) => (Some(why), None),
     };
-    let kib = number("balloon.maximum").or(from_xml.as_ref().and_then(|xml| xml.mem_kib)).ok_or_else(|| odd("no memory size"))?;
-    let vcpus = number("vcpu.current").and_then(|count| u32::try_from(count).ok()).or(from_xml.and_then(|xml| xml.vcpus));
+    let kib = number("balloon.maximum")
+        .or(from_xml.as_ref().and_then(|xml| xml.mem_kib))
+        .ok_or_else(|| odd("no memory size"))?;
+    let vcpus = number("vcpu.current")
+        .and_then(|count| u32::try_from(count).ok())
+        .or(from_xml.and_then(|xml| xml.vcpus));
     let vcpus = vcpus.filter(|count| (1..=4096).contains(count)).ok_or_else(|| odd("no processors"))?;
     if kib >= 1 << 50 {
         return Err(odd("memory beyond measure"));
@@ -108,7 +128,9 @@ pub(crate) fn state(code: u64, reason: u64, saved: bool) -> DomainState {
     match code {
         sys::VIR_DOMAIN_RUNNING | sys::VIR_DOMAIN_BLOCKED => DomainState::Running,
         sys::VIR_DOMAIN_PAUSED => match reason {
-            sys::VIR_DOMAIN_PAUSED_MIGRATION | sys::VIR_DOMAIN_PAUSED_STARTING_UP | sys::VIR_DOMAIN_PAUSED_POSTCOPY => DomainState::PausedMigrating,
+            sys::VIR_DOMAIN_PAUSED_MIGRATION
+            | sys::VIR_DOMAIN_PAUSED_STARTING_UP
+            | sys::VIR_DOMAIN_PAUSED_POSTCOPY => DomainState::PausedMigrating,
             sys::VIR_DOMAIN_PAUSED_IOERROR
             | sys::VIR_DOMAIN_PAUSED_WATCHDOG
             | sys::VIR_DOMAIN_PAUSED_CRASHED
@@ -192,7 +214,12 @@ impl Before {
         MilliCpu(u64::try_from(used).unwrap_or(limit).min(limit))
     }
 
-    fn definition(&mut self, domain: &Domain<'_>, stats: &Stats, shared: &[String]) -> Result<xml::Definition, String> {
+    fn definition(
+        &mut self,
+        domain: &Domain<'_>,
+        stats: &Stats,
+        shared: &[String],
+    ) -> Result<xml::Definition, String> {
         if let Some((id, read, definition)) = self.definitions.get(&stats.uuid)
             && *id == stats.id
             && read.elapsed() < XML_AGE
@@ -232,7 +259,12 @@ mod tests {
     #[test]
     fn processor_use_is_a_difference_within_one_run() {
         let vm = Uuid::from_u128(7);
-        let at = |id, nanos| Stats { uuid: vm, name: String::new(), id, numbers: Numbers::of([("cpu.time", nanos)]) };
+        let at = |id, nanos| Stats {
+            uuid: vm,
+            name: String::new(),
+            id,
+            numbers: Numbers::of([("cpu.time", nanos)]),
+        };
         let (start, later) = (Instant::now(), Instant::now() + Duration::from_secs(10));
         let mut before = Before::default();
         before.keep_samples(&[at(3, 5_000_000_000)], start);

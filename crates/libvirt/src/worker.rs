@@ -65,7 +65,8 @@ impl Worker {
     pub(crate) fn start(name: &str, target: Target, on_change: Option<OnChange>) -> Result<Self, Error> {
         let (line, uri) = match target {
             Target::Socket(path) => {
-                let line = Line::to(path).map_err(|error| Error::ours(format!("no socket for libvirt: {error}")))?;
+                let line =
+                    Line::to(path).map_err(|error| Error::ours(format!("no socket for libvirt: {error}")))?;
                 let uri = line.uri();
                 (Some(Arc::new(line)), uri)
             }

@@ -26,9 +26,12 @@ pub(crate) fn read(xml: &str, shared: &[String]) -> Result<Definition, String> {
         return Err("its XML is nested too deeply".to_owned());
     }
     let options = ParsingOptions { allow_dtd: false, nodes_limit: NODES_MAX, ..ParsingOptions::default() };
-    let document = Document::parse_with_options(xml, options).map_err(|error| format!("its XML does not read: {error}"))?;
+    let document = Document::parse_with_options(xml, options)
+        .map_err(|error| format!("its XML does not read: {error}"))?;
     let domain = document.root_element();
-    let number = |name: &str| child(domain, name).and_then(|node| node.text()).and_then(|text| text.trim().parse::<u64>().ok());
+    let number = |name: &str| {
+        child(domain, name).and_then(|node| node.text()).and_then(|text| text.trim().parse::<u64>().ok())
+    };
     let unit = child(domain, "memory").and_then(|node| node.attribute("unit")).unwrap_or("KiB");
     Ok(Definition {
         mem_kib: number("memory").and_then(|amount| in_kib(amount, unit)),
@@ -55,8 +58,13 @@ fn in_kib(amount: u64, unit: &str) -> Option<u64> {
 /// The first device that holds the VM where it is.
 fn immovable(devices: Node<'_, '_>, shared: &[String]) -> Option<String> {
     devices.children().filter(Node::is_element).find_map(|device| match device.tag_name().name() {
-        "hostdev" => Some(format!("a device of its host is passed through ({})", device.attribute("type").unwrap_or("unknown"))),
-        "interface" if device.attribute("type") == Some("hostdev") => Some("a network card of its host is passed through".to_owned()),
+        "hostdev" => Some(format!(
+            "a device of its host is passed through ({})",
+            device.attribute("type").unwrap_or("unknown")
+        )),
+        "interface" if device.attribute("type") == Some("hostdev") => {
+            Some("a network card of its host is passed through".to_owned())
+        }
         "filesystem" => Some("it mounts a folder of its host".to_owned()),
         "shmem" => Some("it shares memory with its host".to_owned()),
         "disk" => disk(device, shared),
@@ -97,7 +105,9 @@ fn depth(xml: &str) -> usize {
     let (mut depth, mut deepest, mut at) = (0_usize, 0, 0);
     while let Some(open) = bytes[at..].iter().position(|byte| *byte == b'<').map(|place| at + place) {
         let rest = &bytes[open..];
-        let skipped = [("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")].into_iter().find(|(start, _)| rest.starts_with(start.as_bytes()));
+        let skipped = [("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")]
+            .into_iter()
+            .find(|(start, _)| rest.starts_with(start.as_bytes()));
         if let Some((start, end)) = skipped {
             let from = open + start.len();
             let Some(place) = xml.get(from..).and_then(|rest| rest.find(end)) else { break };
@@ -144,11 +154,26 @@ mod tests {
             ("<disk type='network'><source protocol='nbd' name='x'/></disk>", None),
             ("<disk type='file' device='cdrom'><target dev='sda'/></disk>", None),
             ("<disk type='file'><driver cache='none'/><source file='/srv/vms/a.qcow2'/></disk>", None),
-            ("<disk type='file'><source file='/srv/vms-of-mine/a.qcow2'/></disk>", Some("its disk /srv/vms-of-mine/a.qcow2 exists on its host alone")),
-            ("<disk type='file'><source file='/srv/vms/../a'/></disk>", Some("its disk /srv/vms/../a exists on its host alone")),
-            ("<disk type='block'><source dev='/dev/sdb'/></disk>", Some("its disk /dev/sdb exists on its host alone")),
-            ("<disk type='volume'><source pool='p' volume='v'/></disk>", Some("a disk of type \"volume\" may exist on its host alone")),
-            ("<disk type='network'><driver cache='unsafe'/><source name='x'/></disk>", Some("a disk has the cache mode `unsafe`")),
+            (
+                "<disk type='file'><source file='/srv/vms-of-mine/a.qcow2'/></disk>",
+                Some("its disk /srv/vms-of-mine/a.qcow2 exists on its host alone"),
+            ),
+            (
+                "<disk type='file'><source file='/srv/vms/../a'/></disk>",
+                Some("its disk /srv/vms/../a exists on its host alone"),
+            ),
+            (
+                "<disk type='block'><source dev='/dev/sdb'/></disk>",
+                Some("its disk /dev/sdb exists on its host alone"),
+            ),
+            (
+                "<disk type='volume'><source pool='p' volume='v'/></disk>",
+                Some("a disk of type \"volume\" may exist on its host alone"),
+            ),
+            (
+                "<disk type='network'><driver cache='unsafe'/><source name='x'/></disk>",
+                Some("a disk has the cache mode `unsafe`"),
+            ),
             ("<hostdev mode='subsystem' type='pci'/>", Some("a device of its host is passed through (pci)")),
             ("<interface type='hostdev'/>", Some("a network card of its host is passed through")),
             ("<filesystem type='mount'/>", Some("it mounts a folder of its host")),

@@ -7,7 +7,11 @@ use uuid::Uuid;
 
 #[test]
 fn the_test_driver_keeps_the_rules() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let libvirt = Libvirt::new(Settings::default()).with_uri("test:///default");
         let host = fake::host("pretend");

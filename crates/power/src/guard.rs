@@ -11,7 +11,12 @@ pub const GUARD: Script = Script { name: "guard", text: with_checks!("guard.sh")
 /// After the guard's last word the host may still say that its power command failed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-pub(crate) async fn off(remote: &dyn Remote, host: &HostSpec, order: &GuardOrder, deadline: Millis) -> Outcome {
+pub(crate) async fn off(
+    remote: &dyn Remote,
+    host: &HostSpec,
+    order: &GuardOrder,
+    deadline: Millis,
+) -> Outcome {
     let until = Instant::now() + Duration::from_millis(deadline.0);
     let mut channel = match open(remote, host, "off", order, deadline).await {
         Ok(channel) => channel,
@@ -30,7 +35,9 @@ pub(crate) async fn off(remote: &dyn Remote, host: &HostSpec, order: &GuardOrder
                 }
             },
             Ok(Ok(None)) => return talk.broken("the guard ended before it closed the doors"),
-            Ok(Err(error)) => return talk.broken(&format!("the guard was lost before it closed the doors: {error}")),
+            Ok(Err(error)) => {
+                return talk.broken(&format!("the guard was lost before it closed the doors: {error}"));
+            }
             Err(_) => return Outcome::Failed(OutcomeError::Deadline(deadline)),
         }
     }
@@ -51,7 +58,9 @@ pub(crate) async fn off(remote: &dyn Remote, host: &HostSpec, order: &GuardOrder
                 }
             },
             Ok(Ok(None)) => return Outcome::Unsure("the guard fell silent after its last look".into()),
-            Ok(Err(error)) => return Outcome::Unsure(format!("the guard was lost after its last look: {error}")),
+            Ok(Err(error)) => {
+                return Outcome::Unsure(format!("the guard was lost after its last look: {error}"));
+            }
             Err(_) => return Outcome::Unsure(format!("no word from the guard within {deadline}")),
         }
     }
@@ -60,15 +69,20 @@ pub(crate) async fn off(remote: &dyn Remote, host: &HostSpec, order: &GuardOrder
 /// `off` was said. Silence is what we hope for.
 async fn went(channel: &mut Channel) -> Outcome {
     match timeout(LAST_WORDS, channel.hear()).await {
-        Ok(Ok(Some(line))) if line == "stayed" => {
-            Outcome::Failed(OutcomeError::Driver("the guard agreed, but the host has no power-off command that works".into()))
-        }
+        Ok(Ok(Some(line))) if line == "stayed" => Outcome::Failed(OutcomeError::Driver(
+            "the guard agreed, but the host has no power-off command that works".into(),
+        )),
         Ok(Ok(Some(line))) => Outcome::Unsure(format!("after its last word the guard said {line:?}")),
         Ok(Ok(None) | Err(_)) | Err(_) => Outcome::Done { downtime: None },
     }
 }
 
-pub(crate) async fn adopt(remote: &dyn Remote, host: &HostSpec, order: &GuardOrder, deadline: Millis) -> Outcome {
+pub(crate) async fn adopt(
+    remote: &dyn Remote,
+    host: &HostSpec,
+    order: &GuardOrder,
+    deadline: Millis,
+) -> Outcome {
     let until = Instant::now() + Duration::from_millis(deadline.0);
     let mut channel = match open(remote, host, "adopt", order, deadline).await {
         Ok(channel) => channel,
@@ -76,14 +90,22 @@ pub(crate) async fn adopt(remote: &dyn Remote, host: &HostSpec, order: &GuardOrd
     };
     match timeout_at(until, channel.hear()).await {
         Ok(Ok(Some(line))) if line == "adopted" => Outcome::Done { downtime: None },
-        Ok(Ok(Some(line))) => Outcome::Failed(OutcomeError::Driver(format!("the guard did not adopt: {line:?}"))),
+        Ok(Ok(Some(line))) => {
+            Outcome::Failed(OutcomeError::Driver(format!("the guard did not adopt: {line:?}")))
+        }
         Ok(Ok(None)) => Outcome::Failed(OutcomeError::Driver("the guard cannot write its epoch file".into())),
         Ok(Err(error)) => Outcome::Unsure(error.to_string()),
         Err(_) => Outcome::Unsure(format!("no word from the guard within {deadline}")),
     }
 }
 
-async fn open(remote: &dyn Remote, host: &HostSpec, verb: &str, order: &GuardOrder, deadline: Millis) -> Result<Channel, ProbeError> {
+async fn open(
+    remote: &dyn Remote,
+    host: &HostSpec,
+    verb: &str,
+    order: &GuardOrder,
+    deadline: Millis,
+) -> Result<Channel, ProbeError> {
     let cluster = order.cluster.to_string();
     let epoch = order.epoch.0.to_string();
     let idle = order.login_idle.as_secs().to_string();
@@ -130,7 +152,9 @@ impl Talk {
     fn broken(&self, what: &str) -> Outcome {
         match self.reasons.first() {
             None => Outcome::Failed(OutcomeError::Driver(what.to_owned())),
-            Some(reason) => Outcome::Unsure(format!("the guard refused ({reason}) and did not say that the doors are open again")),
+            Some(reason) => Outcome::Unsure(format!(
+                "the guard refused ({reason}) and did not say that the doors are open again"
+            )),
         }
     }
 }

@@ -126,7 +126,8 @@ impl Interface {
         let index = if_nametoindex(self.name.as_os_str())?;
         // SAFETY: plain system call; the descriptor is owned from here on.
         let socket = unsafe {
-            let fd = libc::socket(libc::AF_PACKET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0);
+            let fd =
+                libc::socket(libc::AF_PACKET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0);
             if fd < 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -136,7 +137,8 @@ impl Interface {
         let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
         to.sll_family = libc::c_ushort::try_from(libc::AF_PACKET).expect("a small constant");
         to.sll_protocol = ETHER_TYPE.to_be();
-        to.sll_ifindex = libc::c_int::try_from(index).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        to.sll_ifindex =
+            libc::c_int::try_from(index).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         to.sll_halen = 6;
         to.sll_addr[..6].fill(0xff);
         let size = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).expect("a small constant");

@@ -48,7 +48,10 @@ impl Pretend {
         host.program("loginctl", "");
         host.program("systemd-inhibit", "cat \"$DORMOUSE_ROOT/inhibitors\" 2>/dev/null");
         let root = host.path("").to_string_lossy().into_owned();
-        host.env = vec![("DORMOUSE_PATH".into(), format!("{root}/bin")), ("DORMOUSE_ROOT".into(), root.trim_end_matches('/').into())];
+        host.env = vec![
+            ("DORMOUSE_PATH".into(), format!("{root}/bin")),
+            ("DORMOUSE_ROOT".into(), root.trim_end_matches('/').into()),
+        ];
         host
     }
 
@@ -71,7 +74,10 @@ impl Pretend {
 
     /// A process as /proc shows it.
     fn process(&self, pid: u32, comm: &str, state: char, tty: u32) -> &Self {
-        self.put(&format!("proc/{pid}/stat"), &format!("{pid} ({comm}) {state} 1 {pid} {pid} {tty} -1 4194304 0\n"))
+        self.put(
+            &format!("proc/{pid}/stat"),
+            &format!("{pid} ({comm}) {state} 1 {pid} {pid} {tty} -1 4194304 0\n"),
+        )
     }
 
     fn remote(&self) -> Local {
@@ -127,7 +133,10 @@ fn an_empty_host_closes_its_doors_and_goes() {
         assert_eq!(host.off(), Outcome::Done { downtime: None }, "{shell:?}");
         assert_eq!(host.log(), "stop libvirtd.service libvirtd.socket libvirtd-ro.socket\npoweroff \n");
         assert!(host.path("run/nologin").exists());
-        assert_eq!(fs::read_to_string(host.path("var/lib/dormouse-guard/epoch")).expect("kept"), format!("{OURS} 7\n"));
+        assert_eq!(
+            fs::read_to_string(host.path("var/lib/dormouse-guard/epoch")).expect("kept"),
+            format!("{OURS} 7\n")
+        );
     }
 }
 
@@ -189,16 +198,23 @@ fn a_detached_terminal_is_a_person_too() {
 fn inhibitors_package_locks_and_resyncs_keep_a_host_on() {
     let host = Pretend::new();
     host.put("inhibitors", "UPower 0 root 5 upowerd sleep Pause delay\nbackup\u{1b}[2J 0 root 9 backup shutdown:sleep Nightly $(reboot) block\n");
-    host.assert_refuses(&[GuardRefusal::Inhibitor("backup[2J 0 root 9 backup shutdown:sleep Nightly $(reboot) block".into())]);
+    host.assert_refuses(&[GuardRefusal::Inhibitor(
+        "backup[2J 0 root 9 backup shutdown:sleep Nightly $(reboot) block".into(),
+    )]);
 
     let host = Pretend::new();
     host.put("var/lib/dpkg/lock-frontend", "");
-    let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(host.path("var/lib/dpkg/lock-frontend")).expect("there"));
+    let inode = std::os::unix::fs::MetadataExt::ino(
+        &fs::metadata(host.path("var/lib/dpkg/lock-frontend")).expect("there"),
+    );
     host.put("proc/locks", &format!("1: POSIX  ADVISORY  WRITE 999 08:01:{inode} 0 EOF\n"));
     host.assert_refuses(&[GuardRefusal::PackageLock]);
 
     let host = Pretend::new();
-    host.put("proc/mdstat", "md0 : active raid1 sda1[0]\n      [==>....]  resync = 12.6% (1/2) finish=3.2min\n");
+    host.put(
+        "proc/mdstat",
+        "md0 : active raid1 sda1[0]\n      [==>....]  resync = 12.6% (1/2) finish=3.2min\n",
+    );
     host.assert_refuses(&[GuardRefusal::Resync]);
     host.put("proc/mdstat", "md0 : active (auto-read-only) raid1 sda1[0]\n      resync=PENDING\n");
     assert_eq!(host.off(), Outcome::Done { downtime: None });
@@ -211,7 +227,9 @@ fn a_late_leader_and_another_cluster_are_refused() {
     assert_eq!(host.off_by(OURS, 7), Outcome::Refused(vec![GuardRefusal::Epoch(Epoch(8))]));
     assert_eq!(host.off_by(OTHERS, 9), Outcome::Refused(vec![GuardRefusal::Cluster]));
     host.put("var/lib/dormouse-guard/epoch", "8\n");
-    assert!(matches!(host.off(), Outcome::Refused(why) if matches!(why[..], [GuardRefusal::Cluster | GuardRefusal::Doors(_)])));
+    assert!(
+        matches!(host.off(), Outcome::Refused(why) if matches!(why[..], [GuardRefusal::Cluster | GuardRefusal::Doors(_)]))
+    );
     host.assert_untouched();
 
     let order = GuardOrder { cluster: OTHERS, epoch: Epoch(1), login_idle: Millis(0) };
@@ -245,7 +263,8 @@ fn closed_then(host: &Pretend, then: impl AsyncFnOnce(dormouse_driver::Channel))
     let cluster = OURS.to_string();
     runtime().block_on(async {
         let args = ["off", &cluster, "7", "1800"];
-        let mut channel = host.remote().open(&fake::host("h1"), GUARD, &args, Millis::from_secs(10)).await.expect("opens");
+        let mut channel =
+            host.remote().open(&fake::host("h1"), GUARD, &args, Millis::from_secs(10)).await.expect("opens");
         assert_eq!(channel.hear().await.expect("hears").as_deref(), Some("closed"));
         assert!(!host.path("units/libvirtd.socket").exists(), "the doors are closed");
         then(channel).await;

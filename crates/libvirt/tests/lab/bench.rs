@@ -30,7 +30,11 @@ impl Bench {
         // Threads and ssh processes that come from here are where the manager is.
         lab.enter_manager_netns()?;
         let cluster = dormouse_model::text::parse(&lab.spec.cluster_text(false)).expect("the lab's own text");
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let libvirt = {
             let _inside = runtime.enter();
             Libvirt::new(settings(&lab))
@@ -75,8 +79,16 @@ impl Bench {
         facts
     }
 
-    pub(crate) fn migrate(&self, by: &Libvirt, guest: Uuid, from: &str, to: &str, deadline: Millis) -> Outcome {
-        let request = MoveRequest { vm: guest, from: self.host(from), to: self.host(to), deadline, progress: None };
+    pub(crate) fn migrate(
+        &self,
+        by: &Libvirt,
+        guest: Uuid,
+        from: &str,
+        to: &str,
+        deadline: Millis,
+    ) -> Outcome {
+        let request =
+            MoveRequest { vm: guest, from: self.host(from), to: self.host(to), deadline, progress: None };
         self.run(by.migrate(request))
     }
 
@@ -95,7 +107,9 @@ impl Bench {
             let status = self.lab.status().expect("a status");
             assert_eq!(status.double_runs, 0, "a guest ran twice");
             let guest = status.guests.into_iter().find(|found| found.name == guest).expect("a guest");
-            guest.heard_on.as_deref() == Some(host) && guest.heard_ms_ago.is_some_and(|ms| ms < 1000) && guest.processes == [host]
+            guest.heard_on.as_deref() == Some(host)
+                && guest.heard_ms_ago.is_some_and(|ms| ms < 1000)
+                && guest.processes == [host]
         });
     }
 
@@ -133,17 +147,30 @@ impl Bench {
     /// Runs a program inside a host; it must succeed.
     #[track_caller]
     pub(crate) fn in_host(&self, host: &str, program: &str, args: &[&str]) {
-        let ran = self.lab.command_in_host(host, program).expect("a command").args(args).output().expect("runs");
-        assert!(ran.status.success(), "{program} {args:?} at {host}: {}", String::from_utf8_lossy(&ran.stderr));
+        let ran =
+            self.lab.command_in_host(host, program).expect("a command").args(args).output().expect("runs");
+        assert!(
+            ran.status.success(),
+            "{program} {args:?} at {host}: {}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
     }
 
     pub(crate) fn power(&self, host: &str) -> Power {
-        self.lab.status().expect("a status").hosts.into_iter().find(|found| found.name == host).expect("a host").power
+        self.lab
+            .status()
+            .expect("a status")
+            .hosts
+            .into_iter()
+            .find(|found| found.name == host)
+            .expect("a host")
+            .power
     }
 
     /// A definition like a guest's, under another name and UUID.
     pub(crate) fn definition(&self, guest: &str, name: &str, uuid: Uuid) -> String {
-        let xml = std::fs::read_to_string(self.lab.paths.domains().join(format!("{guest}.xml"))).expect("the lab's definition");
+        let xml = std::fs::read_to_string(self.lab.paths.domains().join(format!("{guest}.xml")))
+            .expect("the lab's definition");
         let escaped = name.replace('&', "&amp;").replace('<', "&lt;");
         xml.replace(&format!("<name>{guest}</name>"), &format!("<name>{escaped}</name>"))
             .replace(&self.guest(guest).to_string(), &uuid.to_string())

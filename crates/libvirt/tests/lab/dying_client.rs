@@ -39,7 +39,17 @@ pub(crate) fn moves(bench: &Bench, vm: Uuid, ends: [&str; 2], dies_before: Word)
     let virsh = bench
         .lab
         .command_in_manager_netns("virsh")
-        .args(["-c", &uris[0], "migrate", "--live", "--persistent", "--undefinesource", &vm.to_string(), &uris[1], &stream])
+        .args([
+            "-c",
+            &uris[0],
+            "migrate",
+            "--live",
+            "--persistent",
+            "--undefinesource",
+            &vm.to_string(),
+            &uris[1],
+            &stream,
+        ])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -60,7 +70,8 @@ fn relay(near: &Path, far: &Path, dies_before: Word, client: Arc<Mutex<Option<Ch
     thread::spawn(move || {
         while let Ok((from_client, _)) = listener.accept() {
             let to_host = UnixStream::connect(&far).expect("libvirtd listens");
-            let (mut back, mut forth) = (to_host.try_clone().expect("cloned"), from_client.try_clone().expect("cloned"));
+            let (mut back, mut forth) =
+                (to_host.try_clone().expect("cloned"), from_client.try_clone().expect("cloned"));
             thread::spawn(move || {
                 let _ = io::copy(&mut back, &mut forth);
                 let _ = forth.shutdown(Shutdown::Both);
@@ -77,7 +88,12 @@ fn relay(near: &Path, far: &Path, dies_before: Word, client: Arc<Mutex<Option<Ch
 }
 
 /// Passes frames on: a length, then program, version, procedure, …, all big-endian.
-fn words(mut from: &UnixStream, mut to: &UnixStream, dies_before: Word, client: &Mutex<Option<Child>>) -> io::Result<()> {
+fn words(
+    mut from: &UnixStream,
+    mut to: &UnixStream,
+    dies_before: Word,
+    client: &Mutex<Option<Child>>,
+) -> io::Result<()> {
     loop {
         let mut length = [0; 4];
         from.read_exact(&mut length)?;

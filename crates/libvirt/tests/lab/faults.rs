@@ -23,19 +23,28 @@ pub(crate) fn frozen_libvirtd(bench: &Bench) {
         let [CheckFailure::Libvirt(why)] = &frozen.failures[..] else { panic!("{:?}", frozen.failures) };
         assert!(why.contains("did not answer"), "{why}");
         assert!(elapsed < Duration::from_millis(2500), "{elapsed:?}");
-        assert!(other.0.is_ok_and(|facts| facts.failures.is_empty()) && other.1 < Duration::from_millis(1200), "{:?}", other.1);
+        assert!(
+            other.0.is_ok_and(|facts| facts.failures.is_empty()) && other.1 < Duration::from_millis(1200),
+            "{:?}",
+            other.1
+        );
     }
     bench.fault("h02", &Fault::ThawLibvirtd);
-    bench.wait("h02 is healthy again", || bench.look("h02").is_ok_and(|facts| facts.failures.is_empty() && facts.vms.len() == 1));
+    bench.wait("h02 is healthy again", || {
+        bench.look("h02").is_ok_and(|facts| facts.failures.is_empty() && facts.vms.len() == 1)
+    });
 }
 
 pub(crate) fn stopped_libvirtd(bench: &Bench) {
-    let systemctl = |verb: &str| bench.in_host("h02", "systemctl", &[verb, "libvirtd.service", "libvirtd.socket"]);
+    let systemctl =
+        |verb: &str| bench.in_host("h02", "systemctl", &[verb, "libvirtd.service", "libvirtd.socket"]);
     systemctl("stop");
     let facts = bench.look("h02").expect("ssh still answers");
     assert!(matches!(&facts.failures[..], [CheckFailure::Libvirt(_)]), "{:?}", facts.failures);
     systemctl("start");
-    bench.wait("h02 is healthy again", || bench.look("h02").is_ok_and(|facts| facts.failures.is_empty() && facts.vms.len() == 1));
+    bench.wait("h02 is healthy again", || {
+        bench.look("h02").is_ok_and(|facts| facts.failures.is_empty() && facts.vms.len() == 1)
+    });
 }
 
 pub(crate) fn silent_host(bench: &Bench) {
@@ -54,7 +63,10 @@ pub(crate) fn silent_host(bench: &Bench) {
 pub(crate) fn keys(bench: &Bench) {
     let folder = tempfile::tempdir().expect("a folder");
     let wrong_key = folder.path().join("key");
-    let made = std::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&wrong_key).status();
+    let made = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(&wrong_key)
+        .status();
     assert!(made.expect("runs").success());
     let public = std::fs::read_to_string(wrong_key.with_extension("pub")).expect("a public key");
     let changed = folder.path().join("changed");
@@ -69,9 +81,16 @@ pub(crate) fn keys(bench: &Bench) {
             libvirt.look(bench.host("h01"), LOOK).await.map(drop)
         })
     };
-    assert!(matches!(look(&|settings| settings.ssh.key = Some(wrong_key.clone())), Err(ProbeError::Auth(why)) if why.contains("Permission denied")));
-    assert!(matches!(look(&|settings| settings.ssh.known_hosts = Some(changed.clone())), Err(ProbeError::Identity(why)) if why.contains("changed")));
-    assert!(matches!(look(&|settings| settings.ssh.known_hosts = Some(empty.clone())), Err(ProbeError::Identity(_))));
+    assert!(
+        matches!(look(&|settings| settings.ssh.key = Some(wrong_key.clone())), Err(ProbeError::Auth(why)) if why.contains("Permission denied"))
+    );
+    assert!(
+        matches!(look(&|settings| settings.ssh.known_hosts = Some(changed.clone())), Err(ProbeError::Identity(why)) if why.contains("changed"))
+    );
+    assert!(matches!(
+        look(&|settings| settings.ssh.known_hosts = Some(empty.clone())),
+        Err(ProbeError::Identity(_))
+    ));
 
     let nobody = |address: &str| {
         let mut host = bench.host("h01").clone();
@@ -81,7 +100,9 @@ pub(crate) fn keys(bench: &Bench) {
     };
     assert!(matches!(nobody("10.77.0.1"), Err(ProbeError::Unreachable(why)) if why.contains("refused")));
     assert!(matches!(nobody("10.77.9.9"), Err(ProbeError::Unreachable(_) | ProbeError::Timeout(_))));
-    assert!(matches!(nobody("-oProxyCommand=reboot"), Err(ProbeError::Unreachable(why)) if why.contains("not an address")));
+    assert!(
+        matches!(nobody("-oProxyCommand=reboot"), Err(ProbeError::Unreachable(why)) if why.contains("not an address"))
+    );
 }
 
 pub(crate) fn missing_folder(bench: &Bench) {
@@ -89,5 +110,8 @@ pub(crate) fn missing_folder(bench: &Bench) {
         let libvirt = bench.with(|settings| settings.shared = vec![SHARED.into(), "/srv/$(reboot) x".into()]);
         libvirt.look(bench.host("h01"), LOOK).await
     });
-    assert_eq!(look.expect("answers").failures, [CheckFailure::Storage("/srv/$(reboot) x: nothing is mounted there".into())]);
+    assert_eq!(
+        look.expect("answers").failures,
+        [CheckFailure::Storage("/srv/$(reboot) x: nothing is mounted there".into())]
+    );
 }

@@ -54,10 +54,19 @@ pub(crate) fn load_is_seen(bench: &Bench) {
 pub(crate) fn people_and_blocks(bench: &Bench) {
     bench.fault("h01", &Fault::Login { user: "ann".into(), tty: "pts/77".into() });
     bench.fault("h01", &Fault::HoldPackages);
-    bench.fault("h01", &Fault::Inhibitors(vec!["backup 0 root 9 backup shutdown:sleep $(reboot) block".into()]));
+    bench.fault(
+        "h01",
+        &Fault::Inhibitors(vec!["backup 0 root 9 backup shutdown:sleep $(reboot) block".into()]),
+    );
     let facts = bench.healthy("h01");
     assert_eq!(facts.people_idle.len(), 1, "{facts:?}");
-    assert_eq!(facts.blocks, ["inhibited: backup 0 root 9 backup shutdown:sleep $(reboot) block", "a package manager holds its lock"]);
+    assert_eq!(
+        facts.blocks,
+        [
+            "inhibited: backup 0 root 9 backup shutdown:sleep $(reboot) block",
+            "a package manager holds its lock"
+        ]
+    );
     bench.heal("h01");
     let facts = bench.healthy("h01");
     assert!(facts.people_idle.is_empty() && facts.blocks.is_empty(), "{facts:?}");

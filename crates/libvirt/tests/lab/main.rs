@@ -68,10 +68,17 @@ fn main() -> ExitCode {
         }
     };
     let mut all_passed = true;
-    for (name, scenario) in SCENARIOS.iter().filter(|(name, _)| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()))) {
+    for (name, scenario) in SCENARIOS
+        .iter()
+        .filter(|(name, _)| words.is_empty() || words.iter().any(|word| name.contains(word.as_str())))
+    {
         let start = Instant::now();
         let passed = std::panic::catch_unwind(AssertUnwindSafe(|| scenario(&bench))).is_ok();
-        println!("{} {name} ({:.1} s)", if passed { "ok    " } else { "FAILED" }, start.elapsed().as_secs_f64());
+        println!(
+            "{} {name} ({:.1} s)",
+            if passed { "ok    " } else { "FAILED" },
+            start.elapsed().as_secs_f64()
+        );
         if !passed {
             println!("       the others need the lab as this one should have left it");
             all_passed = false;

@@ -23,7 +23,10 @@ pub(crate) fn peer_to_peer(bench: &Bench) {
     bench.moves(&encrypted, pc01, "h02", "h01");
     bench.assert_runs_at("pc01", "h01");
     // Where it is not, it cannot be moved from; where it is, it cannot be moved to.
-    assert!(matches!(bench.migrate(&bench.libvirt, pc01, "h02", "h03", MOVE), Outcome::Failed(OutcomeError::Driver(_))));
+    assert!(matches!(
+        bench.migrate(&bench.libvirt, pc01, "h02", "h03", MOVE),
+        Outcome::Failed(OutcomeError::Driver(_))
+    ));
     bench.assert_runs_at("pc01", "h01");
 }
 
@@ -31,8 +34,16 @@ pub(crate) fn by_us(bench: &Bench) {
     let ours = bench.run(async { bench.with(|settings| settings.moves.way = Way::ByUs) });
     let (pc01, pc03) = (bench.guest("pc01"), bench.guest("pc03"));
     // Two at once take turns.
-    let request = |vm, from, to| MoveRequest { vm, from: bench.host(from), to: bench.host(to), deadline: MOVE, progress: None };
-    let both = bench.run(async { tokio::join!(ours.migrate(request(pc01, "h01", "h02")), ours.migrate(request(pc03, "h03", "h02"))) });
+    let request = |vm, from, to| MoveRequest {
+        vm,
+        from: bench.host(from),
+        to: bench.host(to),
+        deadline: MOVE,
+        progress: None,
+    };
+    let both = bench.run(async {
+        tokio::join!(ours.migrate(request(pc01, "h01", "h02")), ours.migrate(request(pc03, "h03", "h02")))
+    });
     assert!(matches!(both, (Outcome::Done { .. }, Outcome::Done { .. })), "{both:?}");
     bench.assert_runs_at("pc01", "h02");
     bench.assert_runs_at("pc03", "h02");
@@ -55,7 +66,13 @@ pub(crate) fn evil_name(bench: &Bench) {
     bench.run(async {
         let at = |host| bench.libvirt.definitions(host, LOOK);
         assert!(at(h1).await.expect("lists").iter().all(|definition| definition.uuid != vm));
-        assert!(at(h2).await.expect("lists").iter().any(|definition| definition.uuid == vm && definition.name == name && definition.persistent));
+        assert!(
+            at(h2)
+                .await
+                .expect("lists")
+                .iter()
+                .any(|definition| definition.uuid == vm && definition.name == name && definition.persistent)
+        );
         // A running VM keeps its definition.
         assert!(matches!(bench.libvirt.undefine(vm, h2, LOOK).await, Outcome::Failed(_)));
     });
@@ -66,7 +83,8 @@ pub(crate) fn evil_name(bench: &Bench) {
 pub(crate) fn deadline(bench: &Bench) {
     let pc01 = bench.guest("pc01");
     bench.load("pc01", Some(Load::Dirty { mib_per_s: 40 }));
-    let outcome = bench.slowly("pc01", "h01", || bench.migrate(&bench.libvirt, pc01, "h01", "h02", Millis(1500)));
+    let outcome =
+        bench.slowly("pc01", "h01", || bench.migrate(&bench.libvirt, pc01, "h01", "h02", Millis(1500)));
     bench.load("pc01", None);
     assert_eq!(outcome, Outcome::Failed(OutcomeError::Deadline(Millis(1500))));
     bench.assert_runs_at("pc01", "h01");
@@ -82,14 +100,23 @@ pub(crate) fn abort(bench: &Bench) {
     let both = async {
         let request = MoveRequest { vm: pc01, from: h1, to: h2, deadline: MOVE, progress: Some(tell) };
         let abort = async {
-            let begun = |job: &Option<Job>| job.as_ref().is_some_and(|job| job.kind == JobKind::MigrationOut && job.remaining > Mib(0));
+            let begun = |job: &Option<Job>| {
+                job.as_ref().is_some_and(|job| job.kind == JobKind::MigrationOut && job.remaining > Mib(0))
+            };
             told.wait_for(begun).await.expect("it begins");
             let seen = bench.libvirt.look(h1, LOOK).await.expect("answers");
             let vm = seen.vms.iter().find(|vm| vm.uuid == pc01).expect("it is there");
             assert_eq!(vm.job.as_ref().map(|job| job.kind), Some(JobKind::MigrationOut));
             let seen = bench.libvirt.look(h2, LOOK).await.expect("answers");
-            let vm = seen.vms.iter().find(|vm| vm.uuid == pc01).unwrap_or_else(|| panic!("its coming is not seen: {seen:?}"));
-            assert_eq!((vm.state, vm.job.as_ref().map(|job| job.kind)), (DomainState::PausedMigrating, Some(JobKind::MigrationIn)));
+            let vm = seen
+                .vms
+                .iter()
+                .find(|vm| vm.uuid == pc01)
+                .unwrap_or_else(|| panic!("its coming is not seen: {seen:?}"));
+            assert_eq!(
+                (vm.state, vm.job.as_ref().map(|job| job.kind)),
+                (DomainState::PausedMigrating, Some(JobKind::MigrationIn))
+            );
             bench.libvirt.abort(pc01, h1, LOOK).await
         };
         tokio::join!(bench.libvirt.migrate(request), abort)
@@ -116,14 +143,22 @@ pub(crate) fn dead_destination(bench: &Bench) {
 pub(crate) fn half_done(bench: &Bench) {
     let pc01 = bench.guest("pc01");
     let (h01, h02) = (bench.host("h01"), bench.host("h02"));
-    for (dies_before, left) in [(Word::Confirm, Settlement::DropSource), (Word::Finish, Settlement::ResumeSource), (Word::Perform, Settlement::Stayed)] {
+    for (dies_before, left) in [
+        (Word::Confirm, Settlement::DropSource),
+        (Word::Finish, Settlement::ResumeSource),
+        (Word::Perform, Settlement::Stayed),
+    ] {
         dying_client::moves(bench, pc01, ["h01", "h02"], dies_before);
         let settled = bench.run(bench.libvirt.settle(pc01, h01, h02, Millis(20_000))).expect("settles");
         assert_eq!(settled.settlement, left, "died before {dies_before:?}: {settled:?}");
         let (at, other) = if left == Settlement::DropSource { (h02, h01) } else { (h01, h02) };
         bench.assert_runs_at("pc01", &at.name);
         let again = bench.run(bench.libvirt.settle(pc01, at, other, Millis(20_000))).expect("settles");
-        assert_eq!((again.settlement, again.destination), (Settlement::Stayed, End::Absent), "died before {dies_before:?}");
+        assert_eq!(
+            (again.settlement, again.destination),
+            (Settlement::Stayed, End::Absent),
+            "died before {dies_before:?}"
+        );
         if at.name == "h02" {
             bench.moves(&bench.libvirt, pc01, "h02", "h01");
         }

@@ -32,7 +32,10 @@ pub(crate) fn refusals(bench: &Bench) {
     assert_eq!(bench.run(power.adopt(bench.host("h03"), &order(9), LOOK)), Outcome::Done { downtime: None });
     assert_eq!(off(), Outcome::Refused(vec![GuardRefusal::Epoch(Epoch(9))]));
     let others = GuardOrder { cluster: Uuid::from_u128(1), ..order(99) };
-    assert_eq!(bench.run(power.off(bench.host("h03"), &others, Millis(30_000))), Outcome::Refused(vec![GuardRefusal::Cluster]));
+    assert_eq!(
+        bench.run(power.off(bench.host("h03"), &others, Millis(30_000))),
+        Outcome::Refused(vec![GuardRefusal::Cluster])
+    );
     assert_eq!(bench.run(power.adopt(bench.host("h03"), &order(0), LOOK)), Outcome::Done { downtime: None });
 
     // The host is as before: libvirt answers, and a guest can come back.

@@ -1,10 +1,14 @@
-//! The libvirt C library, as far as we use it. All `unsafe` of this crate is here.
+//! The libvirt C library, as far as we use it. All `unsafe` of this crate is in this module.
 //!
 //! `virt-sys` is used directly: the `virt` crate leaks the records of all-domain stats, hands libvirt's memory to
 //! Rust's allocator, panics on typed parameters of another type and on failing drops, and lacks abort and events.
 //!
 //! Every call blocks and has no deadline of its own; see `worker` for how one is ended. Text that comes out is
 //! untrusted.
+
+mod params;
+
+pub(crate) use params::{MigrateFlags, Params};
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -60,7 +64,8 @@ impl Error {
             if error.is_null() {
                 return Self::ours("libvirt failed without saying why");
             }
-            let found = Self { code: (*error).code, message: text((*error).message).chars().take(500).collect() };
+            let found =
+                Self { code: (*error).code, message: text((*error).message).chars().take(500).collect() };
             sys::virResetLastError();
             found
         }
@@ -137,7 +142,13 @@ impl Connection {
 
     /// Calls back, on libvirt's event thread, whenever a domain here changes its state.
     pub(crate) fn on_change(&mut self, call: OnChange) -> Result<(), Error> {
-        unsafe extern "C" fn changed(_: sys::virConnectPtr, _: sys::virDomainPtr, _: c_int, _: c_int, call: *mut c_void) {
+        unsafe extern "C" fn changed(
+            _: sys::virConnectPtr,
+            _: sys::virDomainPtr,
+            _: c_int,
+            _: c_int,
+            call: *mut c_void,
+        ) {
             // SAFETY: `call` is the box given below, alive until libvirt calls `forget`.
             unsafe { (*call.cast::<OnChange>())() }
         }
@@ -149,11 +160,15 @@ impl Connection {
             return Ok(());
         }
         let call = Box::into_raw(Box::new(call));
-        type Lifecycle = unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, c_int, c_int, *mut c_void);
+        type Lifecycle =
+            unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, c_int, c_int, *mut c_void);
         // SAFETY: libvirt calls a lifecycle callback with the arguments of `Lifecycle`, whatever the generic type says;
         // on failure nothing was registered and the box is ours again.
         unsafe {
-            let generic = std::mem::transmute::<Lifecycle, unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, *mut c_void)>(changed);
+            let generic = std::mem::transmute::<
+                Lifecycle,
+                unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, *mut c_void),
+            >(changed);
             let id = sys::virConnectDomainEventRegisterAny(
                 self.ptr.as_ptr(),
                 ptr::null_mut(),
@@ -173,7 +188,10 @@ impl Connection {
 
     /// State, processor time and memory of every domain, in one call that waits for no job of any domain.
     pub(crate) fn all_stats(&self) -> Result<Vec<Stats>, Error> {
-        let wanted = sys::VIR_DOMAIN_STATS_STATE | sys::VIR_DOMAIN_STATS_CPU_TOTAL | sys::VIR_DOMAIN_STATS_BALLOON | sys::VIR_DOMAIN_STATS_VCPU;
+        let wanted = sys::VIR_DOMAIN_STATS_STATE
+            | sys::VIR_DOMAIN_STATS_CPU_TOTAL
+            | sys::VIR_DOMAIN_STATS_BALLOON
+            | sys::VIR_DOMAIN_STATS_VCPU;
         let mut records: *mut sys::virDomainStatsRecordPtr = ptr::null_mut();
         // SAFETY: libvirt fills `records` with that many records, which are read and then freed, once.
         unsafe {
@@ -401,7 +419,13 @@ impl Domain<'_> {
         let (mut kind, mut params, mut count) = (0, ptr::null_mut(), 0);
         // SAFETY: libvirt fills the list, which is read and then freed by libvirt itself.
         unsafe {
-            check(sys::virDomainGetJobStats(self.ptr.as_ptr(), &raw mut kind, &raw mut params, &raw mut count, flags))?;
+            check(sys::virDomainGetJobStats(
+                self.ptr.as_ptr(),
+                &raw mut kind,
+                &raw mut params,
+                &raw mut count,
+                flags,
+            ))?;
             let numbers = Numbers::read(params, count);
             sys::virTypedParamsFree(params, count);
             Ok(numbers)
@@ -445,63 +469,23 @@ impl Domain<'_> {
         let uri = c_string(to_uri)?;
         let flags = flags.0 | sys::VIR_MIGRATE_PEER2PEER as c_uint;
         // SAFETY: URI and parameters outlive the call.
-        check(unsafe { sys::virDomainMigrateToURI3(self.ptr.as_ptr(), uri.as_ptr(), params.ptr, params.len(), flags) }).map(drop)
+        check(unsafe {
+            sys::virDomainMigrateToURI3(self.ptr.as_ptr(), uri.as_ptr(), params.ptr, params.len(), flags)
+        })
+        .map(drop)
     }
 
     /// We move it between two hosts of ours: if we die in the middle, it is left half done.
-    pub(crate) fn migrate_by_us(&self, to: &Connection, params: &Params, flags: MigrateFlags) -> Result<(), Error> {
+    pub(crate) fn migrate_by_us(
+        &self,
+        to: &Connection,
+        params: &Params,
+        flags: MigrateFlags,
+    ) -> Result<(), Error> {
         // SAFETY: as above; the domain that comes back is freed at once.
-        let ptr = unsafe { sys::virDomainMigrate3(self.ptr.as_ptr(), to.ptr.as_ptr(), params.ptr, params.len(), flags.0) };
+        let ptr = unsafe {
+            sys::virDomainMigrate3(self.ptr.as_ptr(), to.ptr.as_ptr(), params.ptr, params.len(), flags.0)
+        };
         to.domain(ptr).map(drop)
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MigrateFlags(c_uint);
-
-impl MigrateFlags {
-    /// Live; defined there and no longer here; an I/O error ends it; a guest that writes too fast is slowed down.
-    /// Never unsafe, never post-copy, never with a copy of disks.
-    pub(crate) fn new(encrypt: bool) -> Self {
-        let flags = sys::VIR_MIGRATE_LIVE
-            | sys::VIR_MIGRATE_PERSIST_DEST
-            | sys::VIR_MIGRATE_UNDEFINE_SOURCE
-            | sys::VIR_MIGRATE_ABORT_ON_ERROR
-            | sys::VIR_MIGRATE_AUTO_CONVERGE
-            | if encrypt { sys::VIR_MIGRATE_TLS } else { 0 };
-        Self(flags as c_uint)
-    }
-}
-
-/// Typed parameters for libvirt, made and freed by libvirt.
-pub(crate) struct Params {
-    ptr: sys::virTypedParameterPtr,
-    count: c_int,
-    room: c_int,
-}
-
-impl Params {
-    pub(crate) fn new() -> Self {
-        Self { ptr: ptr::null_mut(), count: 0, room: 0 }
-    }
-
-    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Result<Self, Error> {
-        let (name, value) = (c_string(name)?, c_string(value)?);
-        // SAFETY: libvirt grows the list and copies both texts.
-        check(unsafe {
-            sys::virTypedParamsAddString(&raw mut self.ptr, &raw mut self.count, &raw mut self.room, name.as_ptr(), value.as_ptr())
-        })?;
-        Ok(self)
-    }
-
-    fn len(&self) -> c_uint {
-        c_uint::try_from(self.count).unwrap_or(0)
-    }
-}
-
-impl Drop for Params {
-    fn drop(&mut self) {
-        // SAFETY: the list is libvirt's own, or null with a count of 0.
-        unsafe { sys::virTypedParamsFree(self.ptr, self.count) };
     }
 }
