@@ -38,8 +38,10 @@ fn mixed(hosts: u64, vms: u64, seed: u64, step_mib: u64, two_sizes: bool, knobs:
     let mut numbers = Numbers(seed);
     let mut text = String::from("cluster mixed\n");
     for host in 0..hosts {
-        let (cpus, mem, watts) = if two_sizes && host % 2 == 1 { (8, 32, "60/150/4") } else { (16, 64, "110/320/8") };
-        writeln!(text, "host h{host:05} cpus={cpus} mem={mem}G watts={watts} boot=180s link=10000M").expect("string");
+        let (cpus, mem, watts) =
+            if two_sizes && host % 2 == 1 { (8, 32, "60/150/4") } else { (16, 64, "110/320/8") };
+        writeln!(text, "host h{host:05} cpus={cpus} mem={mem}G watts={watts} boot=180s link=10000M")
+            .expect("string");
     }
     for vm in 0..vms {
         let mem = 512 + numbers.below((4096 - 512) / step_mib + 1) * step_mib;
@@ -54,7 +56,7 @@ fn mixed(hosts: u64, vms: u64, seed: u64, step_mib: u64, two_sizes: bool, knobs:
 fn main() {
     println!(
         "{:<34} {:>6} {:>6} {:>6} {:>7} {:>9} {:>9} {:>9} {:>8} {:>8}",
-         "cluster", "hosts", "on", "bound", "moves", "MiB", "time", "limit", "ms", "check ms"
+        "cluster", "hosts", "on", "bound", "moves", "MiB", "time", "limit", "ms", "check ms"
     );
     let none = "spare.min=0 spare.target=0 failover=0";
     show("seed's lab, balanced, no reserves", &lab(&format!("balanced {none}")));
@@ -82,7 +84,8 @@ fn line(name: &str, snapshot: &Snapshot, goal: Goal) -> Snapshot {
     let violations = dormouse_planner::check(snapshot, &plan);
     assert!(violations.is_empty(), "{name}: {}", violations[0]);
     let runs = if snapshot.hosts.len() > 300 { 3 } else { 20 };
-    let planning = fastest(runs, || drop(std::hint::black_box(dormouse_planner::plan(snapshot, goal, PlanId(1)))));
+    let planning =
+        fastest(runs, || drop(std::hint::black_box(dormouse_planner::plan(snapshot, goal, PlanId(1)))));
     let checking = fastest(runs, || drop(std::hint::black_box(dormouse_planner::check(snapshot, &plan))));
     let (bytes, time, limit) = transfer(snapshot, &plan);
     println!(

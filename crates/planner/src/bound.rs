@@ -21,7 +21,10 @@ pub fn lower_bound(snapshot: &Snapshot) -> u32 {
 
 pub(crate) fn of(picture: &Picture<'_>, layout: &Layout) -> u32 {
     let hosts = Hosts::of(picture, layout);
-    let carrying = hosts.by_volume(picture, layout).max(hosts.by_size(picture, layout)).max(hosts.by_reserve(picture, layout));
+    let carrying = hosts
+        .by_volume(picture, layout)
+        .max(hosts.by_size(picture, layout))
+        .max(hosts.by_reserve(picture, layout));
     let spread = by_spread(picture, layout);
     let least = hosts.apart + carrying.max(hosts.fixed.len()).max(spread.saturating_sub(hosts.apart));
     u32::try_from(least).expect("fewer than 2^32 hosts")
@@ -50,7 +53,9 @@ impl Hosts {
         for host in picture.host_ids() {
             let view = picture.host(host);
             let down = view.state.is_down();
-            if (down && (view.wakeable || view.wakeable_off || layout.takes[host.index()])) || (!down && view.stays.is_none()) {
+            if (down && (view.wakeable || view.wakeable_off || layout.takes[host.index()]))
+                || (!down && view.stays.is_none())
+            {
                 hosts.open.push(host);
             } else if !down && (layout.takes[host.index()] || view.gives || view.state == HostState::Waking) {
                 hosts.fixed.push(host);
@@ -93,7 +98,8 @@ impl Hosts {
         let count = sum(&|host| u64::from(self.load(host).count));
         let by_mem = self.to_hold(mem, |host| mem_of(picture, layout, host));
         let by_cpu = self.to_hold(cpu, |host| picture.host(host).cpu_target.max(layout.load(host).sleep).0);
-        let by_slots = self.to_hold(count, |host| u64::from(picture.host(host).slots.max(layout.load(host).count)));
+        let by_slots =
+            self.to_hold(count, |host| u64::from(picture.host(host).slots.max(layout.load(host).count)));
         by_mem.max(by_cpu).max(by_slots).max(usize::from(count > 0))
     }
 
@@ -101,7 +107,8 @@ impl Hosts {
     /// each, and those that fit beside none of them need more.
     fn by_size(&self, picture: &Picture<'_>, layout: &Layout) -> usize {
         let capacity = self.carrying().map(|host| mem_of(picture, layout, host)).max().unwrap_or(0);
-        let mut sizes: Vec<u64> = self.carrying().flat_map(|host| layout.vms_on(host)).map(|vm| picture.vm(vm).mem.0).collect();
+        let mut sizes: Vec<u64> =
+            self.carrying().flat_map(|host| layout.vms_on(host)).map(|vm| picture.vm(vm).mem.0).collect();
         sizes.sort_unstable_by_key(|size| Reverse(*size));
         let mut sums = vec![0u64];
         for size in &sizes {
@@ -117,7 +124,8 @@ impl Hosts {
                 continue;
             }
             let (alone, end) = (larger_than(capacity - small), at_least(small));
-            let room_beside = capacity * (half - alone) as u64 - (sums[half] - sums[alone]).min(capacity * (half - alone) as u64);
+            let room_beside = capacity * (half - alone) as u64
+                - (sums[half] - sums[alone]).min(capacity * (half - alone) as u64);
             let rest = (sums[end] - sums[half]).saturating_sub(room_beside);
             best = best.max(half + usize::try_from(rest.div_ceil(capacity)).unwrap_or(0));
         }
@@ -137,7 +145,9 @@ impl Hosts {
         sizes.sort_unstable_by_key(|size| Reverse(*size));
         // Any so many hosts hold at most what the largest so many hold; failover takes the largest of those away.
         let holds = |count: usize, dead: usize| sizes.iter().take(count).skip(dead).sum::<u64>();
-        let least = |wanted: u64, dead: usize| (0..=sizes.len()).find(|count| holds(*count, dead) >= wanted).unwrap_or(0);
+        let least = |wanted: u64, dead: usize| {
+            (0..=sizes.len()).find(|count| holds(*count, dead) >= wanted).unwrap_or(0)
+        };
         let by_spare = if spare > 0 { least(need + spare, 0) } else { 0 };
         let by_failover = if failover > 0 && need > 0 { least(need, failover) } else { 0 };
         let min_on = (picture.knobs.min_on as usize).min(all.len());

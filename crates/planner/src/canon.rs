@@ -5,8 +5,8 @@
 //! Policy `seed` is left out: for it the order of the text *is* a rule.
 
 use dormouse_model::{
-    Action, AwakeReason, Because, Cluster, Group, HostId, Keep, Plan, PolicyName, Report, Rule, Snapshot, Subject, Vm,
-    VmId, VmSpec, VmState,
+    Action, AwakeReason, Because, Cluster, Group, HostId, Keep, Plan, PolicyName, Report, Rule, Snapshot,
+    Subject, Vm, VmId, VmSpec, VmState,
 };
 use std::sync::Arc;
 
@@ -22,12 +22,17 @@ pub(crate) fn ordered(snapshot: &Snapshot) -> Option<(Snapshot, Canon)> {
     let vm_key = |id: &VmId| (&snapshot.vm(*id).spec.name, snapshot.vm(*id).spec.uuid);
     let mut hosts: Vec<HostId> = snapshot.host_ids().collect();
     let mut vms: Vec<VmId> = snapshot.vm_ids().collect();
-    if snapshot.cluster.policy.name == PolicyName::Seed || (hosts.is_sorted_by_key(host_key) && vms.is_sorted_by_key(vm_key)) {
+    if snapshot.cluster.policy.name == PolicyName::Seed
+        || (hosts.is_sorted_by_key(host_key) && vms.is_sorted_by_key(vm_key))
+    {
         return None;
     }
     hosts.sort_by(|a, b| host_key(a).cmp(host_key(b)));
     vms.sort_by(|a, b| vm_key(a).cmp(&vm_key(b)));
-    let to = Places { hosts: inverse(&hosts, |id| id.index(), HostId::at), vms: inverse(&vms, |id| id.index(), VmId::at) };
+    let to = Places {
+        hosts: inverse(&hosts, |id| id.index(), HostId::at),
+        vms: inverse(&vms, |id| id.index(), VmId::at),
+    };
     let picture = Snapshot {
         cluster: Arc::new(to.cluster(&snapshot.cluster)),
         hosts: hosts.iter().map(|id| snapshot.host(*id).clone()).collect(),
@@ -80,7 +85,11 @@ impl Places {
             groups: cluster.groups.iter().map(group).collect(),
             circuits: vec![],
             holds: vec![],
-            keeps: cluster.keeps.iter().map(|keep| Keep { count: keep.count, hosts: self.of_hosts(&keep.hosts) }).collect(),
+            keeps: cluster
+                .keeps
+                .iter()
+                .map(|keep| Keep { count: keep.count, hosts: self.of_hosts(&keep.hosts) })
+                .collect(),
             policy: cluster.policy.clone(),
             schedule: cluster.schedule.clone(),
         }
@@ -95,8 +104,12 @@ impl Places {
             VmState::Saved { at } => VmState::Saved { at: self.of_host(*at) },
             VmState::Lost { at } => VmState::Lost { at: self.of_host(*at) },
             VmState::Failed { at } => VmState::Failed { at: at.map(|at| self.of_host(at)) },
-            VmState::Migrating { from, to } => VmState::Migrating { from: self.of_host(*from), to: self.of_host(*to) },
-            VmState::Stuck { from, to } => VmState::Stuck { from: self.of_host(*from), to: self.of_host(*to) },
+            VmState::Migrating { from, to } => {
+                VmState::Migrating { from: self.of_host(*from), to: self.of_host(*to) }
+            }
+            VmState::Stuck { from, to } => {
+                VmState::Stuck { from: self.of_host(*from), to: self.of_host(*to) }
+            }
             VmState::Conflict { hosts } => VmState::Conflict { hosts: self.of_hosts(hosts) },
         };
         let spec = VmSpec {
@@ -134,7 +147,9 @@ impl Canon {
                 }
             }
             match &mut step.because {
-                Because::Empties { host } | Because::Relieves { host } | Because::Drains { host } => self.host(host),
+                Because::Empties { host } | Because::Relieves { host } | Because::Drains { host } => {
+                    self.host(host)
+                }
                 Because::Substitute { of } => self.host(of),
                 _ => {}
             }

@@ -146,7 +146,13 @@ impl Layout {
     }
 
     /// Room for this load, rules aside.
-    pub(crate) fn has_room(&self, picture: &Picture<'_>, load: Load, to: HostId, cpu: Cpu) -> Result<(), Misfit> {
+    pub(crate) fn has_room(
+        &self,
+        picture: &Picture<'_>,
+        load: Load,
+        to: HostId,
+        cpu: Cpu,
+    ) -> Result<(), Misfit> {
         let host = picture.host(to);
         let mut after = self.load(to);
         after.add(load);

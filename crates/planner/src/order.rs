@@ -28,11 +28,13 @@ pub(crate) fn steps(picture: &Picture<'_>, before: &Layout, draft: &Draft, sleep
         let id = list.push(Action::Wake { host: *host }, vec![], WAKE_DEADLINE, because.clone());
         list.woken.insert(*host, id);
     }
-    let mut departures_left: BTreeMap<HostId, usize> = draft.sleeps.iter().map(|(host, _)| (*host, 0)).collect();
+    let mut departures_left: BTreeMap<HostId, usize> =
+        draft.sleeps.iter().map(|(host, _)| (*host, 0)).collect();
     for one in &draft.moves {
         departures_left.entry(one.from).and_modify(|left| *left += 1);
     }
-    let mut sleep_because: BTreeMap<HostId, &Because> = draft.sleeps.iter().map(|(host, why)| (*host, why)).collect();
+    let mut sleep_because: BTreeMap<HostId, &Because> =
+        draft.sleeps.iter().map(|(host, why)| (*host, why)).collect();
     if !sleep_last {
         for (host, because) in draft.sleeps.iter().filter(|(host, _)| departures_left[host] == 0) {
             sleep_because.remove(host);
@@ -88,7 +90,9 @@ impl Listing<'_, '_> {
     }
 
     fn push_sleep(&mut self, sites: &BTreeMap<HostId, Site>, host: HostId, because: Because) {
-        let needs = sites.get(&host).map_or_else(Vec::new, |site| site.departures.iter().map(|(_, id)| *id).collect());
+        let needs = sites
+            .get(&host)
+            .map_or_else(Vec::new, |site| site.departures.iter().map(|(_, id)| *id).collect());
         self.push(Action::Sleep { host }, needs, SLEEP_DEADLINE, because);
     }
 
@@ -298,7 +302,8 @@ impl<'a, 'p> Play<'a, 'p> {
                 self.in_busy[one.to.index()] = false;
                 self.out_busy[one.from.index()] = false;
                 self.room.vacate(self.picture, one.vm, one.from);
-                if let Some(onward) = self.aside.get(&one.vm).filter(|onward| onward.from == one.to).cloned() {
+                if let Some(onward) = self.aside.get(&one.vm).filter(|onward| onward.from == one.to).cloned()
+                {
                     self.enqueue(onward);
                 }
                 vec![one.to, one.from]
@@ -323,7 +328,11 @@ impl<'a, 'p> Play<'a, 'p> {
                 (play.in_left[to].max(play.out_left[from]), vm.mem, Reverse(one.vm))
             };
             let best = |play: &Self, queue: &[usize]| {
-                queue.iter().copied().filter(|index| play.may_start(*index)).max_by_key(|index| rank(play, index))
+                queue
+                    .iter()
+                    .copied()
+                    .filter(|index| play.may_start(*index))
+                    .max_by_key(|index| rank(play, index))
             };
             if !self.in_busy[here]
                 && let Some(index) = best(self, &self.into[here])
@@ -341,7 +350,9 @@ impl<'a, 'p> Play<'a, 'p> {
     /// All that is left waits for room that only the others free: one VM goes to a third host first.
     fn step_aside(&mut self) -> bool {
         let mut waiting: Vec<usize> = self.into.iter().flatten().copied().collect();
-        waiting.sort_unstable_by_key(|index| (self.picture.vm(self.moves[*index].vm).mem, self.moves[*index].vm));
+        waiting.sort_unstable_by_key(|index| {
+            (self.picture.vm(self.moves[*index].vm).mem, self.moves[*index].vm)
+        });
         for index in waiting {
             let one = self.moves[index].clone();
             let view = self.picture.vm(one.vm);
@@ -359,7 +370,9 @@ impl<'a, 'p> Play<'a, 'p> {
                 .filter(|host| self.room.has_room(self.picture, load, *host, Cpu::Ignored).is_ok())
                 .filter(|host| self.room.rules_allow(self.picture, one.vm, *host).is_ok())
                 // Best where nothing else is waiting to go.
-                .min_by_key(|host| (self.in_left[host.index()], Reverse(self.room.free(self.picture, *host)), *host));
+                .min_by_key(|host| {
+                    (self.in_left[host.index()], Reverse(self.room.free(self.picture, *host)), *host)
+                });
             let Some(spare) = spare else { continue };
             self.dequeue(index);
             self.aside.insert(one.vm, Move { from: spare, ..one.clone() });

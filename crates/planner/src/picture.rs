@@ -4,8 +4,8 @@
 //! sleep and what stands against it, who may move and why not. It decides nothing about what *should* be done.
 
 use dormouse_model::{
-    AwakeReason, HostId, HostState, Knobs, Mbps, Mib, MilliCpu, Millis, Obstacle, Permille, PolicyName, RefusalReason,
-    Rule, Snapshot, VmId, VmState, Watts,
+    AwakeReason, HostId, HostState, Knobs, Mbps, Mib, MilliCpu, Millis, Obstacle, Permille, PolicyName,
+    RefusalReason, Rule, Snapshot, VmId, VmState, Watts,
 };
 use std::collections::BTreeMap;
 
@@ -117,14 +117,26 @@ impl<'a> Picture<'a> {
                 HostView::of(host, cpu_group, policy.name, &policy.knobs)
             })
             .collect();
-        let mut vms: Vec<VmView> = snapshot.vms.iter().map(|vm| VmView::of(vm, &policy.knobs, hosts.len())).collect();
+        let mut vms: Vec<VmView> =
+            snapshot.vms.iter().map(|vm| VmView::of(vm, &policy.knobs, hosts.len())).collect();
         let (units, spread) = apply_groups(snapshot, &mut vms);
         root_the_lonely(snapshot, &hosts, &mut vms);
         keep_the_rooted(snapshot, &units, &vms, &mut hosts);
         let present = |vm: &dormouse_model::Vm| !matches!(vm.state, VmState::Stopped | VmState::Saved { .. });
-        let largest = snapshot.vms.iter().filter(|vm| present(vm)).map(|vm| vm.spec.mem).max().unwrap_or_default();
+        let largest =
+            snapshot.vms.iter().filter(|vm| present(vm)).map(|vm| vm.spec.mem).max().unwrap_or_default();
         let overhead_max = hosts.iter().map(|host| host.overhead).max().unwrap_or_default();
-        Self { snapshot, knobs: &policy.knobs, policy: policy.name, hosts, vms, largest, overhead_max, units, spread }
+        Self {
+            snapshot,
+            knobs: &policy.knobs,
+            policy: policy.name,
+            hosts,
+            vms,
+            largest,
+            overhead_max,
+            units,
+            spread,
+        }
     }
 
     pub(crate) fn host(&self, id: HostId) -> &HostView {
@@ -167,7 +179,10 @@ impl<'a> Picture<'a> {
 
     /// Pin, ban and fence.
     pub(crate) fn allows(&self, vm: VmId, host: HostId) -> bool {
-        self.vm(vm).allowed.as_ref().is_none_or(|bits| bits[host.index() / 64] >> (host.index() % 64) & 1 == 1)
+        self.vm(vm)
+            .allowed
+            .as_ref()
+            .is_none_or(|bits| bits[host.index() / 64] >> (host.index() % 64) & 1 == 1)
     }
 
     /// Has it rules that make some hosts different from others for it?
@@ -280,9 +295,13 @@ impl VmView {
             }
         }
         let fixed = match &vm.state {
-            VmState::Running { .. } | VmState::Paused { .. } if vm.immovable.is_some() => vm.immovable.clone(),
+            VmState::Running { .. } | VmState::Paused { .. } if vm.immovable.is_some() => {
+                vm.immovable.clone()
+            }
             VmState::Running { .. } | VmState::Paused { .. } if spec.no_move => Some(RefusalReason::NoMove),
-            VmState::Running { .. } | VmState::Paused { .. } if spec.local_disk => Some(RefusalReason::LocalDisk),
+            VmState::Running { .. } | VmState::Paused { .. } if spec.local_disk => {
+                Some(RefusalReason::LocalDisk)
+            }
             VmState::Running { .. } | VmState::Paused { .. } => None,
             other => Some(RefusalReason::VmState(other.as_str())),
         };
@@ -330,7 +349,9 @@ fn apply_groups(snapshot: &Snapshot, vms: &mut [VmView]) -> (Vec<VmId>, Vec<Vec<
         let members: Vec<VmId> = group.vms.iter().copied().filter(|vm| vm.index() < vms.len()).collect();
         for rule in &group.rules {
             match rule {
-                Rule::Fence(to) => members.iter().for_each(|vm| restrict(&mut vms[vm.index()].allowed, hosts, to)),
+                Rule::Fence(to) => {
+                    members.iter().for_each(|vm| restrict(&mut vms[vm.index()].allowed, hosts, to))
+                }
                 Rule::Spread => {
                     let id = u32::try_from(spread.len()).expect("fewer than 2^32 groups");
                     members.iter().for_each(|vm| vms[vm.index()].spread.push(id));
@@ -388,7 +409,9 @@ fn apply_groups(snapshot: &Snapshot, vms: &mut [VmView]) -> (Vec<VmId>, Vec<Vec<
 
 /// A VM whose rules or CPU group leave it no second host cannot move.
 fn root_the_lonely(snapshot: &Snapshot, hosts: &[HostView], vms: &mut [VmView]) {
-    let soon = |host: &HostView| matches!(host.state, HostState::Waking) || (host.state == HostState::Draining && host.gives);
+    let soon = |host: &HostView| {
+        matches!(host.state, HostState::Waking) || (host.state == HostState::Draining && host.gives)
+    };
     let open = |host: &HostView| host.takes || host.wakeable || host.wakeable_off || soon(host);
     let mut open_in_group = vec![0u32; hosts.len()];
     for host in hosts.iter().filter(|host| open(host)) {
@@ -401,7 +424,10 @@ fn root_the_lonely(snapshot: &Snapshot, hosts: &[HostView], vms: &mut [VmView]) 
             view.fixed = Some(RefusalReason::CpuGroup);
         } else if let Some(bits) = &view.allowed {
             let elsewhere = hosts.iter().enumerate().any(|(index, host)| {
-                index != at.index() && host.cpu_group == group && open(host) && bits[index / 64] >> (index % 64) & 1 == 1
+                index != at.index()
+                    && host.cpu_group == group
+                    && open(host)
+                    && bits[index / 64] >> (index % 64) & 1 == 1
             });
             if !elsewhere {
                 view.fixed = Some(RefusalReason::Rule);
@@ -421,7 +447,8 @@ fn keep_the_rooted(snapshot: &Snapshot, units: &[VmId], vms: &[VmView], hosts: &
         let Some(why) = why else { continue };
         for host in snapshot.vms[index].state.hosts() {
             if let Some(host) = hosts.get_mut(host.index()) {
-                host.stays.get_or_insert_with(|| AwakeReason::Immovable { vm: VmId::at(index), why: why.clone() });
+                host.stays
+                    .get_or_insert_with(|| AwakeReason::Immovable { vm: VmId::at(index), why: why.clone() });
             }
         }
     }

@@ -56,7 +56,9 @@ impl End {
                 let view = picture.host(host);
                 match view.state {
                     _ if !self.on[host.index()] => view.asleep,
-                    HostState::Unknown | HostState::SetAside | HostState::Waking if !woken[host.index()] => view.busy,
+                    HostState::Unknown | HostState::SetAside | HostState::Waking if !woken[host.index()] => {
+                        view.busy
+                    }
                     _ => view.watts(used[host.index()]),
                 }
             })

@@ -54,7 +54,9 @@ pub(crate) fn failover_holds(picture: &Picture<'_>, layout: &Layout) -> bool {
     if deaths == 1 {
         return (0..up.len()).all(|dead| {
             let site = &sites[dead];
-            site.used <= slack - site.slack || site.count <= places - site.places || survives(picture, layout, &up, &[dead])
+            site.used <= slack - site.slack
+                || site.count <= places - site.places
+                || survives(picture, layout, &up, &[dead])
         });
     }
     let mut dead: Vec<usize> = (0..deaths.min(up.len())).collect();

@@ -107,7 +107,11 @@ pub(crate) fn relieve(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Dr
         if give_lightest(picture, layout, draft, over, &idle, &because) {
             continue;
         }
-        let sleeper = lists.off.iter().copied().find(|host| picture.host(*host).wakeable && !layout.takes[host.index()]);
+        let sleeper = lists
+            .off
+            .iter()
+            .copied()
+            .find(|host| picture.host(*host).wakeable && !layout.takes[host.index()]);
         let Some(sleeper) = sleeper else {
             draft.refuse_host(over, RefusalReason::NothingToWake);
             continue;
@@ -146,7 +150,8 @@ fn give_lightest(
             continue;
         }
         let load = picture.load_of_all(unit);
-        let fits = |to: &&HostId| **to != from && layout.fits(picture, unit, load, **to, Cpu::Ignored).is_ok();
+        let fits =
+            |to: &&HostId| **to != from && layout.fits(picture, unit, load, **to, Cpu::Ignored).is_ok();
         if let Some(to) = targets.iter().find(fits).copied() {
             for vm in unit {
                 draft.push(Move { vm: *vm, from, to, because: because.clone() });

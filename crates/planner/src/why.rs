@@ -6,7 +6,9 @@ use crate::layout::{Cpu, Layout};
 use crate::picture::Picture;
 use crate::report::End;
 use crate::{reserve, seed};
-use dormouse_model::{AwakeReason, Because, Goal, HostId, Keep, Mib, Millis, PolicyName, RefusalReason, VmId};
+use dormouse_model::{
+    AwakeReason, Because, Goal, HostId, Keep, Mib, Millis, PolicyName, RefusalReason, VmId,
+};
 use std::cmp::Reverse;
 
 pub(crate) fn awake(
@@ -35,7 +37,9 @@ pub(crate) fn awake(
         // Nobody is put to sleep by a plan that only relieves.
         Goal::Relieve | Goal::Hold if end.layout.load(host).count == 0 => AwakeReason::Later,
         Goal::Relieve | Goal::Hold => carries,
-        Goal::Compact { .. } if picture.policy == PolicyName::Seed => seed::why_awake(picture, before, &end.layout, host),
+        Goal::Compact { .. } if picture.policy == PolicyName::Seed => {
+            seed::why_awake(picture, before, &end.layout, host)
+        }
         Goal::Compact { horizon } => binding(picture, end, horizon, lower_bound, host),
     }
 }
@@ -71,7 +75,8 @@ fn binding(picture: &Picture<'_>, end: &End, horizon: Millis, lower_bound: u32, 
     }
     let usable = |host: &HostId| end.layout.up.get(host.index()) == Some(&true);
     let kept = |rule: &&Keep| {
-        rule.hosts.contains(&host) && rule.hosts.iter().filter(|host| usable(host)).count() <= rule.count as usize
+        rule.hosts.contains(&host)
+            && rule.hosts.iter().filter(|host| usable(host)).count() <= rule.count as usize
     };
     if let Some(rule) = picture.snapshot.cluster.keeps.iter().find(kept) {
         return AwakeReason::Keep { count: rule.count };

@@ -50,10 +50,17 @@ impl Pool {
         // Least watts for its memory first.
         classes.sort_by_cached_key(|class| {
             let view = picture.host(class[0]);
-            let per_tib = u128::from(view.idle.saturating_sub(view.asleep).0) * 1_048_576 / u128::from(view.mem.0.max(1));
+            let per_tib = u128::from(view.idle.saturating_sub(view.asleep).0) * 1_048_576
+                / u128::from(view.mem.0.max(1));
             (per_tib, class[0])
         });
-        Self { classes, givers, givers_stay: false, must: vec![false; picture.hosts.len()], hosts: picture.hosts.len() }
+        Self {
+            classes,
+            givers,
+            givers_stay: false,
+            must: vec![false; picture.hosts.len()],
+            hosts: picture.hosts.len(),
+        }
     }
 
     /// Leaves those that only give as they are; tells whether there are any.
@@ -69,11 +76,14 @@ impl Pool {
     /// `keep N of`: the fullest of them stay.
     pub(super) fn keep_rules(&mut self, picture: &Picture<'_>, layout: &Layout) {
         for rule in &picture.snapshot.cluster.keeps {
-            let never_ours = |host: &HostId| picture.host(*host).state == HostState::On && !picture.host(*host).takes;
+            let never_ours =
+                |host: &HostId| picture.host(*host).state == HostState::On && !picture.host(*host).takes;
             let on = |host: &HostId| layout.up[host.index()] || never_ours(host);
             let mut usable: Vec<HostId> =
                 rule.hosts.iter().copied().filter(|host| host.index() < self.hosts && on(host)).collect();
-            usable.sort_by_key(|host| (self.all().any(|other| other == *host), Reverse(layout.load(*host).mem), *host));
+            usable.sort_by_key(|host| {
+                (self.all().any(|other| other == *host), Reverse(layout.load(*host).mem), *host)
+            });
             usable.iter().take(rule.count as usize).for_each(|host| self.must[host.index()] = true);
         }
     }
@@ -151,7 +161,8 @@ impl Volume {
         let all = || self.fixed.iter().map(|room| (*room, 1)).chain(rooms.iter().copied());
         let number: usize = all().map(|(_, count)| count).sum();
         let cpu: u64 = all().map(|(room, count)| room.cpu * count as u64).sum();
-        let slots = all().fold(0u64, |sum, (room, count)| sum.saturating_add(room.slots.saturating_mul(count as u64)));
+        let slots = all()
+            .fold(0u64, |sum, (room, count)| sum.saturating_add(room.slots.saturating_mul(count as u64)));
         let mem: u64 = all().map(|(room, count)| room.mem.0 * count as u64).sum();
         if number < self.min_on || cpu < self.cpu || slots < self.count || mem < (self.mem + self.spare).0 {
             return false;
@@ -249,7 +260,8 @@ fn keep(pool: &Pool, counts: &[usize], mut extra: usize) -> Vec<bool> {
 /// Numbers of hosts per class that could carry everything by volume, least watts first, then least to move.
 fn combinations(picture: &Picture<'_>, layout: &Layout, pool: &Pool) -> Vec<Vec<usize>> {
     let volume = Volume::of(picture, layout, pool);
-    let classes: Vec<Class> = pool.classes.iter().map(|class| Class::of(picture, layout, pool, class)).collect();
+    let classes: Vec<Class> =
+        pool.classes.iter().map(|class| Class::of(picture, layout, pool, class)).collect();
     let product = classes.iter().rev().skip(1).try_fold(1usize, |product, class| {
         product.checked_mul(class.size - class.must + 1).filter(|product| *product <= COMBINATIONS_MAX)
     });
@@ -268,7 +280,11 @@ fn combinations(picture: &Picture<'_>, layout: &Layout, pool: &Pool) -> Vec<Vec<
             found.push((Watts::ZERO, Mib::ZERO, vec![]));
         }
         // The next numbers of all classes but the last.
-        let Some(turn) = (0..classes.len().saturating_sub(1)).rev().find(|at| counts[*at] < classes[*at].size) else { break };
+        let Some(turn) =
+            (0..classes.len().saturating_sub(1)).rev().find(|at| counts[*at] < classes[*at].size)
+        else {
+            break;
+        };
         counts[turn] += 1;
         for at in turn + 1..classes.len() {
             counts[at] = classes[at].must;

@@ -38,7 +38,12 @@ pub(crate) fn drain(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draf
 }
 
 /// The tightest fit for the hours to come, else any fit for now, else a host woken for it.
-fn place(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft, unit: &[VmId]) -> Option<dormouse_model::HostId> {
+fn place(
+    picture: &Picture<'_>,
+    layout: &mut Layout,
+    draft: &mut Draft,
+    unit: &[VmId],
+) -> Option<dormouse_model::HostId> {
     let tightness = |host| layout.free(picture, host);
     target::best(picture, layout, unit, Cpu::Settled, tightness)
         .or_else(|| target::best(picture, layout, unit, Cpu::Urgent, tightness))

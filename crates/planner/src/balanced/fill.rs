@@ -57,7 +57,13 @@ pub(super) fn fill(
     }
     let mut units: Vec<&[VmId]> = vec![];
     for host in &leaving {
-        units.extend(layout.vms_on(*host).into_iter().filter(|vm| picture.unit(*vm).first() == Some(vm)).map(|vm| picture.unit(vm)));
+        units.extend(
+            layout
+                .vms_on(*host)
+                .into_iter()
+                .filter(|vm| picture.unit(*vm).first() == Some(vm))
+                .map(|vm| picture.unit(vm)),
+        );
     }
     let capacity = Capacity::of(picture, &after);
     units.sort_by_cached_key(|unit| {
@@ -81,7 +87,12 @@ pub(super) fn fill(
         let to = rooms.tightest(&after, unit).or_else(|| {
             let fitting = |host: &HostId| after.fits(picture, unit, load, *host, Cpu::Settled).is_ok();
             let above = cap != Mib::MAX;
-            targets.iter().copied().filter(|_| above).filter(fitting).min_by_key(|host| (after.free(picture, *host), *host))
+            targets
+                .iter()
+                .copied()
+                .filter(|_| above)
+                .filter(fitting)
+                .min_by_key(|host| (after.free(picture, *host), *host))
         });
         let to = to.ok_or(unit[0])?;
         after.put_all(picture, unit, to);

@@ -42,7 +42,12 @@ pub(super) fn explain(picture: &Picture<'_>, layout: &Layout, draft: &mut Draft)
 }
 
 /// One better layout with the hosts that it puts to sleep, if there is one.
-fn pass(picture: &Picture<'_>, layout: &Layout, on: &[bool], horizon: Millis) -> Option<(Layout, Vec<HostId>)> {
+fn pass(
+    picture: &Picture<'_>,
+    layout: &Layout,
+    on: &[bool],
+    horizon: Millis,
+) -> Option<(Layout, Vec<HostId>)> {
     let saving = Saving::of(picture, layout, on, horizon);
     let candidates: Vec<HostId> = picture
         .host_ids()
@@ -57,7 +62,10 @@ fn pass(picture: &Picture<'_>, layout: &Layout, on: &[bool], horizon: Millis) ->
     let found = together(picture, layout, &mut pool.clone())
         .or_else(|| pool.leave_givers().then(|| together(picture, layout, &mut pool.clone())).flatten())
         .or_else(|| one_by_one(picture, layout, &candidates, &pool))?;
-    let emptied: Vec<HostId> = candidates.into_iter().filter(|host| found.load(*host).count == 0 && !found.up[host.index()]).collect();
+    let emptied: Vec<HostId> = candidates
+        .into_iter()
+        .filter(|host| found.load(*host).count == 0 && !found.up[host.index()])
+        .collect();
     let worth = !emptied.is_empty() && watts(picture, &found, &emptied) < watts(picture, layout, &[]);
     worth.then_some((found, emptied))
 }
@@ -66,20 +74,23 @@ fn pass(picture: &Picture<'_>, layout: &Layout, on: &[bool], horizon: Millis) ->
 fn together(picture: &Picture<'_>, layout: &Layout, pool: &mut Pool) -> Option<Layout> {
     for _ in 0..CULPRITS_MAX {
         let mut culprit = None;
-        let found = choose::cheapest(picture, layout, pool, |keep| match attempt(picture, layout, keep, pool) {
-            Ok(layout) => Some(layout),
-            Err(who) => {
-                culprit = culprit.or(who);
-                None
-            }
-        });
+        let found =
+            choose::cheapest(picture, layout, pool, |keep| match attempt(picture, layout, keep, pool) {
+                Ok(layout) => Some(layout),
+                Err(who) => {
+                    culprit = culprit.or(who);
+                    None
+                }
+            });
         match (found, culprit) {
             (Some(found), None) => return Some(found),
             // Some set failed only because one VM could not leave its host: keep that host and see if it is cheaper.
             (found, Some(host)) => {
                 let mut with = pool.clone();
                 with.keep(host);
-                let again = choose::cheapest(picture, layout, &with, |keep| attempt(picture, layout, keep, &with).ok());
+                let again = choose::cheapest(picture, layout, &with, |keep| {
+                    attempt(picture, layout, keep, &with).ok()
+                });
                 let better = match (found, again) {
                     (Some(a), Some(b)) if count(&b) < count(&a) => Some(b),
                     (None, other) | (other @ Some(_), _) => other,
@@ -118,7 +129,12 @@ fn one_by_one(picture: &Picture<'_>, layout: &Layout, candidates: &[HostId], poo
 }
 
 /// The layout in which all hosts of the pool that are not kept are empty; else the host whose VM has rules in its way.
-fn attempt(picture: &Picture<'_>, layout: &Layout, keep: &[bool], pool: &Pool) -> Result<Layout, Option<HostId>> {
+fn attempt(
+    picture: &Picture<'_>,
+    layout: &Layout,
+    keep: &[bool],
+    pool: &Pool,
+) -> Result<Layout, Option<HostId>> {
     if !pool.may_keep_only(picture, layout, keep) {
         return Err(None);
     }
@@ -162,15 +178,25 @@ pub(crate) struct Saving {
 impl Saving {
     /// `on`: not put to sleep by this plan so far.
     pub(crate) fn of(picture: &Picture<'_>, layout: &Layout, on: &[bool], horizon: Millis) -> Self {
-        let ours = |host: &HostId| layout.up[host.index()] || picture.host(*host).state == HostState::Draining;
+        let ours =
+            |host: &HostId| layout.up[host.index()] || picture.host(*host).state == HostState::Draining;
         let on = |host: &HostId| on[host.index()] && ours(host);
         let vms = layout.load.iter().map(|load| u64::from(load.count)).sum();
-        let watts_on = picture.host_ids().filter(on).map(|host| picture.host(host).watts(layout.load(host).wake).0).sum();
+        let watts_on = picture
+            .host_ids()
+            .filter(on)
+            .map(|host| picture.host(host).watts(layout.load(host).wake).0)
+            .sum();
         Self { horizon, vms, watts_on }
     }
 
     /// May this host be put to sleep if its VMs find room, and does it pay?
-    pub(crate) fn verdict(&self, picture: &Picture<'_>, layout: &Layout, host: HostId) -> Result<(), AwakeReason> {
+    pub(crate) fn verdict(
+        &self,
+        picture: &Picture<'_>,
+        layout: &Layout,
+        host: HostId,
+    ) -> Result<(), AwakeReason> {
         let view = picture.host(host);
         if let Some(reason) = &view.stays {
             return Err(reason.clone());
@@ -198,7 +224,8 @@ impl Saving {
     fn payback(&self, picture: &Picture<'_>, layout: &Layout, host: HostId) -> Permille {
         let (view, spec) = (picture.host(host), &picture.snapshot.host(host).spec);
         let moving = layout.load(host).mem.transfer_time(view.link);
-        let away = self.horizon.saturating_sub(moving).saturating_sub(spec.shutdown).saturating_sub(spec.boot);
+        let away =
+            self.horizon.saturating_sub(moving).saturating_sub(spec.shutdown).saturating_sub(spec.boot);
         let saved = view.idle.saturating_sub(view.asleep).times(away).0;
         // A move keeps about one core busy at either end.
         let core = Watts(view.busy.saturating_sub(view.idle).0.div_ceil(u64::from(spec.cpus.max(1))));

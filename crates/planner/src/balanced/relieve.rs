@@ -13,7 +13,9 @@ use std::cmp::Reverse;
 pub(super) fn relieve(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft) {
     let mut over: Vec<HostId> = picture
         .host_ids()
-        .filter(|host| picture.host(*host).state.is_usable() && layout.load(*host).wake > picture.host(*host).cpu_high)
+        .filter(|host| {
+            picture.host(*host).state.is_usable() && layout.load(*host).wake > picture.host(*host).cpu_high
+        })
         .collect();
     over.sort_by_key(|host| (Reverse(layout.load(*host).wake.share_of(picture.host(*host).cpu)), *host));
     // Who has too much takes nothing in this plan, whatever room the relief leaves.
@@ -21,7 +23,8 @@ pub(super) fn relieve(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Dr
         layout.takes[host.index()] = false;
     }
     for host in over {
-        while layout.load(host).wake > picture.host(host).cpu_high && shed_one(picture, layout, draft, host) {}
+        while layout.load(host).wake > picture.host(host).cpu_high && shed_one(picture, layout, draft, host) {
+        }
     }
 }
 
@@ -38,14 +41,20 @@ fn shed_one(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft, host:
         .find_map(|unit| target::best(picture, layout, unit, Cpu::Urgent, coolest).map(|to| (*unit, to)));
     let (unit, to) = match found {
         Some(found) => found,
-        None if units.iter().any(|unit| target::will_be_up(picture, layout, unit, Cpu::Urgent)) => return false,
+        None if units.iter().any(|unit| target::will_be_up(picture, layout, unit, Cpu::Urgent)) => {
+            return false;
+        }
         None => {
-            let woken = units
-                .iter()
-                .find_map(|unit| target::wake_for(picture, layout, draft, unit, Cpu::Urgent).map(|to| (*unit, to)));
+            let woken = units.iter().find_map(|unit| {
+                target::wake_for(picture, layout, draft, unit, Cpu::Urgent).map(|to| (*unit, to))
+            });
             let Some(woken) = woken else {
                 let any_asleep = picture.hosts.iter().any(|view| view.wakeable);
-                let why = if any_asleep || units.len() < 2 { RefusalReason::NoCpu } else { RefusalReason::NothingToWake };
+                let why = if any_asleep || units.len() < 2 {
+                    RefusalReason::NoCpu
+                } else {
+                    RefusalReason::NothingToWake
+                };
                 draft.refuse_host(host, why);
                 return false;
             };
@@ -58,7 +67,11 @@ fn shed_one(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft, host:
 }
 
 /// First those of which one alone ends the overload, smallest memory first; then the others, most demand first.
-pub(super) fn in_order_of_use<'p>(picture: &'p Picture<'_>, layout: &Layout, host: HostId) -> Vec<&'p [VmId]> {
+pub(super) fn in_order_of_use<'p>(
+    picture: &'p Picture<'_>,
+    layout: &Layout,
+    host: HostId,
+) -> Vec<&'p [VmId]> {
     let excess = layout.load(host).wake.saturating_sub(picture.host(host).cpu_high);
     let mut units: Vec<&[VmId]> = layout
         .vms_on(host)

@@ -42,7 +42,8 @@ fn spare(picture: &Picture<'_>, layout: &mut Layout, soon: &mut Layout, draft: &
         match target::sleeper(picture, soon, |host| reserve::places_on(picture, soon, host) > 0) {
             Some(host) => wake(layout, soon, draft, host, Because::Spare { free, wanted }),
             None => {
-                let largest = |vm: &VmId| picture.vm(*vm).mem == picture.largest && soon.at[vm.index()].is_some();
+                let largest =
+                    |vm: &VmId| picture.vm(*vm).mem == picture.largest && soon.at[vm.index()].is_some();
                 if let Some(vm) = (0..picture.vms.len()).map(VmId::at).find(largest) {
                     draft.refuse_vm(vm, RefusalReason::NothingToWake);
                 }

@@ -39,7 +39,14 @@ pub(super) fn sleeper(
 }
 
 /// Room and rules on a host, whether it takes VMs yet or not.
-pub(super) fn would_suit(picture: &Picture<'_>, layout: &Layout, unit: &[VmId], load: Load, host: HostId, cpu: Cpu) -> bool {
+pub(super) fn would_suit(
+    picture: &Picture<'_>,
+    layout: &Layout,
+    unit: &[VmId],
+    load: Load,
+    host: HostId,
+    cpu: Cpu,
+) -> bool {
     layout.has_room(picture, load, host, cpu).is_ok()
         && unit.iter().all(|vm| layout.rules_allow(picture, *vm, host).is_ok())
 }

@@ -63,7 +63,13 @@ fn residents(before: &Snapshot) -> Vec<Vec<VmId>> {
 /// The most that a host can come to hold at an instant at which something has come or is coming.
 ///
 /// What it holds before anything comes is not the plan's doing, even if that is too much already.
-fn peak(here: &[VmId], traffic: &Traffic, graph: &Graph<'_>, weight: impl Fn(&VmId) -> u64, limit: u64) -> u64 {
+fn peak(
+    here: &[VmId],
+    traffic: &Traffic,
+    graph: &Graph<'_>,
+    weight: impl Fn(&VmId) -> u64,
+    limit: u64,
+) -> u64 {
     let first: u64 = here.iter().map(&weight).sum();
     let all: u64 = traffic.arrivals.iter().map(|(_, vm)| weight(vm)).sum();
     if first + all <= limit || traffic.departures.is_empty() {
@@ -191,7 +197,10 @@ impl Network {
 fn cpu(before: &Snapshot, host: HostId, traffic: &Traffic, here: &[VmId], found: &mut Vec<Violation>) {
     let knobs = &before.cluster.policy.knobs;
     let gone = |vm: &VmId| traffic.departures.iter().any(|(_, other)| other == vm);
-    let stays = here.iter().filter(|vm| !gone(vm)).chain(traffic.arrivals.iter().map(|(_, vm)| vm).filter(|vm| !gone(vm)));
+    let stays = here
+        .iter()
+        .filter(|vm| !gone(vm))
+        .chain(traffic.arrivals.iter().map(|(_, vm)| vm).filter(|vm| !gone(vm)));
     let demand: u64 = stays.map(|vm| before.vm(*vm).demand.wake.0).sum();
     let capacity = u64::from(before.host(host).spec.cpus) * 1000;
     let target = capacity * knobs.cpu_target.0 / 1000;

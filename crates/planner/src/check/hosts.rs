@@ -4,7 +4,13 @@ use super::Violation;
 use super::graph::Graph;
 use dormouse_model::{Action, Goal, Host, HostId, HostState, Obstacle, Plan, PolicyName, Snapshot, StepId};
 
-pub(super) fn check(before: &Snapshot, after: &Snapshot, plan: &Plan, graph: &Graph<'_>, found: &mut Vec<Violation>) {
+pub(super) fn check(
+    before: &Snapshot,
+    after: &Snapshot,
+    plan: &Plan,
+    graph: &Graph<'_>,
+    found: &mut Vec<Violation>,
+) {
     for step in &plan.steps {
         match step.action {
             Action::Migrate { from, to, .. } => {
@@ -62,7 +68,14 @@ fn woken(plan: &Plan, graph: &Graph<'_>, step: StepId, host: HostId) -> bool {
 }
 
 /// The destination is up, seen and open, or woken by a step that is over by then; and nothing puts it to sleep.
-fn target(before: &Snapshot, plan: &Plan, graph: &Graph<'_>, step: StepId, to: HostId, found: &mut Vec<Violation>) {
+fn target(
+    before: &Snapshot,
+    plan: &Plan,
+    graph: &Graph<'_>,
+    step: StepId,
+    to: HostId,
+    found: &mut Vec<Violation>,
+) {
     let host = before.host(to);
     let marked = match () {
         () if host.maintenance => Some("in maintenance"),
@@ -82,7 +95,9 @@ fn must_not_wake(host: &Host, goal: Goal) -> Option<&'static str> {
     match () {
         () if host.maintenance => Some("in maintenance"),
         () if host.drain => Some("being emptied by an operator"),
-        () if host.state == HostState::Off && goal != (Goal::Spread { wake_off: true }) => Some("switched off by someone else"),
+        () if host.state == HostState::Off && goal != (Goal::Spread { wake_off: true }) => {
+            Some("switched off by someone else")
+        }
         () => at_rest(host),
     }
 }
@@ -98,7 +113,9 @@ fn must_not_sleep(before: &Snapshot, id: HostId) -> Option<&'static str> {
         () if host.drain => Some("being emptied by an operator, to stay on"),
         () if !host.proven && !knobs.unproven_sleep => Some("never seen to wake"),
         () if !host.obstacles.is_empty() => Some("something on it says no"),
-        () if host.state == HostState::On && host.in_state.0 < knobs.min_up.0 / u64::from(knobs.time_scale.max(1)) => {
+        () if host.state == HostState::On
+            && host.in_state.0 < knobs.min_up.0 / u64::from(knobs.time_scale.max(1)) =>
+        {
             Some("on for too short a time")
         }
         () if host.cycles_day >= knobs.cycles_host_day => Some("its power cycles of the day are used up"),
@@ -107,11 +124,20 @@ fn must_not_sleep(before: &Snapshot, id: HostId) -> Option<&'static str> {
 }
 
 /// Every VM that was there or comes there has left, by steps that are over when the host goes to sleep.
-fn emptied(before: &Snapshot, plan: &Plan, graph: &Graph<'_>, step: StepId, host: HostId, found: &mut Vec<Violation>) {
+fn emptied(
+    before: &Snapshot,
+    plan: &Plan,
+    graph: &Graph<'_>,
+    step: StepId,
+    host: HostId,
+    found: &mut Vec<Violation>,
+) {
     let over = graph.before(step);
     let leaves = |vm, after: Option<StepId>| {
         over.iter().any(|id| match plan.steps[id.index()].action {
-            Action::Migrate { vm: other, from, .. } => other == vm && from == host && after.is_none_or(|came| *id > came),
+            Action::Migrate { vm: other, from, .. } => {
+                other == vm && from == host && after.is_none_or(|came| *id > came)
+            }
             Action::Stop { vm: other, host: there } => other == vm && there == host,
             _ => false,
         })

@@ -11,7 +11,8 @@ pub(super) fn check(before: &Snapshot, after: &Snapshot, plan: &Plan, found: &mu
     let open = |host: &HostId| {
         let host = after.host(*host);
         let busy = |it: &Obstacle| matches!(it, Obstacle::Block(_) | Obstacle::BackOff { .. });
-        let at_rest = host.held.is_some() || host.maintenance || host.drain || host.obstacles.iter().any(busy);
+        let at_rest =
+            host.held.is_some() || host.maintenance || host.drain || host.obstacles.iter().any(busy);
         host.state == HostState::On && host.load15.is_known() && !at_rest
     };
     let hosts: Vec<HostId> = after.host_ids().filter(open).collect();
@@ -28,7 +29,9 @@ pub(super) fn check(before: &Snapshot, after: &Snapshot, plan: &Plan, found: &mu
             .iter()
             .map(|host| {
                 let spec = &after.host(*host).spec;
-                let slots = spec.slots.map_or(u64::MAX, |slots| u64::from(slots).saturating_sub(used[host.index()].1));
+                let slots = spec
+                    .slots
+                    .map_or(u64::MAX, |slots| u64::from(slots).saturating_sub(used[host.index()].1));
                 (free(host) / (largest + spec.overhead.0)).min(slots)
             })
             .sum();
@@ -36,7 +39,9 @@ pub(super) fn check(before: &Snapshot, after: &Snapshot, plan: &Plan, found: &mu
             found.push(Violation::Spare { step: step.id, free: places, wanted });
         }
     }
-    if knobs.failover > 0 && failover_is_impossible(knobs.failover as usize, &hosts, &|host| used[host.index()].2, &free) {
+    if knobs.failover > 0
+        && failover_is_impossible(knobs.failover as usize, &hosts, &|host| used[host.index()].2, &free)
+    {
         found.push(Violation::Failover { hosts: knobs.failover });
     }
 }
@@ -60,7 +65,12 @@ fn use_of_hosts(picture: &Snapshot) -> Vec<(u64, u64, u64)> {
 /// Proof that some set of dying hosts carries more than is free on the rest: the sets of the hosts that hurt most,
 /// which are those with the most
 /// memory used (what the VMs take elsewhere at least: without overhead) and free together.
-fn failover_is_impossible(deaths: usize, hosts: &[HostId], used: &dyn Fn(&HostId) -> u64, free: &dyn Fn(&HostId) -> u64) -> bool {
+fn failover_is_impossible(
+    deaths: usize,
+    hosts: &[HostId],
+    used: &dyn Fn(&HostId) -> u64,
+    free: &dyn Fn(&HostId) -> u64,
+) -> bool {
     let all_free: u64 = hosts.iter().map(free).sum();
     let mut hurt: Vec<u64> = hosts.iter().map(|host| used(host) + free(host)).collect();
     hurt.sort_unstable_by(|a, b| b.cmp(a));

@@ -5,7 +5,13 @@ use super::graph::Graph;
 use dormouse_model::{Action, HostId, Plan, Rule, Snapshot, StepId, VmId, VmState};
 use std::collections::BTreeMap;
 
-pub(super) fn check(before: &Snapshot, after: &Snapshot, plan: &Plan, graph: &Graph<'_>, found: &mut Vec<Violation>) {
+pub(super) fn check(
+    before: &Snapshot,
+    after: &Snapshot,
+    plan: &Plan,
+    graph: &Graph<'_>,
+    found: &mut Vec<Violation>,
+) {
     let mut moves: BTreeMap<VmId, Vec<(StepId, HostId, HostId)>> = BTreeMap::new();
     for step in &plan.steps {
         if let Action::Migrate { vm, from, to } = step.action {
@@ -19,7 +25,9 @@ pub(super) fn check(before: &Snapshot, after: &Snapshot, plan: &Plan, graph: &Gr
         for rule in &group.rules {
             match rule {
                 Rule::Fence(hosts) => {
-                    for (vm, step, to) in arrivals(&moves, &group.vms).filter(|(_, _, to)| !hosts.contains(to)) {
+                    for (vm, step, to) in
+                        arrivals(&moves, &group.vms).filter(|(_, _, to)| !hosts.contains(to))
+                    {
                         found.push(Violation::Rule { step, vm, host: to });
                     }
                 }
@@ -33,14 +41,23 @@ pub(super) fn check(before: &Snapshot, after: &Snapshot, plan: &Plan, graph: &Gr
 type Moves = BTreeMap<VmId, Vec<(StepId, HostId, HostId)>>;
 
 fn arrivals<'a>(moves: &'a Moves, vms: &'a [VmId]) -> impl Iterator<Item = (VmId, StepId, HostId)> + 'a {
-    vms.iter().flat_map(move |vm| moves.get(vm).into_iter().flatten().map(move |(step, _, to)| (*vm, *step, *to)))
+    vms.iter()
+        .flat_map(move |vm| moves.get(vm).into_iter().flatten().map(move |(step, _, to)| (*vm, *step, *to)))
 }
 
-fn one_vm(before: &Snapshot, graph: &Graph<'_>, id: VmId, moves: &[(StepId, HostId, HostId)], found: &mut Vec<Violation>) {
+fn one_vm(
+    before: &Snapshot,
+    graph: &Graph<'_>,
+    id: VmId,
+    moves: &[(StepId, HostId, HostId)],
+    found: &mut Vec<Violation>,
+) {
     let vm = before.vm(id);
     let (first, origin, _) = moves[0];
     let why = match () {
-        () if !matches!(vm.state, VmState::Running { .. } | VmState::Paused { .. }) => Some(format!("it is {}", vm.state.as_str())),
+        () if !matches!(vm.state, VmState::Running { .. } | VmState::Paused { .. }) => {
+            Some(format!("it is {}", vm.state.as_str()))
+        }
         () if vm.spec.no_move => Some("marked no-move".to_owned()),
         () if vm.spec.local_disk => Some("its disk is on one host only".to_owned()),
         () => vm.immovable.as_ref().map(ToString::to_string),
@@ -49,7 +66,10 @@ fn one_vm(before: &Snapshot, graph: &Graph<'_>, id: VmId, moves: &[(StepId, Host
         found.push(Violation::Immovable { step: first, vm: id, why });
     }
     let knobs = &before.cluster.policy.knobs;
-    let left = knobs.moves_vm_hour.saturating_sub(vm.moves_hour).min(knobs.moves_vm_day.saturating_sub(vm.moves_day));
+    let left = knobs
+        .moves_vm_hour
+        .saturating_sub(vm.moves_hour)
+        .min(knobs.moves_vm_day.saturating_sub(vm.moves_day));
     let count = u32::try_from(moves.len()).unwrap_or(u32::MAX);
     // An operator's drain is outside the budget.
     if count > left && !before.host(origin).drain {
@@ -80,7 +100,14 @@ struct Stay {
 }
 
 /// No two members on one host at any instant, but for those that share one from the start.
-fn spread(before: &Snapshot, graph: &Graph<'_>, name: &str, members: &[VmId], moves: &Moves, found: &mut Vec<Violation>) {
+fn spread(
+    before: &Snapshot,
+    graph: &Graph<'_>,
+    name: &str,
+    members: &[VmId],
+    moves: &Moves,
+    found: &mut Vec<Violation>,
+) {
     let mut stays: BTreeMap<HostId, Vec<Stay>> = BTreeMap::new();
     for vm in members.iter().copied().filter(|vm| vm.index() < before.vms.len()) {
         let mine = moves.get(&vm).map_or(&[][..], Vec::as_slice);
@@ -119,8 +146,11 @@ fn may_meet(graph: &Graph<'_>, a: &Stay, b: &Stay) -> bool {
 /// A group that was together is together in the end.
 fn gather(before: &Snapshot, after: &Snapshot, name: &str, members: &[VmId], found: &mut Vec<Violation>) {
     let together = |picture: &Snapshot| {
-        let mut places: Vec<HostId> =
-            members.iter().filter(|vm| vm.index() < before.vms.len()).filter_map(|vm| picture.vm(*vm).state.host()).collect();
+        let mut places: Vec<HostId> = members
+            .iter()
+            .filter(|vm| vm.index() < before.vms.len())
+            .filter_map(|vm| picture.vm(*vm).state.host())
+            .collect();
         places.dedup();
         places.len() <= 1
     };

@@ -1,7 +1,9 @@
 //! Policy `balanced`: what an operator would expect of it, one situation each.
 
 use crate::show::{NIGHT, check_goal, check_picture, check_plan, picture, plan, seeds_lab};
-use dormouse_model::{Action, Demand, Goal, HostState, MilliCpu, Millis, Mono, Obstacle, Permille, ProbeError, Seen};
+use dormouse_model::{
+    Action, Demand, Goal, HostState, MilliCpu, Millis, Mono, Obstacle, Permille, ProbeError, Seen,
+};
 use expect_test::expect;
 
 /// No reserves, so that small clusters show one thing at a time.
@@ -120,7 +122,10 @@ hold exam by=ops why=\"exam image\"",
     snapshot.hosts[3].cycles_day = 4;
     snapshot.hosts[4].obstacles.push(Obstacle::People { count: 1, idle: Millis::from_mins(2) });
     snapshot.hosts[5].load15 = Seen::Unknown { last: None, since: Mono(0), why: ProbeError::NotYet };
-    check_picture(&snapshot, NIGHT, expect![[r#"
+    check_picture(
+        &snapshot,
+        NIGHT,
+        expect![[r#"
         11 -> 10 on (bound 10), 496 W -> 454 W, 0 moves
         s0 sleep free (empty, and the reserves hold without it)
         busy awake: fixed has to stay: it is marked no-move
@@ -133,7 +138,8 @@ hold exam by=ops why=\"exam image\"",
         work awake: in maintenance
         fresh awake: never seen to wake
         exam awake: held by ops: exam image
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -145,13 +151,17 @@ vm b@h2 mem=256M cpu=0.1
 vm c@h3 mem=256M cpu=0.1",
     ));
     snapshot.hosts[0].load15 = Seen::Stale { was: Permille(10), age: Millis::from_mins(1) };
-    check_picture(&snapshot, NIGHT, expect![[r#"
+    check_picture(
+        &snapshot,
+        NIGHT,
+        expect![[r#"
         3 -> 2 on (bound 2), 138 W -> 96 W, 1 moves
         s0 c: h3 -> h2 (empties h3)
         s1 sleep h3 after s0 (empty, and the reserves hold without it)
         h1 awake: not seen in this cycle: counts as full and busy
         h2 awake: carries 2 VMs
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -310,22 +320,30 @@ vm a b@h1 vcpus=2 mem=1G cpu=1.8
 vm c d@h2 vcpus=2 mem=1G cpu=1.2
 asleep h3 h4",
     );
-    check_goal(&text, Goal::Relieve, expect![[r#"
+    check_goal(
+        &text,
+        Goal::Relieve,
+        expect![[r#"
         2 -> 3 on (bound 2), 171 W -> 212 W, 1 moves
         s0 wake h3 (demand does not fit on the hosts that are on)
         s1 a: h1 -> h3 after s0 (relieves h1)
         h1 awake: carries 1 VM
         h2 awake: carries 2 VMs
         h3 awake: carries 1 VM
-    "#]]);
+    "#]],
+    );
     let mut snapshot = picture(&text);
     snapshot.hosts[2].state = HostState::Waking;
-    check_picture(&snapshot, Goal::Relieve, expect![[r#"
+    check_picture(
+        &snapshot,
+        Goal::Relieve,
+        expect![[r#"
         3 -> 3 on (bound 2), 263 W -> 263 W, 0 moves
         h1 awake: carries 2 VMs
         h2 awake: carries 2 VMs
         h3 awake: it is waking
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -371,7 +389,10 @@ asleep h3",
     snapshot.hosts[0].drain = true;
     // An operator's drain is outside the budget of moves.
     snapshot.vms[0].moves_hour = 9;
-    check_picture(&snapshot, Goal::Relieve, expect![[r#"
+    check_picture(
+        &snapshot,
+        Goal::Relieve,
+        expect![[r#"
         2 -> 3 on (bound 2), 96 W -> 138 W, 2 moves
         s0 wake h3 (demand does not fit on the hosts that are on)
         s1 a: h1 -> h2 (drains h1)
@@ -379,7 +400,8 @@ asleep h3",
         h1 awake: an operator is emptying it
         h2 awake: carries 2 VMs
         h3 awake: carries 1 VM
-    "#]]);
+    "#]],
+    );
     let (held, _) = plan(&snapshot, Goal::Hold);
     assert!(held.steps.is_empty(), "hold means hold");
 }
@@ -396,19 +418,30 @@ policy balanced failover=0 {knobs}
 "
         )
     };
-    check_goal(&text("spare.min=2"), Goal::Relieve, expect![[r#"
+    check_goal(
+        &text("spare.min=2"),
+        Goal::Relieve,
+        expect![[r#"
         2 -> 3 on (bound 3), 97 W -> 139 W, 0 moves
         s0 wake h3 (1 places free for the largest VM, 2 wanted)
         h1 awake: carries 2 VMs
         h2 awake: carries 1 VM
         h3 awake: reserve: without it 1 places for the largest VM stay free, 2 wanted
-    "#]]);
-    check_goal(&text("spare.min=1"), Goal::Relieve, expect![[r#"
+    "#]],
+    );
+    check_goal(
+        &text("spare.min=1"),
+        Goal::Relieve,
+        expect![[r#"
         2 -> 2 on (bound 2), 97 W -> 97 W, 0 moves
         h1 awake: carries 2 VMs
         h2 awake: carries 1 VM
-    "#]]);
-    check_goal(&text("spare.min=9"), Goal::Relieve, expect![[r#"
+    "#]],
+    );
+    check_goal(
+        &text("spare.min=9"),
+        Goal::Relieve,
+        expect![[r#"
         2 -> 4 on (bound 2), 97 W -> 181 W, 0 moves
         s0 wake h3 (1 places free for the largest VM, 9 wanted)
         s1 wake h4 (3 places free for the largest VM, 9 wanted)
@@ -417,7 +450,8 @@ policy balanced failover=0 {knobs}
         h3 awake: reserve: without it 1 places for the largest VM stay free, 9 wanted
         h4 awake: reserve: without it 3 places for the largest VM stay free, 9 wanted
         a left: no host is left to wake
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -432,18 +466,24 @@ policy balanced spare.min=0 spare.target=0
 "
         )
     };
-    check_plan(&text("1536M"), expect![[r#"
+    check_plan(
+        &text("1536M"),
+        expect![[r#"
         2 -> 3 on (bound 3), 93 W -> 135 W, 0 moves
         s0 wake h3 (the VMs of a lost host would not fit on the rest)
         h1 awake: carries 1 VM
         h2 awake: carries 1 VM
         h3 awake: failover: the VMs of 1 lost host must fit on the rest
-    "#]]);
-    check_plan(&text("512M"), expect![[r#"
+    "#]],
+    );
+    check_plan(
+        &text("512M"),
+        expect![[r#"
         2 -> 2 on (bound 2), 93 W -> 93 W, 0 moves
         h1 awake: carries 1 VM
         h2 awake: carries 1 VM
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -482,5 +522,49 @@ vm b@h3 mem=256M cpu=0.1",
             h2 awake: carries 2 VMs
             h1 left: its CPU demand fits nowhere else
         "#]],
+    );
+}
+
+#[test]
+fn each_knob_of_packing_changes_something() {
+    let on = |knobs: &str, touch: &dyn Fn(&mut dormouse_model::Snapshot)| {
+        let mut snapshot = picture(&bare(
+            "host h[1-6] cpus=4 mem=4G watts=45/95/3 boot=75s
+vm v[1-6]@h[1-6] mem=1G cpu=0.1",
+        ));
+        let mut cluster = (*snapshot.cluster).clone();
+        for (knob, value) in knobs.split_whitespace().filter_map(|set| set.split_once('=')) {
+            cluster.policy.knobs.set(knob, value).unwrap();
+        }
+        snapshot.cluster = cluster.into();
+        touch(&mut snapshot);
+        plan(&snapshot, NIGHT).1.hosts_on_after
+    };
+    let untouched = |_: &mut dormouse_model::Snapshot| {};
+    assert_eq!(on("", &untouched), 2);
+    assert_eq!(on("spare.target=3", &untouched), 3);
+    assert_eq!(on("failover=1", &untouched), 3);
+    assert_eq!(on("min_on=5", &untouched), 5);
+    assert_eq!(on("cpu.target=0.05", &untouched), 3);
+    assert_eq!(on("payback=1000", &untouched), 6);
+    assert_eq!(on("disrupt.max=0.5", &untouched), 6);
+    let all_unproven = |snapshot: &mut dormouse_model::Snapshot| {
+        snapshot.hosts.iter_mut().for_each(|host| host.proven = false);
+    };
+    assert_eq!((on("", &all_unproven), on("unproven.sleep=yes", &all_unproven)), (6, 2));
+    let young = |snapshot: &mut dormouse_model::Snapshot| {
+        snapshot.hosts.iter_mut().for_each(|host| host.in_state = Millis::from_mins(10));
+    };
+    assert_eq!((on("", &young), on("min_up=10m", &young), on("time.scale=3", &young)), (6, 2, 2));
+    let cycled = |snapshot: &mut dormouse_model::Snapshot| {
+        snapshot.hosts.iter_mut().for_each(|host| host.cycles_day = 4);
+    };
+    assert_eq!((on("", &cycled), on("cycles.host_day=5", &cycled)), (6, 2));
+    let moved = |snapshot: &mut dormouse_model::Snapshot| {
+        snapshot.vms.iter_mut().for_each(|vm| (vm.moves_hour, vm.moves_day) = (2, 6));
+    };
+    assert_eq!(
+        (on("", &moved), on("moves.vm_hour=3", &moved), on("moves.vm_hour=3 moves.vm_day=7", &moved)),
+        (6, 6, 2)
     );
 }

@@ -91,7 +91,12 @@ fn a_host_that_is_not_empty_put_to_sleep() {
         plan.steps.remove(at);
         for (index, step) in plan.steps.iter_mut().enumerate() {
             step.id = StepId::at(index);
-            step.needs = step.needs.iter().filter(|need| need.index() != at).map(|need| StepId(need.0 - u32::from(need.index() > at))).collect();
+            step.needs = step
+                .needs
+                .iter()
+                .filter(|need| need.index() != at)
+                .map(|need| StepId(need.0 - u32::from(need.index() > at)))
+                .collect();
         }
     };
     spoilt(&packed_lab(), NIGHT, drop, expect!["s0: host#8 still holds vm#8"]);
@@ -124,14 +129,32 @@ fn marks_that_came_after_the_plan() {
         let violations = dormouse_planner::check(&now, &plan);
         expect.assert_eq(&violations.first().map_or_else(|| "nothing wrong".to_owned(), ToString::to_string));
     };
-    mark(&|now| now.hosts[61].drain = true, expect!["s107: host#61 must not sleep: being emptied by an operator, to stay on"]);
-    mark(&|now| now.hosts[61].maintenance = true, expect!["s106: host#61 is not ours to empty: in maintenance"]);
+    mark(
+        &|now| now.hosts[61].drain = true,
+        expect!["s107: host#61 must not sleep: being emptied by an operator, to stay on"],
+    );
+    mark(
+        &|now| now.hosts[61].maintenance = true,
+        expect!["s106: host#61 is not ours to empty: in maintenance"],
+    );
     mark(&|now| now.hosts[61].proven = false, expect!["s107: host#61 must not sleep: never seen to wake"]);
-    mark(&|now| now.hosts[61].cycles_day = 4, expect!["s107: host#61 must not sleep: its power cycles of the day are used up"]);
-    mark(&|now| now.hosts[61].in_state = dormouse_model::Millis(0), expect!["s107: host#61 must not sleep: on for too short a time"]);
-    mark(&|now| now.hosts[61].obstacles.push(Obstacle::Block("dpkg".to_owned())), expect!["s106: host#61 is not ours to empty: something on it says not now"]);
+    mark(
+        &|now| now.hosts[61].cycles_day = 4,
+        expect!["s107: host#61 must not sleep: its power cycles of the day are used up"],
+    );
+    mark(
+        &|now| now.hosts[61].in_state = dormouse_model::Millis(0),
+        expect!["s107: host#61 must not sleep: on for too short a time"],
+    );
+    mark(
+        &|now| now.hosts[61].obstacles.push(Obstacle::Block("dpkg".to_owned())),
+        expect!["s106: host#61 is not ours to empty: something on it says not now"],
+    );
     mark(&|now| now.vms[61].moves_hour = 2, expect!["vm#61 moves 1 times, 0 allowed"]);
-    mark(&|now| now.vms[61].immovable = Some(dormouse_model::RefusalReason::ForeignJob), expect!["s106: vm#61 cannot move: someone else's job runs on it"]);
+    mark(
+        &|now| now.vms[61].immovable = Some(dormouse_model::RefusalReason::ForeignJob),
+        expect!["s106: vm#61 cannot move: someone else's job runs on it"],
+    );
     mark(&|_| {}, expect![["nothing wrong"]]);
 }
 
@@ -142,7 +165,11 @@ fn reserves_that_are_gone() {
         ("spare.target", "3", expect!["s107: 2 places for the largest VM stay free, 3 wanted"]),
         ("failover", "1", expect!["the VMs of 1 lost hosts cannot fit on the rest"]),
         ("min_on", "9", expect!["8 hosts stay on, min_on is 9"]),
-        ("cpu.target", "0.05", expect!["host#0 is filled with 0.160 cores although cpu.target allows 0.100 cores"]),
+        (
+            "cpu.target",
+            "0.05",
+            expect!["host#0 is filled with 0.160 cores although cpu.target allows 0.100 cores"],
+        ),
         ("moves.vm_hour", "0", expect!["vm#8 moves 1 times, 0 allowed"]),
     ] {
         let mut snapshot = packed_lab();
@@ -156,11 +183,21 @@ fn reserves_that_are_gone() {
 
 #[test]
 fn any_step_while_holding() {
-    spoilt(&packed_lab(), NIGHT, |plan| plan.goal = Goal::Hold, expect!["s0 acts although the goal is to hold still"]);
+    spoilt(
+        &packed_lab(),
+        NIGHT,
+        |plan| plan.goal = Goal::Hold,
+        expect!["s0 acts although the goal is to hold still"],
+    );
 }
 
 #[test]
 fn needs_that_point_forward_and_steps_out_of_number() {
-    spoilt(&packed_lab(), NIGHT, |plan| plan.steps[0].needs.push(StepId(5)), expect!["s0 needs s5, which does not come before it"]);
+    spoilt(
+        &packed_lab(),
+        NIGHT,
+        |plan| plan.steps[0].needs.push(StepId(5)),
+        expect!["s0 needs s5, which does not come before it"],
+    );
     spoilt(&packed_lab(), NIGHT, |plan| plan.steps.swap(0, 1), expect!["s1 stands at place s0"]);
 }

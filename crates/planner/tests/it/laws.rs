@@ -2,8 +2,8 @@
 
 use crate::show::{NIGHT, picture, show};
 use dormouse_model::{
-    Action, Because, Demand, Goal, HostId, HostState, MilliCpu, Millis, Mono, Obstacle, Plan, PlanId, PolicyName, ProbeError,
-    Report, Seen, Snapshot, VmState,
+    Action, Because, Demand, Goal, HostId, HostState, MilliCpu, Millis, Mono, Obstacle, Plan, PlanId,
+    PolicyName, ProbeError, Report, Seen, Snapshot, VmState,
 };
 use proptest::prelude::*;
 use std::fmt::Write as _;
@@ -73,7 +73,11 @@ impl World {
             let mem = vm.mem + if kind == 2 { 64 } else { 0 };
             // Nearly always there is room; a host that is too full already is a picture to cope with as well.
             let crowded = used[vm.at] + mem > MEM[kind] || count[vm.at] >= SLOTS[kind];
-            let place = if host.state == HostState::On && (!crowded || index % 17 == 0) { vm.at } else { self.fallback() };
+            let place = if host.state == HostState::On && (!crowded || index % 17 == 0) {
+                vm.at
+            } else {
+                self.fallback()
+            };
             if place != vm.at && used[place] + vm.mem + 64 > MEM[self.hosts[place].kind] {
                 lines.push(format!("vm v{index:02}@h{place:02} mem={}M cpu=0.1 stopped\n", vm.mem));
                 continue;
@@ -123,13 +127,18 @@ impl Mark {
         match self {
             Self::Drain(h) => snapshot.hosts[h % hosts].drain = true,
             Self::NotSeen(h) => {
-                snapshot.hosts[h % hosts].load15 = Seen::Unknown { last: None, since: Mono(0), why: ProbeError::NotYet };
+                snapshot.hosts[h % hosts].load15 =
+                    Seen::Unknown { last: None, since: Mono(0), why: ProbeError::NotYet };
             }
             Self::JustUp(h) => snapshot.hosts[h % hosts].in_state = Millis::from_mins(3),
             Self::Person(h) => {
-                snapshot.hosts[h % hosts].obstacles.push(Obstacle::People { count: 1, idle: Millis::from_mins(1) });
+                snapshot.hosts[h % hosts]
+                    .obstacles
+                    .push(Obstacle::People { count: 1, idle: Millis::from_mins(1) });
             }
-            Self::BackOff(h) => snapshot.hosts[h % hosts].obstacles.push(Obstacle::BackOff { left: Millis::from_mins(1) }),
+            Self::BackOff(h) => {
+                snapshot.hosts[h % hosts].obstacles.push(Obstacle::BackOff { left: Millis::from_mins(1) })
+            }
             Self::State(h, state) => {
                 let host = &mut snapshot.hosts[h % hosts];
                 // Only what sleeps can be waking.
@@ -191,7 +200,12 @@ fn vm_line(hosts: usize) -> impl Strategy<Value = VmLine> {
         1 => (0..hosts).prop_map(|host| format!(" pin=h{host:02},h00")),
         1 => (0..hosts).prop_map(|host| format!(" ban=h{host:02}")),
     ];
-    (0..hosts, mem, 0..900u64, flags).prop_map(|(at, mem, cpu, flags)| VmLine { at, mem, cpu: cpu * cpu / 900, flags })
+    (0..hosts, mem, 0..900u64, flags).prop_map(|(at, mem, cpu, flags)| VmLine {
+        at,
+        mem,
+        cpu: cpu * cpu / 900,
+        flags,
+    })
 }
 
 fn mark() -> impl Strategy<Value = Mark> {
@@ -207,13 +221,16 @@ fn mark() -> impl Strategy<Value = Mark> {
         (n(), n()).prop_map(|(vm, to)| Mark::Migrating(vm, to)),
         n().prop_map(Mark::Paused),
         (n(), n()).prop_map(|(vm, to)| Mark::Conflict(vm, to)),
-        (n(), prop_oneof![
-            Just(HostState::Draining),
-            Just(HostState::Waking),
-            Just(HostState::Unknown),
-            Just(HostState::Unusable),
-            Just(HostState::Stopping)
-        ])
+        (
+            n(),
+            prop_oneof![
+                Just(HostState::Draining),
+                Just(HostState::Waking),
+                Just(HostState::Unknown),
+                Just(HostState::Unusable),
+                Just(HostState::Stopping)
+            ]
+        )
             .prop_map(|(host, state)| Mark::State(host, state)),
     ]
 }
@@ -235,7 +252,12 @@ fn rules(hosts: usize, vms: usize) -> impl Strategy<Value = Vec<String>> {
     (groups, keeps).prop_map(move |(groups, keeps)| {
         let mut lines: Vec<String> = vec![];
         if vms >= 6 {
-            lines.extend(groups.into_iter().enumerate().map(|(index, (set, rule))| format!("group g{index} = {} {rule}", names(set))));
+            lines.extend(
+                groups
+                    .into_iter()
+                    .enumerate()
+                    .map(|(index, (set, rule))| format!("group g{index} = {} {rule}", names(set))),
+            );
         }
         lines.extend(keeps.map(|count| format!("keep {count} of h00,h01")));
         lines

@@ -20,7 +20,10 @@ fn the_seeds_lab_takes_seven_rounds_and_ninety_one_moves() {
     assert_eq!((report.rounds, plan.migrations(), report.hosts_on_after, sleeps.len()), (7, 91, 8, 54));
     assert_eq!(moves.values().max(), Some(&3), "a VM moves up to three times");
     assert_eq!(sleeps.first(), Some(&91), "emptied hosts go to sleep at the end");
-    assert!((0..8).all(|host| plan.apply(&snapshot).unwrap().hosts[host].state.is_usable()), "the first hosts stay on");
+    assert!(
+        (0..8).all(|host| plan.apply(&snapshot).unwrap().hosts[host].state.is_usable()),
+        "the first hosts stay on"
+    );
 }
 
 #[test]
@@ -275,11 +278,15 @@ policy seed
 ",
     );
     snapshot.hosts[1].load15 = Seen::Known(Permille(900));
-    check_picture(&snapshot, NIGHT, expect![[r#"
+    check_picture(
+        &snapshot,
+        NIGHT,
+        expect![[r#"
         2 -> 2 on (bound 2), 92 W -> 92 W, 0 moves
         h1 awake: carries 1 VM
         h2 awake: its load 0.90 is not below load.low
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -47,8 +47,10 @@ pub(crate) fn show(snapshot: &Snapshot, plan: &Plan, report: &Report) -> String 
     let host = |id: dormouse_model::HostId| snapshot.host(id).spec.name.as_str();
     let vm = |id: dormouse_model::VmId| snapshot.vm(id).spec.name.as_str();
     let mut out = String::new();
-    write!(out, "{} -> {} on (bound {})", report.hosts_on_before, report.hosts_on_after, report.lower_bound).unwrap();
-    writeln!(out, ", {} -> {}, {} moves", report.watts_before, report.watts_after, plan.migrations()).unwrap();
+    write!(out, "{} -> {} on (bound {})", report.hosts_on_before, report.hosts_on_after, report.lower_bound)
+        .unwrap();
+    writeln!(out, ", {} -> {}, {} moves", report.watts_before, report.watts_after, plan.migrations())
+        .unwrap();
     for step in &plan.steps {
         let what = match step.action {
             Action::Migrate { vm: id, from, to } => format!("{}: {} -> {}", vm(id), host(from), host(to)),

@@ -50,13 +50,20 @@ off h2
 unknown h3
 set-aside h4
 ";
-    check_goal(text, OPEN, expect![[r#"
+    check_goal(
+        text,
+        OPEN,
+        expect![[r#"
         3 -> 3 on (bound 3), 243 W -> 243 W, 0 moves
         h1 awake: the window wants it up
         h3 awake: it is unknown
         h4 awake: it is set-aside
-    "#]]);
-    check_goal(text, Goal::Spread { wake_off: true }, expect![[r#"
+    "#]],
+    );
+    check_goal(
+        text,
+        Goal::Spread { wake_off: true },
+        expect![[r#"
         3 -> 4 on (bound 4), 243 W -> 284 W, 1 moves
         s0 wake h2 (opening)
         s1 a: h1 -> h2 after s0 (a VM for each host)
@@ -64,7 +71,8 @@ set-aside h4
         h2 awake: the window wants it up
         h3 awake: it is unknown
         h4 awake: it is set-aside
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -161,7 +169,10 @@ vm big@h4 mem=900M cpu=0.1 home=h4
     );
     snapshot.vms[1].moves_hour = 2;
     snapshot.hosts[1].state = HostState::On;
-    check_picture(&snapshot, OPEN, expect![[r#"
+    check_picture(
+        &snapshot,
+        OPEN,
+        expect![[r#"
         4 -> 4 on (bound 3), 189 W -> 189 W, 1 moves
         s0 c: h1 -> h2 (a VM for each host)
         h1 awake: the window wants it up
@@ -171,5 +182,6 @@ vm big@h4 mem=900M cpu=0.1 home=h4
         a left: its disk or a device is on this host only
         b left: moved as often as it may be for now
         c left: memory: 256 MiB asked, best free 124 MiB
-    "#]]);
+    "#]],
+    );
 }
