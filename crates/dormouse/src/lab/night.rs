@@ -21,7 +21,9 @@ const REAL_S: u32 = 200;
 const REAL_S_PER_HOST: u32 = 6;
 /// The count of hosts that are on stands still for so long: packed.
 const STILL: Duration = Duration::from_secs(12);
-const BURST_S: u32 = 20;
+const BURST_S: u32 = 25;
+/// Moves at once: two cores emulate both ends of each.
+const MOVES_ALL: u32 = 4;
 const SAMPLE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
@@ -52,25 +54,19 @@ pub(crate) struct Args {
     keep: bool,
 }
 
-/// What follows from the size of the lab: two real cores play them all, so ticks come less often in a large one.
+/// What follows from the size of the lab: two real cores play them all.
 struct Scale {
     time: u32,
-    tick_ms: u32,
     /// Thousandths of a core that a host's guests need when it is full and nothing happens.
     quiet_milli: u32,
-    move_limit: u32,
 }
 
 impl Scale {
-    fn of(hosts: u16) -> Self {
-        let hosts = u32::from(hosts);
-        let tick_ms = (2 * hosts).clamp(20, 200);
+    fn of(lab: &LabSpec) -> Self {
         Self {
-            time: NIGHT_S / (REAL_S + REAL_S_PER_HOST * hosts),
-            tick_ms,
-            // Measured: a tick costs a guest under emulation 0.85 ms of CPU, its heartbeats about 10 thousandths.
-            quiet_milli: 8 * (850 / tick_ms + 10),
-            move_limit: 4,
+            time: NIGHT_S / (REAL_S + REAL_S_PER_HOST * u32::from(lab.hosts)),
+            // Measured: each wake-up of an idle guest costs about 1 ms of a core under emulation; 5 for the rest.
+            quiet_milli: 8 * (1000 / lab.tick_ms.max(1) + 5),
         }
     }
 
@@ -78,18 +74,17 @@ impl Scale {
         Duration::from_millis(u64::from(calendar_s) * 1000 / u64::from(self.time))
     }
 
-    /// The busy guest of a host: as much as all its guests need otherwise.
+    /// The busy guest of a host: with a few quiet ones beside it, more than `load.high`.
     fn burst_percent(&self) -> u8 {
-        u8::try_from((self.quiet_milli / 10).clamp(5, 100)).unwrap_or(100)
+        u8::try_from((self.quiet_milli * 17 / 100).clamp(5, 100)).unwrap_or(100)
     }
 }
 
 pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
-    let scale = Scale::of(args.hosts);
     let mut steps = Steps::start();
     let mut spec = LabSpec::new(args.id.clone(), args.hosts, args.guests.unwrap_or(args.hosts));
+    let scale = Scale::of(&spec);
     spec.time_scale = scale.time;
-    spec.tick_ms = scale.tick_ms;
     spec.cluster_lines = cluster_lines(&scale, args.failover);
     let lab = Lab::up(spec, &mut steps).map_err(|error| failed(&error))?;
     let result = night(&lab, args, &scale, &mut steps);
@@ -125,9 +120,9 @@ fn cluster_lines(scale: &Scale, failover: u32) -> Vec<String> {
         format!(
             "policy balanced time.scale={} failover={failover} load.high={} cpu.target={} moves.all={}",
             scale.time,
-            share(permille(170)),
-            share(permille(150)),
-            scale.move_limit,
+            share(permille(200)),
+            share(permille(180)),
+            MOVES_ALL,
         ),
     ]
 }
@@ -169,8 +164,7 @@ fn night(lab: &Lab, args: &Args, scale: &Scale, steps: &mut Steps) -> Result<Nig
     let opens = began + scale.real(OPENS_S);
     let ends = began + scale.real(NIGHT_S);
     let mut closed = false;
-    let mut burst: Option<usize> = None;
-    let mut woken_for_opening: Option<f64> = None;
+    let mut burst = false;
     let mut checked_opening = false;
     while Instant::now() < ends || !checked_opening {
         std::thread::sleep(SAMPLE);
@@ -202,25 +196,20 @@ fn night(lab: &Lab, args: &Args, scale: &Scale, steps: &mut Steps) -> Result<Nig
             record.wakes
         ));
         // Packed: fewer hosts than all, and for a while no change.
-        if closed && burst.is_none() && record.on < usize::from(report.hosts) && record.still_for() > STILL {
+        let packed = record.on < usize::from(report.hosts) && record.still_for() > STILL;
+        if closed && !burst && packed && record.opening.is_none() {
             report.packed_s = Some(record.series.last().map_or(0.0, |(secs, _)| *secs));
             report.hosts_packed = record.on;
             report.moves_s = record.last_move;
-            burst = Some(record.wakes);
+            burst = true;
             steps.step("a burst of load on every host that is awake");
             start_burst(lab, &record, scale)?;
         }
-        if let Some(before) = burst
-            && report.burst_wakes == 0
-            && Instant::now() + scale.real(OPENS_S / 4) < opens
+        if let Some((began, _)) = record.opening
+            && report.open_s.is_none()
+            && record.is_spread()
         {
-            report.burst_wakes = record.wakes - before;
-        }
-        if closed && woken_for_opening.is_none() && record.wakes > report.burst_wakes + 1 {
-            woken_for_opening = Some(record.secs());
-        }
-        if woken_for_opening.is_some() && report.open_s.is_none() && record.is_spread() {
-            report.open_s = woken_for_opening.map(|since| record.secs() - since);
+            report.open_s = Some(record.secs() - began);
         }
         if Instant::now() >= opens && !checked_opening {
             checked_opening = true;
@@ -234,6 +223,7 @@ fn night(lab: &Lab, args: &Args, scale: &Scale, steps: &mut Steps) -> Result<Nig
     }
     record.trail(manager.events(record.seen)?);
     manager.stop();
+    report.burst_wakes = record.opening.map_or(record.wakes, |(_, wakes)| wakes);
     judge(lab, &record, &mut report)?;
     record.fill(&mut report);
     Ok(report)

@@ -23,6 +23,8 @@ pub(super) struct Record {
     /// Since when the count of hosts that are on has not changed.
     pub(super) still_since: Instant,
     pub(super) alarms: Vec<String>,
+    /// When the manager began to open the lab again, and how many hosts had been woken before.
+    pub(super) opening: Option<(f64, usize)>,
 }
 
 impl Record {
@@ -42,6 +44,7 @@ impl Record {
             sleeps: 0,
             still_since: now,
             alarms: vec![],
+            opening: None,
         }
     }
 
@@ -107,6 +110,10 @@ impl Record {
                     });
                 }
                 ("step.end", Some("migrate"), _) => self.moves_failed += 1,
+                // The night begins in open hours: only what follows on sleep is an opening.
+                ("goal", ..) if field("goal") == Some("spread") && self.sleeps > 0 && self.opening.is_none() => {
+                    self.opening = Some((self.secs(), self.wakes));
+                }
                 ("host.state", ..) if field("to") == Some("waking") => self.wakes += 1,
                 ("host.state", ..) if field("to") == Some("asleep") => self.sleeps += 1,
                 _ => {}

@@ -15,7 +15,7 @@ pub(super) struct NightReport {
     pub(super) moves_s: Option<f64>,
     pub(super) packed_s: Option<f64>,
     pub(super) hosts_packed: usize,
-    /// Seconds from the first wake for the opening until all hosts were up and each ran a guest.
+    /// Seconds from the goal `spread` until all hosts were up and each ran a guest.
     pub(super) open_s: Option<f64>,
     pub(super) moves: Vec<MoveReport>,
     pub(super) moves_failed: usize,
@@ -59,7 +59,7 @@ impl NightReport {
                 secs(self.moves_s)
             ),
         );
-        line("open", format!("all up and spread {} after the first wake", secs(self.open_s)));
+        line("open", format!("all up and spread {} after it began", secs(self.open_s)));
         let mut took: Vec<u64> = self.moves.iter().map(|one| one.ms).collect();
         took.sort_unstable();
         let median = took.get(took.len() / 2).copied().unwrap_or(0);
