@@ -5,7 +5,9 @@
 //!                        (or the rules of policy `seed`)                       check(Snapshot, Plan) -> Violations
 //! ```
 //! The thinking is done on *layouts* (who is where); order, needs and deadlines come last, in one place for all goals.
-//! [`check`] shares no code with the rest. Absent from this crate: any clock, chance, async, I/O and logging.
+//! [`check`] shares no code with the rest.
+//!
+//! Absent from this crate: any clock, chance, async, I/O and logging.
 #![forbid(unsafe_code)]
 
 mod balanced;
