@@ -20,6 +20,10 @@ pub(super) const MAC: &str = "the MAC address of one machine, like 52:54:00:12:3
 const MOST_MIB: u64 = 1 << 30;
 
 pub(super) fn memory(text: &str) -> Option<Mib> {
+    // Nothing is nothing in every unit.
+    if text == "0" {
+        return Some(Mib::ZERO);
+    }
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let factor = match unit {
         "M" => 1,

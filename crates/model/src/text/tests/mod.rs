@@ -48,6 +48,13 @@ fn the_lab_of_the_design_is_read() {
 }
 
 #[test]
+fn nothing_needs_no_unit() {
+    let bare = cluster("cluster x\nhost a cpus=2 mem=2048M reserve=0 overhead=0");
+    assert_eq!((bare.hosts[0].reserve, bare.hosts[0].overhead), (Mib(0), Mib(0)));
+    assert_eq!(bare, cluster("cluster x\nhost a cpus=2 mem=2048M reserve=0M overhead=0M"));
+}
+
+#[test]
 fn equal_neighbours_share_a_line() {
     check_print(
         ERCOLANI,
