@@ -1,11 +1,7 @@
-//! Real labs, small ones. They need root and the lab's packages; without, each says what is missing and passes
-//! over. Every test has a lab of its own and takes it down whatever happens.
+//! Real labs, small ones. Every test has a lab of its own and takes it down whatever happens. They need root and the
+//! lab's packages (`cargo xtask test` knows), and are meant to run one at a time.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "tests say what failed and what they passed over"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
@@ -17,19 +13,13 @@ use dormouse_lab::{Fault, HostSpec, Lab, LabSpec, Load, Power};
 struct Small(Lab);
 
 impl Small {
-    /// `None`, and a word why, where no lab can be built.
-    fn up(id: &str, hosts: u16, guests: u16) -> Option<Self> {
-        let missing = dormouse_lab::missing();
-        if !missing.is_empty() {
-            eprintln!("skipped: a lab needs {}", missing.join("; "));
-            return None;
-        }
+    fn up(id: &str, hosts: u16, guests: u16) -> Self {
         dormouse_lab::down(id).unwrap();
         let mut spec = LabSpec::new(id, hosts, guests);
         spec.boot_s = 1;
         spec.program = Some(env!("CARGO_BIN_EXE_labctl").into());
         let lab = Lab::up(spec, &mut ()).unwrap_or_else(|e| panic!("{e} ({:?})", e.hint()));
-        Some(Self(lab))
+        Self(lab)
     }
 
     fn host(&self, name: &str) -> HostSpec {
@@ -114,8 +104,9 @@ impl Drop for Small {
 }
 
 #[test]
+#[ignore = "needs the lab"]
 fn a_guest_moves_its_host_sleeps_and_wakes() {
-    let Some(lab) = Small::up("tmove", 2, 2) else { return };
+    let lab = Small::up("tmove", 2, 2);
     let before = lab.ssh("h01", "cat /proc/sys/kernel/random/boot_id");
     lab.0.streams_start().unwrap();
     lab.soon("ticks are heard", || lab.0.streams(false).unwrap().ticks > 100);
@@ -145,8 +136,9 @@ fn a_guest_moves_its_host_sleeps_and_wakes() {
 }
 
 #[test]
+#[ignore = "needs the lab"]
 fn broken_power_network_and_storage_look_like_life() {
-    let Some(lab) = Small::up("tfault", 2, 1) else { return };
+    let lab = Small::up("tfault", 2, 1);
     let fault = |f: Fault| lab.0.fault("h02", &f).unwrap();
 
     fault(Fault::PowerCut);
@@ -192,8 +184,9 @@ fn broken_power_network_and_storage_look_like_life() {
 }
 
 #[test]
+#[ignore = "needs the lab"]
 fn a_host_shows_people_locks_inhibitors_and_its_own_load() {
-    let Some(lab) = Small::up("tpeople", 1, 1) else { return };
+    let lab = Small::up("tpeople", 1, 1);
     let fault = |f: Fault| lab.0.fault("h01", &f).unwrap();
     assert_eq!(lab.ssh("h01", "who; systemd-inhibit --list --no-legend"), "");
     fault(Fault::Login { user: "alice".to_owned(), tty: "tty1".to_owned() });
@@ -233,8 +226,9 @@ fn a_host_shows_people_locks_inhibitors_and_its_own_load() {
 }
 
 #[test]
+#[ignore = "needs the lab"]
 fn a_guest_that_runs_twice_is_caught() {
-    let Some(lab) = Small::up("tdouble", 2, 1) else { return };
+    let lab = Small::up("tdouble", 2, 1);
     let xml = std::fs::read_to_string(lab.0.paths.domains().join("pc01.xml")).unwrap();
     let copy = lab.0.paths.domains().join("copy.xml");
     std::fs::write(&copy, xml).unwrap();
@@ -246,8 +240,9 @@ fn a_guest_that_runs_twice_is_caught() {
 }
 
 #[test]
+#[ignore = "needs the lab"]
 fn down_cleans_up_after_a_crash() {
-    let Some(lab) = Small::up("tcrash", 1, 1) else { return };
+    let lab = Small::up("tcrash", 1, 1);
     let again = Lab::up(lab.0.spec.clone(), &mut ()).unwrap_err();
     assert!(again.to_string().contains("exists already"), "{again}");
     let marker = format!("lab-internal\0supervisor\0{}", lab.0.paths.state.display());

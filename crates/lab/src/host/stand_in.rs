@@ -22,9 +22,17 @@ pub(crate) fn stand_in_main(args: &[String]) -> Result<i32> {
         },
     };
     // Who does not listen does not want to know.
-    let _ = std::io::stdout().write_all(answer.out.as_bytes());
+    if !is_quiet(name, args) {
+        let _ = std::io::stdout().write_all(answer.out.as_bytes());
+    }
     let _ = std::io::stderr().write_all(answer.err.as_bytes());
     Ok(answer.code)
+}
+
+/// `systemctl --quiet` answers questions about units by its exit code alone; errors are told as ever.
+fn is_quiet(name: &str, args: &[String]) -> bool {
+    let asks = |a: &String| matches!(a.as_str(), "is-active" | "is-enabled" | "is-failed");
+    name == "systemctl" && args.iter().any(asks) && args.iter().any(|a| a == "--quiet" || a == "-q")
 }
 
 fn order(name: &str, args: &[String]) -> Result<Order, Answer> {
@@ -96,6 +104,16 @@ mod tests {
         for line in ["reboot", "systemctl reboot", "shutdown -r now"] {
             assert_eq!(words(line), r#""reboot""#, "{line}");
         }
+    }
+
+    #[test]
+    fn quiet_questions_are_answered_by_the_exit_code_alone() {
+        let quiet = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            is_quiet("systemctl", &words)
+        };
+        assert!(quiet("--quiet is-active libvirtd.service") && quiet("is-enabled -q ssh"));
+        assert!(!quiet("is-active libvirtd.service") && !quiet("--quiet show libvirtd.service"));
     }
 
     #[test]
