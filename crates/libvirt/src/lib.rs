@@ -14,11 +14,13 @@ mod moves;
 mod probe;
 mod settle;
 mod ssh;
+mod sweep;
 mod vms;
 mod worker;
 mod xml;
 
 pub use ssh::{LOCAL, Links, SshSettings};
+pub use sweep::sweep;
 
 use crate::worker::{CallError, Target, Worker};
 use dormouse_driver::SystemClock;

@@ -34,6 +34,12 @@ pub struct SshSettings {
 /// A host that is reached without ssh: the manager's own.
 pub const LOCAL: &str = "local";
 
+/// How the names of the folders for connections begin, in the system's folder for temporary files.
+pub(crate) const FOLDERS: &str = "dormouse-ssh-";
+/// The master's own socket in such a folder, and the near end of libvirt's.
+pub(crate) const CONTROL: &str = "m";
+pub(crate) const LIBVIRT: &str = "l";
+
 /// Waits doubled with each refusal, so that a wrong key does not look like an attack.
 const REFUSED_FIRST: Duration = Duration::from_secs(15);
 const REFUSED_MAX: Duration = Duration::from_secs(300);
@@ -144,10 +150,10 @@ impl Links {
         let destination = Destination::parse(address)?;
         let here = |what: &str, error: std::io::Error| ProbeError::Unreachable(format!("{what}: {error}"));
         let dir = tempfile::Builder::new()
-            .prefix("dormouse-ssh-")
+            .prefix(FOLDERS)
             .tempdir()
             .map_err(|error| here("no folder for sockets", error))?;
-        let (control, libvirt) = (dir.path().join("m"), dir.path().join("l"));
+        let (control, libvirt) = (dir.path().join(CONTROL), dir.path().join(LIBVIRT));
         let mut child = self
             .command(&destination, &control, &libvirt)
             .spawn()

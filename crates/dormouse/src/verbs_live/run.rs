@@ -45,6 +45,10 @@ async fn serve(args: &Args, ctx: &Ctx, mut config: Config) -> Result<(), Failure
     };
     let mut cluster = live_cluster(&config.cluster)?;
     let store = open_store(&config, args.rebuild_store)?;
+    let swept = dormouse_libvirt::sweep();
+    if swept > 0 {
+        tracing::debug!("{swept} folders of connections of a killed program were removed");
+    }
     loop {
         match lead(&config, cluster, &store, ctx, &mut signals).await? {
             Next::Stop => return Ok(()),
