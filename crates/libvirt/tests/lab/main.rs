@@ -1,8 +1,9 @@
 //! The drivers against real libvirtd, QEMU and sshd: a lab of three hosts with a guest each, built here and removed
-//! again. Needs root and `DORMOUSE_TEST_LAB=1`; says so and passes otherwise.
+//! again.
 //!
-//! Scenarios run one after the other on one lab, and each leaves it as it found it. `lab NAME…` runs those whose name
-//! contains one of the words.
+//! Scenarios run one after the other on one lab, and each leaves it as it found it. To whoever runs tests they are
+//! ignored tests that need the lab, and this program takes the words that Rust's own harness takes: `--list`,
+//! `--ignored`, `--exact`, and names or parts of names (`cargo test --test lab -- --ignored frozen`).
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a test program with a main of its own")]
 
 mod bench;
@@ -55,36 +56,71 @@ fn main() -> ExitCode {
             }
         };
     }
-    if std::env::var("DORMOUSE_TEST_LAB").as_deref() != Ok("1") {
-        println!("skipped: the lab needs root; set DORMOUSE_TEST_LAB=1 to run it");
+    let wanted = |name: &str| {
+        let mut words = args.iter().filter(|arg| !arg.starts_with('-')).peekable();
+        let exact = has(&args, "--exact");
+        words.peek().is_none() || words.any(|word| if exact { name == word } else { name.contains(word.as_str()) })
+    };
+    let chosen: Vec<&Scenario> = SCENARIOS.iter().filter(|(name, _)| wanted(name)).collect();
+    if has(&args, "--list") {
+        chosen.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
-    let words: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    println!("\nrunning {} tests", chosen.len());
+    let tally = if !has(&args, "--ignored") && !has(&args, "--include-ignored") {
+        chosen.iter().for_each(|(name, _)| println!("test {name} ... ignored, needs the lab"));
+        Tally { ignored: chosen.len(), ..Tally::default() }
+    } else if chosen.is_empty() {
+        Tally::default()
+    } else {
+        play(&chosen)
+    };
+    let Tally { passed, failed, ignored } = tally;
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    println!(
+        "\ntest result: {verdict}. {passed} passed; {failed} failed; {ignored} ignored; 0 measured; {} filtered out\n",
+        SCENARIOS.len() - chosen.len()
+    );
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+}
+
+/// Runs them on a lab of their own. The first failure ends it: the others need the lab as each should leave it.
+fn play(chosen: &[&Scenario]) -> Tally {
+    let mut tally = Tally::default();
     let bench = match Bench::up() {
         Ok(bench) => bench,
         Err(error) => {
-            eprintln!("FAILED: the lab does not come up: {error}");
-            return ExitCode::FAILURE;
+            eprintln!("the lab does not come up: {error}");
+            chosen.iter().for_each(|(name, _)| println!("test {name} ... FAILED"));
+            return Tally { failed: chosen.len(), ..tally };
         }
     };
-    let mut all_passed = true;
-    for (name, scenario) in SCENARIOS
-        .iter()
-        .filter(|(name, _)| words.is_empty() || words.iter().any(|word| name.contains(word.as_str())))
-    {
+    for (name, scenario) in chosen {
+        if tally.failed > 0 {
+            println!("test {name} ... ignored, not tried after the failure above");
+            tally.ignored += 1;
+            continue;
+        }
         let start = Instant::now();
-        let passed = std::panic::catch_unwind(AssertUnwindSafe(|| scenario(&bench))).is_ok();
-        println!(
-            "{} {name} ({:.1} s)",
-            if passed { "ok    " } else { "FAILED" },
-            start.elapsed().as_secs_f64()
-        );
-        if !passed {
-            println!("       the others need the lab as this one should have left it");
-            all_passed = false;
-            break;
+        if std::panic::catch_unwind(AssertUnwindSafe(|| scenario(&bench))).is_ok() {
+            println!("test {name} ... ok ({:.1} s)", start.elapsed().as_secs_f64());
+            tally.passed += 1;
+        } else {
+            println!("test {name} ... FAILED");
+            tally.failed += 1;
         }
     }
     bench.down();
-    if all_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    tally
+}
+
+fn has(args: &[String], option: &str) -> bool {
+    args.iter().any(|arg| arg == option)
 }
