@@ -19,7 +19,7 @@ const OPENS_S: u32 = (13 * 60 + 30) * 60;
 /// Real seconds of a night: so much, and so much more for each host.
 const REAL_S: u32 = 200;
 const REAL_S_PER_HOST: u32 = 6;
-/// The count of hosts that are on stands still for so long: packed.
+/// Hosts sleep and nothing has been done for so long: packed.
 const STILL: Duration = Duration::from_secs(12);
 const BURST_S: u32 = 25;
 /// Moves at once: two cores emulate both ends of each.
@@ -196,7 +196,7 @@ fn night(lab: &Lab, args: &Args, scale: &Scale, steps: &mut Steps) -> Result<Nig
             record.wakes
         ));
         // Packed: fewer hosts than all, and for a while no change.
-        let packed = record.on < usize::from(report.hosts) && record.still_for() > STILL;
+        let packed = record.sleeps > 0 && record.still_for() > STILL;
         if closed && !burst && packed && record.opening.is_none() {
             report.packed_s = Some(record.series.last().map_or(0.0, |(secs, _)| *secs));
             report.hosts_packed = record.on;

@@ -20,8 +20,8 @@ pub(super) struct Record {
     pub(super) last_move: Option<f64>,
     pub(super) wakes: usize,
     pub(super) sleeps: usize,
-    /// Since when the count of hosts that are on has not changed.
-    pub(super) still_since: Instant,
+    /// Since when the manager has changed nothing and no host's power has.
+    still_since: Instant,
     pub(super) alarms: Vec<String>,
     /// When the manager began to open the lab again, and how many hosts had been woken before.
     pub(super) opening: Option<(f64, usize)>,
@@ -91,6 +91,9 @@ impl Record {
     pub(super) fn trail(&mut self, events: Vec<EventRecord>) {
         for event in events {
             self.seen = self.seen.max(event.seq);
+            if event.name.starts_with("step.") || event.name.starts_with("plan.") || event.name == "host.state" {
+                self.still_since = Instant::now();
+            }
             let field = |key: &str| {
                 event.fields.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
             };
