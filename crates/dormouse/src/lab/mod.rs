@@ -6,7 +6,7 @@ mod night;
 mod record;
 mod report;
 
-use crate::cli::{Ctx, Exit, Failure, Format, Table, safe, style};
+use crate::cli::{Ctx, Exit, Failure, Format, Table, counted, safe, style};
 use dormouse_lab::{Fault, Lab, LabError, LabSpec, Load, Power, Progress};
 use std::error::Error as _;
 use std::io::{IsTerminal as _, Write as _};
@@ -118,10 +118,10 @@ pub(crate) fn run(command: Command, ctx: &Ctx) -> Result<(), Failure> {
             spec.boot_s = boot;
             let lab = Lab::up(spec, &mut Steps::start()).map_err(|error| failed(&error))?;
             ctx.print(&format!(
-                "Lab {} is up: {} hosts, {} guests.\nLook: dormouse lab status --id {}\nAs the manager: ip netns exec {} ssh -F {} h01\nRemove: dormouse lab down --id {}\n",
+                "Lab {} is up: {}, {}.\nLook: dormouse lab status --id {}\nAs the manager: ip netns exec {} ssh -F {} h01\nRemove: dormouse lab down --id {}\n",
                 lab.spec.id,
-                hosts,
-                lab.spec.guests,
+                counted(hosts.into(), "host"),
+                counted(lab.spec.guests.into(), "guest"),
                 lab.spec.id,
                 lab.spec.switch_netns(),
                 lab.paths.ssh_config().display(),
@@ -182,7 +182,7 @@ fn status(id: &str, format: Format, ctx: &Ctx) -> Result<(), Failure> {
 
 fn load(id: &str, guest: &str, kind: &str, amount: Option<u16>, seconds: u32) -> Result<(), Failure> {
     let needs = || {
-        Failure::usage(format!("`load {guest} {kind}` needs an amount")).hint("lab load pc01 cpu 40 --for 30")
+        Failure::usage(format!("`load {guest} {kind}` needs an amount")).hint("like `dormouse lab load pc01 cpu 40 --for 30`")
     };
     let load = match kind {
         "none" => None,
@@ -207,8 +207,9 @@ fn fault(id: &str, host: &str, what: &Break) -> Result<(), Failure> {
         Break::Freeze => lab.fault(host, &Fault::FreezeLibvirtd),
         Break::Thaw => lab.fault(host, &Fault::ThawLibvirtd),
         Break::NoShare => lab.fault(host, &Fault::NoShare),
+        // No such terminal exists here, so nobody can tell how long it has been idle: it counts as in use.
         Break::Login { user } => {
-            lab.fault(host, &Fault::Login { user: user.clone(), tty: "tty1".to_owned() })
+            lab.fault(host, &Fault::Login { user: user.clone(), tty: "pts/77".to_owned() })
         }
     };
     done.map_err(|error| failed(&error))
@@ -222,7 +223,7 @@ fn down(id: &str, all: bool, ctx: &Ctx) -> Result<(), Failure> {
             return Err(Failure::with_exit(Exit::Nothing, format!("there is no lab {id}")).hint(
                 match dormouse_lab::labs().join(", ") {
                     none if none.is_empty() => "no lab is up on this machine".to_owned(),
-                    labs => format!("there are: {labs}"),
+                    labs => format!("up: {labs}"),
                 },
             ));
         }
@@ -255,16 +256,22 @@ fn failed(error: &LabError) -> Failure {
 struct Steps {
     began: Instant,
     over: bool,
+    last: String,
 }
 
 impl Steps {
     fn start() -> Self {
-        Self { began: Instant::now(), over: std::io::stderr().is_terminal() }
+        Self { began: Instant::now(), over: std::io::stderr().is_terminal(), last: String::new() }
     }
 }
 
 impl Progress for Steps {
     fn step(&mut self, what: &str) {
+        // In a log what has not changed is no news.
+        if !self.over && self.last == what {
+            return;
+        }
+        what.clone_into(&mut self.last);
         let (before, after) = if self.over { ("\r\x1b[2K", "") } else { ("", "\n") };
         let mut err = std::io::stderr().lock();
         // Progress that nobody can read is no reason to fail.

@@ -74,9 +74,10 @@ impl Scale {
         Duration::from_millis(u64::from(calendar_s) * 1000 / u64::from(self.time))
     }
 
-    /// The busy guest of a host: with a few quiet ones beside it, more than `load.high`.
+    /// A busy guest: two of them on one host, with a quiet one beside them, are more than `load.high`, and one alone has
+    /// room under `cpu.target`.
     fn burst_percent(&self) -> u8 {
-        u8::try_from((self.quiet_milli * 17 / 100).clamp(5, 100)).unwrap_or(100)
+        u8::try_from((self.quiet_milli / 10).clamp(5, 100)).unwrap_or(100)
     }
 }
 
@@ -229,7 +230,7 @@ fn night(lab: &Lab, args: &Args, scale: &Scale, steps: &mut Steps) -> Result<Nig
     Ok(report)
 }
 
-/// One busy guest on each host that is awake.
+/// Two busy guests on each host that is awake, so that none can help another.
 fn start_burst(lab: &Lab, record: &Record, scale: &Scale) -> Result<(), Failure> {
     let Some(status) = &record.last else { return Ok(()) };
     for host in status.hosts.iter().filter(|host| host.power == Power::On) {
