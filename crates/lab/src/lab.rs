@@ -90,11 +90,11 @@ impl Lab {
         let id = &spec.id;
         if paths.state.exists() {
             return Err(LabError::new(format!("lab {id} exists already"))
-                .with_hint(format!("look at it with `lab status`, or remove it: lab down {id}")));
+                .with_hint(format!("look at it with `dormouse lab status --id {id}`, remove it with `dormouse lab down --id {id}`")));
         }
         if let Some(name) = net::leftovers(id).first() {
             return Err(LabError::new(format!("a network namespace {name} exists that no lab owns"))
-                .with_hint("choose another id, or remove it: ip netns del"));
+                .with_hint(format!("choose another id, or remove it: ip netns del {name}")));
         }
         let image = Image::ensure(progress)?;
         make(Path::new(ROOT), 0o755)?;

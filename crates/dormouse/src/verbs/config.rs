@@ -39,7 +39,7 @@ pub(crate) struct ExplainArgs {
     policy: PolicyArgs,
 
     /// List windows from this time of the cluster's zone on, like 2026-12-01T00:00; now unless given
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = input::shown_time)]
     from: Option<DateTime>,
 
     /// For people or for programs

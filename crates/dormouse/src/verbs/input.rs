@@ -84,7 +84,12 @@ pub(crate) fn read(path: &Path) -> Result<String, Failure> {
 }
 
 pub(crate) fn cluster(path: &Path) -> Result<Cluster, Failure> {
-    let source = read(path)?;
+    let source = read(path).map_err(|failure| match path.try_exists() {
+        Ok(false) if path != Path::new("-") => {
+            failure.hint("docs/cluster-text.md says how to write one; --cluster FILE names another")
+        }
+        _ => failure,
+    })?;
     text::parse(&source).map_err(|error| bad_text("the cluster text", path, &source, error))
 }
 
@@ -94,6 +99,11 @@ pub(crate) fn settings(ctx: &Ctx) -> Result<Loaded, Failure> {
     let text =
         |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     config::load(ctx.config.as_deref(), std::env::vars_os().filter_map(text)).map_err(Failure::from)
+}
+
+/// A day and a time as a clock on the wall shows it; a day alone is its midnight.
+pub(crate) fn shown_time(text: &str) -> Result<DateTime, String> {
+    text.parse().map_err(|_| "write a day and a time like 2026-12-01T20:00".to_owned())
 }
 
 /// The instant at which clocks of the cluster's zone show this.

@@ -14,8 +14,10 @@ pub(crate) struct Tile {
 }
 
 /// Columns of text in all, so that the picture fits a plain terminal and a log.
-const WIDTH: usize = 100;
+const WIDTH: usize = 80;
 const BAR: usize = 4;
+/// A longer name is cut: hosts of one cluster mostly differ at the front.
+const NAME_MAX: usize = 32;
 
 impl Tile {
     pub(crate) fn all(snapshot: &Snapshot) -> Vec<Self> {
@@ -41,9 +43,10 @@ impl Tile {
 
 /// One line of tiles after the other, and below them what the signs mean.
 pub(crate) fn draw(tiles: &[Tile]) -> String {
-    let name = tiles.iter().map(|tile| tile.name.chars().count()).max().unwrap_or(0);
+    let name = tiles.iter().map(|tile| tile.name.chars().count()).max().unwrap_or(0).min(NAME_MAX);
     let vms = tiles.iter().map(|tile| tile.vms.to_string().len()).max().unwrap_or(1);
     let tile_width = name + 1 + BAR + 1 + vms;
+    // Two blanks stand before each tile.
     let columns = (WIDTH / (tile_width + 2)).max(1);
     let mut out = String::new();
     for line in tiles.chunks(columns) {
@@ -74,7 +77,15 @@ fn draw_tile(tile: &Tile, name: usize, vms: usize) -> String {
         HostState::SetAside => " !! ".to_owned(),
     };
     let count = if tile.vms == 0 { String::new() } else { tile.vms.to_string() };
-    format!("{:name$} {bar} {count:>vms$}", tile.name)
+    format!("{:name$} {bar} {count:>vms$}", cut(&tile.name, name))
+}
+
+/// No more than so many characters.
+pub(crate) fn cut(text: &str, chars: usize) -> String {
+    if text.chars().count() <= chars {
+        return text.to_owned();
+    }
+    text.chars().take(chars.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// A bar of `width` characters in eighths; the empty part is dotted so that an empty host is seen to be on.

@@ -124,8 +124,10 @@ fn of_host(planned: &Planned, id: HostId) -> Answer {
         Fact {
             what: "VMs",
             value: format!(
-                "{}{}",
+                "{}{}{}",
                 vms.len(),
+                // The reason beside it may count what the plan brings here.
+                if steps.is_empty() { "" } else { " now" },
                 names_in_brackets(vms.iter().map(|vm| snapshot.vm(*vm).spec.name.as_str()))
             ),
         },

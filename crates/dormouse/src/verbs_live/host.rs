@@ -113,6 +113,8 @@ fn list(args: &ListArgs, ctx: &Ctx) -> Result<(), Failure> {
     }
     let mut table = Table::new(&["host", "state", "for", "VMs ", "memory ", "load ", "marks", "trouble"]);
     for host in &hosts {
+        // A host that is down by our will or another's is silent, which is no trouble.
+        let trouble = host.error.as_deref().filter(|_| !matches!(host.state.as_str(), "asleep" | "off"));
         let load = host
             .load15_permille
             .map_or_else(String::new, |load| format!("{}.{:02}", load / 1000, load % 1000 / 10));
@@ -124,7 +126,7 @@ fn list(args: &ListArgs, ctx: &Ctx) -> Result<(), Failure> {
             &format!("{}/{} MiB", host.mem_used_mib, host.mem_mib),
             &load,
             &host.marks.join(","),
-            host.error.as_deref().unwrap_or(""),
+            trouble.unwrap_or(""),
         ]);
     }
     ctx.print(&table.to_string())

@@ -56,7 +56,7 @@ pub(crate) fn run(command: Command, ctx: &Ctx) -> Result<(), Failure> {
 
 /// `plan` without a cluster text: what the daemon would do now.
 pub(crate) fn plan(ctx: &Ctx, format: Format) -> Result<(), Failure> {
-    let plan: PlanView = Client::connect(ctx)?.ask(Verb::Plan)?;
+    let plan: PlanView = Client::connect(ctx).map_err(or_a_text)?.ask(Verb::Plan)?;
     match format {
         Format::Text => ctx.print(&plan.text),
         Format::Json => ctx.print_json(&plan.plan),
@@ -65,11 +65,16 @@ pub(crate) fn plan(ctx: &Ctx, format: Format) -> Result<(), Failure> {
 
 /// `why` without a cluster text: in the daemon's picture.
 pub(crate) fn why(ctx: &Ctx, name: &str, format: Format) -> Result<(), Failure> {
-    let why: WhyView = Client::connect(ctx)?.ask(Verb::Why { name: name.to_owned() })?;
+    let why: WhyView = Client::connect(ctx).map_err(or_a_text)?.ask(Verb::Why { name: name.to_owned() })?;
     match format {
         Format::Text => ctx.print(&why.text),
         Format::Json => ctx.print_json(&why.why),
     }
+}
+
+/// These verbs need no daemon where they are given a cluster text.
+fn or_a_text(failure: Failure) -> Failure {
+    failure.hint("start it with `dormouse run`, or give a cluster text with --cluster FILE")
 }
 
 /// A span as people write it: `2h`, `90s`.

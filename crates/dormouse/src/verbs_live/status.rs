@@ -1,7 +1,7 @@
 //! `dormouse status`: one look at everything.
 
 use super::age;
-use crate::cli::{Ctx, Failure, Format, Table, safe, style};
+use crate::cli::{Ctx, Failure, Format, Table, counted, safe, style};
 use crate::daemon::client::Client;
 use crate::daemon::wire::{Count, RunningView, StatusView, Verb};
 use std::fmt::Write as _;
@@ -45,12 +45,16 @@ fn text(status: &StatusView) -> String {
             "{alarm}frozen{alarm:#}: too many hosts vanished at once; look at our own network, then `dormouse resume`"
         ));
     }
-    line(format!("hosts  {}; {} not down, {} W", counts(&status.hosts), status.hosts_on, status.watts));
+    line(format!("hosts  {}; {} count as on, {} W", counts(&status.hosts), status.hosts_on, status.watts));
     line(format!("VMs    {}", counts(&status.vms)));
     let tally = &status.since_start;
     line(format!(
-        "since start  {} moves ({} failed), {} wakes, {} sleeps, {} plans",
-        tally.moves, tally.moves_failed, tally.wakes, tally.sleeps, tally.plans
+        "since start  {} ({} failed), {}, {}, {}",
+        many(tally.moves, "move"),
+        tally.moves_failed,
+        many(tally.wakes, "wake"),
+        many(tally.sleeps, "sleep"),
+        many(tally.plans, "plan")
     ));
     if !status.running.is_empty() {
         let mut table = Table::new(&["under way", "what", "where", "for"]);
@@ -67,6 +71,10 @@ fn text(status: &StatusView) -> String {
         out += &format!("\n{table}");
     }
     out
+}
+
+fn many(count: u64, what: &str) -> String {
+    counted(usize::try_from(count).unwrap_or(usize::MAX), what)
 }
 
 fn what(step: &RunningView) -> String {

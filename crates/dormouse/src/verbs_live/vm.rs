@@ -66,6 +66,7 @@ fn all(ctx: &Ctx) -> Result<Vec<VmView>, Failure> {
 
 fn list(args: &ListArgs, ctx: &Ctx) -> Result<(), Failure> {
     let mut vms = all(ctx)?;
+    vms.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
     if let Some(host) = &args.host {
         vms.retain(|vm| vm.host.as_ref() == Some(host) || vm.hosts.contains(host));
     }

@@ -36,11 +36,12 @@ fn a_file_that_is_not_there() {
     Terminal::new().check(
         "plan --cluster nothing",
         expect![[r#"
-        $ dormouse plan --cluster nothing
-        stderr: Error: cannot read `nothing`
-        stderr: Caused by: No such file or directory (os error 2)
-        exit status 1
-    "#]],
+            $ dormouse plan --cluster nothing
+            stderr: Error: cannot read `nothing`
+            stderr: Caused by: No such file or directory (os error 2)
+            stderr: Hint: docs/cluster-text.md says how to write one; --cluster FILE names another
+            exit status 1
+        "#]],
     );
 }
 
@@ -142,4 +143,30 @@ fn a_verb_that_lacks_its_cluster() {
 fn a_file_name_cannot_steer_the_terminal() {
     let shown = Terminal::new().type_in("plan --cluster a\u{1b}[2Jb");
     assert!(shown.split_once('\n').unwrap().1.chars().all(|c| c == '\n' || !c.is_control()), "{shown}");
+}
+
+#[test]
+fn a_time_that_is_none() {
+    let lab = Terminal::with(LAB);
+    for time in ["20:00", "tomorrow", "2026-13-01T20:00"] {
+        let shown = lab.type_in(&format!("plan --cluster cluster --at {time}"));
+        assert!(shown.contains("write a day and a time like 2026-12-01T20:00\n"), "{shown}");
+        assert!(shown.ends_with("exit status 2\n"), "{shown}");
+    }
+}
+
+/// Verbs that can do without a daemon say so.
+#[cfg(feature = "live")]
+#[test]
+fn a_plan_without_a_cluster_and_without_a_daemon() {
+    let terminal = Terminal::new();
+    std::fs::write(terminal.folder.path().join("d.toml"), "socket = \"none.sock\"\n").unwrap();
+    for verb in ["plan", "why h1"] {
+        let shown = terminal.type_in(&format!("{verb} --config d.toml"));
+        assert!(
+            shown.contains("Error: no daemon answers at ") && shown.contains("--cluster FILE"),
+            "{shown}"
+        );
+        assert!(shown.ends_with("exit status 4\n"), "{shown}");
+    }
 }

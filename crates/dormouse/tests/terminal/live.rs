@@ -38,7 +38,7 @@ fn nobody_answers() {
         expect![[r#"
             stderr: Error: no daemon answers at DIR/control.sock
             stderr: Caused by: No such file or directory (os error 2)
-            stderr: Hint: start it with `dormouse run`, or name its settings with --config
+            stderr: Hint: start it with `dormouse run`, or give a cluster text with --cluster FILE
             exit status 4
         "#]]
         .assert_eq(rest);
@@ -92,11 +92,12 @@ fn the_daemon_does_not_start_on_settings_that_make_no_sense() {
         "cluster = \"none\"\nstate = \"state\"\nsocket = \"control.sock\"\n",
         "",
         expect![[r#"
-        $ dormouse --config dormouse.toml run
-        stderr: Error: cannot read `DIR/none`
-        stderr: Caused by: No such file or directory (os error 2)
-        exit status 1
-    "#]],
+            $ dormouse --config dormouse.toml run
+            stderr: Error: cannot read `DIR/none`
+            stderr: Caused by: No such file or directory (os error 2)
+            stderr: Hint: docs/cluster-text.md says how to write one; --cluster FILE names another
+            exit status 1
+        "#]],
     );
     expect![[r#"
         $ dormouse --config dormouse.toml run

@@ -8,6 +8,7 @@ mod help;
 #[cfg(feature = "live")]
 mod live;
 mod plan;
+mod readme;
 mod simulate;
 mod why;
 

@@ -6,49 +6,53 @@ fn a_plan_for_people() {
     Terminal::with(LAB).check(
         "plan --cluster cluster",
         expect![[r#"
-        $ dormouse plan --cluster cluster
-        62 hosts on -> 8 hosts on; lower bound 8, no placement needs fewer
-        2790 W -> 552 W, 2238 W less (80 %)
-        ercolani, policy balanced, compact for 8h00m: 54 moves, 54 sleeps
+            $ dormouse plan --cluster cluster
+            62 hosts on -> 8 hosts on; lower bound 8, no placement needs fewer
+            2790 W -> 552 W, 2238 W less (80 %)
+            ercolani, policy balanced, compact for 8h00m: 54 moves, 54 sleeps
 
-        Moves
-          count  VMs              from                to     because
-              7  pc09-pc14, pc57  lab09-lab14, lab57  lab01  empties the source
-              7  pc15-pc20, pc58  lab15-lab20, lab58  lab02  empties the source
-              7  pc21-pc26, pc59  lab21-lab26, lab59  lab03  empties the source
-              7  pc27-pc32, pc60  lab27-lab32, lab60  lab04  empties the source
-              7  pc33-pc38, pc61  lab33-lab38, lab61  lab05  empties the source
-              7  pc39-pc44, pc62  lab39-lab44, lab62  lab06  empties the source
-              6  pc45-pc50        lab45-lab50         lab07  empties the source
-              6  pc51-pc56        lab51-lab56         lab08  empties the source
+            Moves
+              count  VMs              from                to     because
+                  7  pc09-pc14, pc57  lab09-lab14, lab57  lab01  empties the source
+                  7  pc15-pc20, pc58  lab15-lab20, lab58  lab02  empties the source
+                  7  pc21-pc26, pc59  lab21-lab26, lab59  lab03  empties the source
+                  7  pc27-pc32, pc60  lab27-lab32, lab60  lab04  empties the source
+                  7  pc33-pc38, pc61  lab33-lab38, lab61  lab05  empties the source
+                  7  pc39-pc44, pc62  lab39-lab44, lab62  lab06  empties the source
+                  6  pc45-pc50        lab45-lab50         lab07  empties the source
+                  6  pc51-pc56        lab51-lab56         lab08  empties the source
 
-        Sleeps
-          count  hosts        because
-             54  lab09-lab62  empty, and the reserves hold without it
+            Sleeps
+              count  hosts        because
+                 54  lab09-lab62  empty, and the reserves hold without it
 
-        Pace (estimate: 32 moves at once, 2 out of and 2 into a host)
-                                                            from     to
-          moves   ▄▄▄▄█▄▄▄▄█▄▄▄▆▂▂▂▂▂                        0ms  17.1s
-          sleeps      ▃▃▃▃▃▅▅▅▅██████████████▆▆▆▆▄▄▄▄▄▁▁▁▁  4.2s  37.1s
+            Pace (estimate: 32 moves at once, 2 out of and 2 into a host)
+                                                                from     to
+              moves   ▄▄▄▄█▄▄▄▄█▄▄▄▆▂▂▂▂▂                        0ms  17.1s
+              sleeps      ▃▃▃▃▃▅▅▅▅██████████████▆▆▆▆▄▄▄▄▄▁▁▁▁  4.2s  37.1s
 
-        Afterwards
-          lab01 ████ 8  lab02 ████ 8  lab03 ████ 8  lab04 ████ 8  lab05 ████ 8  lab06 ████ 8  lab07 ███▌ 7
-          lab08 ███▌ 7  lab09  zz     lab10  zz     lab11  zz     lab12  zz     lab13  zz     lab14  zz
-          lab15  zz     lab16  zz     lab17  zz     lab18  zz     lab19  zz     lab20  zz     lab21  zz
-          lab22  zz     lab23  zz     lab24  zz     lab25  zz     lab26  zz     lab27  zz     lab28  zz
-          lab29  zz     lab30  zz     lab31  zz     lab32  zz     lab33  zz     lab34  zz     lab35  zz
-          lab36  zz     lab37  zz     lab38  zz     lab39  zz     lab40  zz     lab41  zz     lab42  zz
-          lab43  zz     lab44  zz     lab45  zz     lab46  zz     lab47  zz     lab48  zz     lab49  zz
-          lab50  zz     lab51  zz     lab52  zz     lab53  zz     lab54  zz     lab55  zz     lab56  zz
-          lab57  zz     lab58  zz     lab59  zz     lab60  zz     lab61  zz     lab62  zz
-          8 on, 54 asleep, 62 VMs
+            Afterwards
+              lab01 ████ 8  lab02 ████ 8  lab03 ████ 8  lab04 ████ 8  lab05 ████ 8
+              lab06 ████ 8  lab07 ███▌ 7  lab08 ███▌ 7  lab09  zz     lab10  zz
+              lab11  zz     lab12  zz     lab13  zz     lab14  zz     lab15  zz
+              lab16  zz     lab17  zz     lab18  zz     lab19  zz     lab20  zz
+              lab21  zz     lab22  zz     lab23  zz     lab24  zz     lab25  zz
+              lab26  zz     lab27  zz     lab28  zz     lab29  zz     lab30  zz
+              lab31  zz     lab32  zz     lab33  zz     lab34  zz     lab35  zz
+              lab36  zz     lab37  zz     lab38  zz     lab39  zz     lab40  zz
+              lab41  zz     lab42  zz     lab43  zz     lab44  zz     lab45  zz
+              lab46  zz     lab47  zz     lab48  zz     lab49  zz     lab50  zz
+              lab51  zz     lab52  zz     lab53  zz     lab54  zz     lab55  zz
+              lab56  zz     lab57  zz     lab58  zz     lab59  zz     lab60  zz
+              lab61  zz     lab62  zz
+              8 on, 54 asleep, 62 VMs
 
-        What keeps hosts awake
-          count  hosts        because
-              6  lab01-lab06  carries 8 VMs
-              2  lab07-lab08  carries 7 VMs
-        exit status 0
-    "#]],
+            What keeps hosts awake
+              count  hosts        because
+                  6  lab01-lab06  carries 8 VMs
+                  2  lab07-lab08  carries 7 VMs
+            exit status 0
+        "#]],
     );
 }
 
@@ -209,4 +213,15 @@ policy balanced failover=0 spare.target=0 spare.min=0
     .concat();
     assert!(!shown.contains("stderr"), "{shown}");
     assert!(shown.contains("$(reboot)") && shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown}");
+}
+
+#[test]
+fn long_names_are_cut_and_still_named() {
+    let name = format!("host-{}", "x".repeat(90));
+    let text = format!(
+        "host h1 cpus=4 mem=8G\nhost {name} cpus=4 mem=8G\nvm v@{name} mem=1G cpu=0.1\npolicy balanced failover=0 spare.min=0 spare.target=0\n"
+    );
+    let shown = Terminal::with(&text).type_in("plan --cluster cluster");
+    assert!(shown.contains("host-xxx") && shown.contains("…") && !shown.contains(&name), "{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 110), "{shown}");
 }

@@ -7,35 +7,35 @@ fn what_keeps_a_host_awake_and_what_would_become_of_a_vm() {
     lab.check(
         "why lab01 --cluster cluster",
         expect![[r#"
-        $ dormouse why lab01 --cluster cluster
-        host lab01 (on): stays awake: carries 8 VMs
-          VMs       1 (pc01)
-          memory    256 MiB of 2 GiB taken
-          load      0.01
-          power     45 W idle, 95 W busy, 3 W asleep
-          planned   migrate pc09 lab09 -> lab01 (empties lab09)
-          planned   migrate pc10 lab10 -> lab01 (empties lab10)
-          planned   migrate pc11 lab11 -> lab01 (empties lab11)
-          planned   migrate pc12 lab12 -> lab01 (empties lab12)
-          planned   migrate pc13 lab13 -> lab01 (empties lab13)
-          planned   migrate pc14 lab14 -> lab01 (empties lab14)
-          planned   migrate pc57 lab57 -> lab01 (empties lab57)
-        exit status 0
-    "#]],
+            $ dormouse why lab01 --cluster cluster
+            host lab01 (on): stays awake: carries 8 VMs
+              VMs       1 now (pc01)
+              memory    256 MiB of 2 GiB taken
+              load      0.01
+              power     45 W idle, 95 W busy, 3 W asleep
+              planned   migrate pc09 lab09 -> lab01 (empties lab09)
+              planned   migrate pc10 lab10 -> lab01 (empties lab10)
+              planned   migrate pc11 lab11 -> lab01 (empties lab11)
+              planned   migrate pc12 lab12 -> lab01 (empties lab12)
+              planned   migrate pc13 lab13 -> lab01 (empties lab13)
+              planned   migrate pc14 lab14 -> lab01 (empties lab14)
+              planned   migrate pc57 lab57 -> lab01 (empties lab57)
+            exit status 0
+        "#]],
     );
     lab.check(
         "why lab62 --cluster cluster",
         expect![[r#"
-        $ dormouse why lab62 --cluster cluster
-        host lab62 (on): nothing keeps it awake: the plan puts it to sleep
-          VMs       1 (pc62)
-          memory    256 MiB of 2 GiB taken
-          load      0.01
-          power     45 W idle, 95 W busy, 3 W asleep
-          planned   migrate pc62 lab62 -> lab06 (empties lab62)
-          planned   sleep lab62 (empty, and the reserves hold without it)
-        exit status 0
-    "#]],
+            $ dormouse why lab62 --cluster cluster
+            host lab62 (on): nothing keeps it awake: the plan puts it to sleep
+              VMs       1 now (pc62)
+              memory    256 MiB of 2 GiB taken
+              load      0.01
+              power     45 W idle, 95 W busy, 3 W asleep
+              planned   migrate pc62 lab62 -> lab06 (empties lab62)
+              planned   sleep lab62 (empty, and the reserves hold without it)
+            exit status 0
+        "#]],
     );
     lab.check(
         "why pc62 --cluster cluster",

@@ -59,7 +59,7 @@ pub(super) fn farewell(quietest: &Frame, last: &Frame) -> String {
     let mut out = picture::draw(&quietest.tiles);
     _ = writeln!(
         out,
-        "\n{}, {}: {} of {} hosts on, {} W instead of {} W",
+        "\n{} at its quietest, {}:\n  {} of {} hosts on, {} W instead of {} W",
         quietest.cluster,
         quietest.clock,
         quietest.hosts_on,
@@ -69,7 +69,7 @@ pub(super) fn farewell(quietest: &Frame, last: &Frame) -> String {
     );
     _ = writeln!(
         out,
-        "until {}: {:.2} kWh instead of {:.2} kWh, {} % less; {} moves, {} sleeps, {} wakes",
+        "All of it, until {}:\n  {:.2} kWh instead of {:.2} kWh, {} % less; {} moves, {} sleeps, {} wakes",
         last.clock,
         last.kwh,
         last.kwh_always_on,

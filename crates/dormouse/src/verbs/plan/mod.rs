@@ -33,7 +33,7 @@ pub(crate) struct Args {
     horizon: Millis,
 
     /// Take goal and horizon from the calendar as of this time in the cluster's zone, like 2026-12-01T20:00
-    #[arg(long, value_name = "TIME", conflicts_with_all = ["goal", "horizon"])]
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["goal", "horizon"], value_parser = input::shown_time)]
     at: Option<DateTime>,
 
     #[command(flatten)]

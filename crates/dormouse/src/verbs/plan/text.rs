@@ -223,13 +223,18 @@ fn folded(mut names: Vec<(usize, &str)>) -> String {
     names.sort_unstable();
     names.dedup();
     let count = names.len();
+    let first = names.first().map_or_else(String::new, |(_, name)| picture::cut(&safe(name), CHARS_MAX));
     let full = fold(names.into_iter().map(|(_, name)| name));
     if full.chars().count() <= CHARS_MAX {
         return full;
     }
     let mut cut: String = full.chars().take(CHARS_MAX).collect();
     cut.truncate(cut.rfind(", ").unwrap_or(0));
-    if cut.is_empty() { format!("{count} of them") } else { format!("{cut}, … ({count})") }
+    match count {
+        1 => first,
+        _ if cut.is_empty() => format!("{first}, … ({count})"),
+        _ => format!("{cut}, … ({count})"),
+    }
 }
 
 /// The estimate of the time it would take.
