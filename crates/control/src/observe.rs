@@ -143,7 +143,7 @@ impl Controller {
             let words = failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             let host = self.host_mut(id);
             host.healthy_since = None;
-            host.error = Some(ProbeError::Malformed(words));
+            host.error = Some(ProbeError::Unfit(words));
         }
         let cause = if first { "first-look" } else { "seen" };
         match state {

@@ -299,11 +299,12 @@ impl Controller {
     }
 
     /// A plan of one step that a person asked for.
+    /// A plan of one step that a person asked for. The goal `hold` keeps us still, not them; every other rule is theirs, too.
     pub(crate) fn single(&self, action: Action, deadline: Millis) -> Plan {
         Plan {
             id: PlanId(self.next_plan),
             policy: self.cluster.policy.name,
-            goal: self.goal.unwrap_or(Goal::Hold),
+            goal: self.goal.filter(|goal| *goal != Goal::Hold).unwrap_or(Goal::Relieve),
             steps: vec![Step { id: StepId(0), action, needs: vec![], deadline, because: Because::Asked }],
         }
     }

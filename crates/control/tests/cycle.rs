@@ -4,7 +4,7 @@ mod common;
 
 use common::World;
 use dormouse_control::{Automation, Event, Order, Settings};
-use dormouse_model::{Action, Epoch, HostState, Millis, Mono, Outcome};
+use dormouse_model::{Action, Epoch, HostState, Millis, Mono, Outcome, VmId};
 
 const FOUR: &str = "
 cluster four
@@ -274,4 +274,17 @@ fn another_machine_under_a_known_address_is_set_aside() {
     world.run(900);
     assert_eq!(world.state("h4"), HostState::SetAside);
     assert!(world.acts.iter().all(|intent| !intent.action.hosts().contains(&h4)));
+}
+
+#[test]
+fn hold_keeps_us_still_and_not_a_person() {
+    let mut world = World::new(&format!("{FOUR}\nwindow still 00:00-00:00 goal=hold\n"));
+    world.run(120);
+    assert_eq!(world.acts, []);
+    let (from, to) = (world.host("h1"), world.host("h2"));
+    let vm = VmId(0);
+    world.order(Order::Move { vm, to });
+    world.run(60);
+    let acts: Vec<_> = world.acts.iter().map(|intent| intent.action).collect();
+    assert_eq!(acts, [Action::Migrate { vm, from, to }], "{}", world.trail.join("\n"));
 }

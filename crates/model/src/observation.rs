@@ -144,6 +144,9 @@ pub enum ProbeError {
     Identity(String),
     #[error("its answer makes no sense: {0}")]
     Malformed(String),
+    /// It answered, and cannot be used as it is: the checks that failed, in words.
+    #[error("{0}")]
+    Unfit(String),
 }
 
 impl ProbeError {
@@ -157,6 +160,7 @@ impl ProbeError {
             Self::Auth(_) => "probe.auth",
             Self::Identity(_) => "probe.identity",
             Self::Malformed(_) => "probe.malformed",
+            Self::Unfit(_) => "probe.unfit",
         }
     }
 }
