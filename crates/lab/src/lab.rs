@@ -1,6 +1,7 @@
 //! A lab as a whole: up, look, load, break, down.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -206,7 +207,8 @@ impl Lab {
         let mut child = command.spawn().doing(|| "cannot start the lab's supervisor".to_owned())?;
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
-            if self.paths.control_socket().exists() {
+            // The file is there a moment before anybody listens behind it.
+            if UnixStream::connect(self.paths.control_socket()).is_ok() {
                 return Ok(());
             }
             if let Ok(Some(status)) = child.try_wait() {

@@ -59,7 +59,8 @@ fn main() -> ExitCode {
     let wanted = |name: &str| {
         let mut words = args.iter().filter(|arg| !arg.starts_with('-')).peekable();
         let exact = has(&args, "--exact");
-        words.peek().is_none() || words.any(|word| if exact { name == word } else { name.contains(word.as_str()) })
+        words.peek().is_none()
+            || words.any(|word| if exact { name == word } else { name.contains(word.as_str()) })
     };
     let chosen: Vec<&Scenario> = SCENARIOS.iter().filter(|(name, _)| wanted(name)).collect();
     if has(&args, "--list") {
