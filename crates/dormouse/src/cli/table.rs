@@ -13,7 +13,7 @@ impl Table {
         table.load_style(presets::NOTHING);
         // Colours and widths are decided in one place, `out`, and not by the table.
         table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(head.iter().map(|head| head.trim_end()));
+        table.set_header(head.iter().map(|head| super::safe(head.trim_end()).into_owned()));
         for (column, head) in table.column_iter_mut().zip(head) {
             column.set_padding((0, 2));
             if head.ends_with(' ') {
@@ -41,13 +41,13 @@ mod tests {
     use expect_test::expect;
 
     #[test]
-    fn columns_align_and_cells_are_escaped() {
-        let mut table = Table::new(&["host", "VMs ", "why"]);
+    fn columns_align_and_everything_is_escaped() {
+        let mut table = Table::new(&["host", "VMs ", "why\u{9b}"]);
         table.row(["lab01", "8", "carries 8 VMs"]);
         table.row(["lab\u{1b}[2J", "12", "x"]);
         expect![[r#"
             hosts
-              host          VMs  why
+              host          VMs  why\u{9b}
               lab01           8  carries 8 VMs
               lab\u{1b}[2J   12  x
         "#]]
