@@ -280,7 +280,10 @@ impl Runner {
         }
         let refused = told.iter().find(|event| event.name.ends_with(".refused"));
         match refused.and_then(|event| event.fields.iter().find(|(key, _)| key == "why")) {
-            Some((_, why)) => Answer::error(Code::Refused, why.clone()),
+            Some((_, why)) => {
+                let picture = self.controller.snapshot(now);
+                Answer::error(Code::Refused, views::by_name(&picture, why))
+            }
             None => Answer::data(&OrderView { told, ..view }),
         }
     }

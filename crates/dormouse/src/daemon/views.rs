@@ -189,3 +189,52 @@ pub(super) fn why(controller: &Controller, now: Now, name: &str) -> Answer {
         Err(error) => Answer::error(Code::Failed, error.to_string()),
     }
 }
+
+/// A refusal as people may read it: the checker names hosts and VMs by their places in our lists, and the step by its
+/// number in a plan of one.
+pub(super) fn by_name(picture: &Snapshot, why: &str) -> String {
+    let mut rest = why.strip_prefix("s0: ").unwrap_or(why);
+    let mut out = String::with_capacity(rest.len());
+    while let Some(at) = rest.find('#') {
+        let (before, after) = (&rest[..at], &rest[at + 1..]);
+        let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let place = after[..digits].parse::<usize>().ok();
+        // A name may hold the same signs, so a place that is none is left as it stands.
+        let found = if before.ends_with("host") {
+            place.and_then(|place| picture.hosts.get(place)).map(|host| ("host", host.spec.name.as_str()))
+        } else if before.ends_with("vm") {
+            place.and_then(|place| picture.vms.get(place)).map(|vm| ("vm", vm.spec.name.as_str()))
+        } else {
+            None
+        };
+        match found {
+            Some((word, name)) => {
+                out += &before[..before.len() - word.len()];
+                out += name;
+            }
+            None => {
+                out += before;
+                out.push('#');
+                out += &after[..digits];
+            }
+        }
+        rest = &after[digits..];
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_refusal_names_hosts_and_vms() {
+        let text = "host h[1-2] cpus=2 mem=2G\nvm web@h1 mem=1G\n";
+        let picture = Snapshot::of(&Arc::new(dormouse_model::text::parse(text).expect("a cluster")));
+        let read = |why| by_name(&picture, why);
+        assert_eq!(read("s0: host#1 is asleep, not on"), "h2 is asleep, not on");
+        assert_eq!(read("s0: pin, ban or fence keeps vm#0 off host#1"), "pin, ban or fence keeps web off h2");
+        assert_eq!(read("host#9 and #1 vm# host"), "host#9 and #1 vm# host");
+    }
+}

@@ -119,7 +119,8 @@ mod tests {
             .collect();
         expect![[r#"
             hosts
-              h0 ██▌· 5  h1 ····    h2  vv     h3  zz     h4  ^^     h5 ····    h6  ??     h7  --     h8  !!
+              h0 ██▌· 5  h1 ····    h2  vv     h3  zz     h4  ^^     h5 ····    h6  ??
+              h7  --     h8  !!
               1 on, 1 draining, 1 stopping, 1 asleep, 1 waking, 1 unusable, 1 unknown, 1 off, 1 set-aside, 5 VMs
         "#]]
         .assert_eq(&format!("hosts\n{}", draw(&tiles)));

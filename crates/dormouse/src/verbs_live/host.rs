@@ -71,7 +71,7 @@ pub(crate) fn run(command: &Command, ctx: &Ctx) -> Result<(), Failure> {
         Command::Drain(HostArg { host }) => orders::give(
             ctx,
             OrderWord::Drain { host: host.clone() },
-            &format!("{host} is emptied and stays on"),
+            &format!("{host} will be emptied and stay on"),
         ),
         Command::Clear(HostArg { host }) => orders::give(
             ctx,
@@ -81,7 +81,7 @@ pub(crate) fn run(command: &Command, ctx: &Ctx) -> Result<(), Failure> {
         Command::Sleep(HostArg { host }) => orders::give(
             ctx,
             OrderWord::Sleep { host: host.clone() },
-            &format!("{host} is emptied and put to sleep"),
+            &format!("{host} will be emptied and put to sleep; `dormouse why {host}` says what it waits for"),
         ),
         Command::Wake(HostArg { host }) => {
             orders::give(ctx, OrderWord::Wake { host: host.clone() }, &format!("{host} will be woken"))
