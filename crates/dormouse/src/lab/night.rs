@@ -75,9 +75,9 @@ impl Scale {
     }
 
     /// A busy guest: two of them on one host, with a quiet one beside them, are more than `load.high`, and one alone has
-    /// room under `cpu.target`.
+    /// room under `cpu.target`. Measured: under emulation a guest burns two thirds of what it is asked to.
     fn burst_percent(&self) -> u8 {
-        u8::try_from((self.quiet_milli / 10).clamp(5, 100)).unwrap_or(100)
+        u8::try_from((self.quiet_milli / 5).clamp(5, 100)).unwrap_or(100)
     }
 }
 
@@ -136,7 +136,7 @@ fn settings(lab: &Lab, scale: &Scale) -> String {
     // The paths are the lab's own: an id of small letters and digits under /run.
     _ = write!(
         text,
-        "mode = \"auto\"\ncluster = \"{}\"\nstate = \"{}\"\nsocket = \"{}\"\n\n[ssh]\nuser = \"root\"\nidentity = \"{}\"\nknown-hosts = \"{}\"\nconfig = \"{}\"\n\n[hosts]\nshared = \"{}\"\n\n[time]\nobserve-every = \"5s\"\nlook-deadline = \"4s\"\nbackoff = \"10s\"\n\n[lab]\ncalendar-rate = {}\ncalendar-from = \"{BEGINS}\"\ncalendar-at = \"{now}\"\n",
+        "mode = \"auto\"\ncluster = \"{}\"\nstate = \"{}\"\nsocket = \"{}\"\n\n[ssh]\nuser = \"root\"\nidentity = \"{}\"\nknown-hosts = \"{}\"\nconfig = \"{}\"\n\n[hosts]\nshared = \"{}\"\ncpu = \"guests\"\n\n[time]\nobserve-every = \"5s\"\nlook-deadline = \"4s\"\nbackoff = \"10s\"\n\n[lab]\ncalendar-rate = {}\ncalendar-from = \"{BEGINS}\"\ncalendar-at = \"{now}\"\n",
         path(lab.paths.cluster_with_guests()),
         path(state),
         path(lab.paths.state.join("manager.sock")),
@@ -233,12 +233,11 @@ fn night(lab: &Lab, args: &Args, scale: &Scale, steps: &mut Steps) -> Result<Nig
 /// Two busy guests on each host that is awake, so that none can help another.
 fn start_burst(lab: &Lab, record: &Record, scale: &Scale) -> Result<(), Failure> {
     let Some(status) = &record.last else { return Ok(()) };
+    let load = Load::Cpu { percent: scale.burst_percent() };
     for host in status.hosts.iter().filter(|host| host.power == Power::On) {
-        let Some(guest) = status.guests.iter().find(|guest| guest.processes == [host.name.clone()]) else {
-            continue;
-        };
-        let load = Load::Cpu { percent: scale.burst_percent() };
-        lab.load(&guest.name, Some(load), BURST_S).map_err(|error| failed(&error))?;
+        for guest in status.guests.iter().filter(|guest| guest.processes == [host.name.as_str()]).take(2) {
+            lab.load(&guest.name, Some(load), BURST_S).map_err(|error| failed(&error))?;
+        }
     }
     Ok(())
 }
