@@ -46,6 +46,10 @@ pub struct Controller {
     /// An operator applied the plan: the next one is carried out although automation only advises.
     pub(crate) apply: bool,
     pub(crate) plan_due: Mono,
+    /// Nothing is planned by itself before: the clock jumped, or the store refuses.
+    pub(crate) quiet_until: Mono,
+    /// When this process began to manage.
+    pub(crate) started: Mono,
     pub(crate) goal: Option<Goal>,
     /// The up-by for which spreading has begun.
     pub(crate) opening: Option<jiff::Timestamp>,
@@ -80,15 +84,19 @@ impl Controller {
     pub fn new(settings: Settings, cluster: Arc<Cluster>, memory: Memory, now: Now) -> Self {
         let remembered: BTreeMap<&str, _> = memory.hosts.iter().map(|host| (host.host.as_str(), host)).collect();
         let rate = settings.calendar_rate.max(1);
-        let hosts = cluster
+        let hosts: Vec<HostRecord> = cluster
             .hosts
             .iter()
             .enumerate()
             .map(|(index, spec)| HostRecord::new(HostId::at(index), spec, remembered.get(spec.name.as_str()).copied(), now, rate))
             .collect();
         let vms = Vms::new(&cluster, &memory.vms, now, rate);
+        let mut sleeps: Vec<Mono> = hosts.iter().flat_map(|host| host.sleeps.iter().copied()).collect();
+        sleeps.sort_unstable();
         let mut controller = Self {
             plan_due: now.mono,
+            quiet_until: Mono::ZERO,
+            started: now.mono,
             settings,
             hosts,
             vms,
@@ -108,7 +116,8 @@ impl Controller {
             goal_checked: Mono::ZERO,
             move_mean: None,
             wakes: VecDeque::new(),
-            sleeps: VecDeque::new(),
+            // The budget of sleeps outlives us.
+            sleeps: sleeps.into(),
             out: vec![],
             next_observation: 1,
             next_intent: memory.last_intent + 1,
@@ -140,6 +149,7 @@ impl Controller {
             }
             Event::Deposed => {
                 self.leads = None;
+                self.orders.clear();
                 self.drop_run("deposed");
                 self.tell(LogEvent::new(Level::Alarm, "deposed"));
             }
@@ -164,7 +174,7 @@ impl Controller {
             || self.hosts.iter().any(|host| matches!(host.state, HostState::Waking | HostState::Stopping));
         let beat = if busy { 1000 } else { self.settings.observe_every.0 };
         looks
-            .chain([self.plan_due])
+            .chain([self.plan_due.max(self.quiet_until)])
             .min()
             .unwrap_or(Mono(u64::MAX))
             .max(Mono(self.now.mono.0 + 100))
@@ -178,7 +188,7 @@ impl Controller {
         if (wall_ms - mono_ms).abs() > CLOCK_JUMP_MS {
             self.tell(LogEvent::new(Level::Warn, "clock.jump").with("seconds", (wall_ms - mono_ms) / 1000));
             self.drop_run("clock.jump");
-            self.plan_due = now.mono + self.settings.observe_every;
+            self.quiet_until = self.quiet_until.max(now.mono + self.settings.observe_every);
         }
         self.now = Now { mono: now.mono.max(self.now.mono), wall: now.wall };
     }

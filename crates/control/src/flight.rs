@@ -9,6 +9,8 @@ use dormouse_model::{
 
 /// The driver keeps the deadline; this much later we stop believing that it does.
 const DRIVER_SLACK: Millis = Millis::from_secs(30);
+/// The store should have answered long before; a plan does not wait for it any longer.
+const WRITE_MAX: Millis = Millis::from_secs(30);
 /// A new sample weighs 1 / this in the mean time of a move.
 const MEAN_WEIGHT: u64 = 4;
 
@@ -26,6 +28,10 @@ pub(crate) struct Flight {
     said: Option<Outcome>,
     abort_sent: bool,
     settle_sent: bool,
+    /// A person asked for it, or it goes on with what was begun: a pause does not end it.
+    by_order: bool,
+    /// The store did not answer in time. Should it become durable after all, it is withdrawn.
+    given_up: bool,
     /// Both ends could not be seen in time, or show something that must not be touched.
     in_doubt: Option<Doubt>,
 }
@@ -62,7 +68,7 @@ impl Flight {
     /// It holds a place for a move, for the budgets and the ledger of memory.
     pub(crate) fn migration(&self) -> Option<(VmId, HostId, HostId)> {
         match self.intent.action {
-            Action::Migrate { vm, from, to } => Some((vm, from, to)),
+            Action::Migrate { vm, from, to } if !self.given_up => Some((vm, from, to)),
             _ => None,
         }
     }
@@ -70,7 +76,7 @@ impl Flight {
 
 impl Controller {
     /// Asks for an intent to be made durable. Its effect starts only when it is.
-    pub(crate) fn write_intent(&mut self, plan: PlanId, step_at: Option<usize>, step: Step) {
+    pub(crate) fn write_intent(&mut self, plan: PlanId, step_at: Option<usize>, step: Step, by_order: bool) {
         let intent = self.new_intent(plan, step);
         self.flights.insert(
             intent.id,
@@ -83,6 +89,8 @@ impl Controller {
                 said: None,
                 abort_sent: false,
                 settle_sent: false,
+                by_order,
+                given_up: false,
                 in_doubt: None,
             },
         );
@@ -111,6 +119,8 @@ impl Controller {
                     said: Some(Outcome::Unsure("the manager restarted".to_owned())),
                     abort_sent: false,
                     settle_sent: false,
+                    by_order: false,
+                    given_up: false,
                     in_doubt: None,
                     intent,
                 };
@@ -134,20 +144,29 @@ impl Controller {
 
     pub(crate) fn durable(&mut self, id: IntentId) {
         let Some(flight) = self.flights.get(&id).filter(|flight| flight.phase == Phase::Writing) else { return };
-        let intent = flight.intent.clone();
-        let asked_by_person = flight.step.is_none() || self.run.as_ref().is_some_and(|run| run.by_order);
-        if let Err(why) = self.still_allowed(&intent, asked_by_person) {
+        let (intent, step, by_order) = (flight.intent.clone(), flight.step, flight.by_order);
+        let allowed = match step {
+            _ if flight.given_up => Err("late"),
+            Some((plan, _)) if !self.carries_out(plan) => Err("plan-dropped"),
+            _ => self.still_allowed(&intent, by_order),
+        };
+        self.clear_alarm("store.refuses", "");
+        if let Err(why) = allowed {
             let event = self.intent_event(Level::Info, "step.withdrawn", &intent).with("why", why);
             self.tell(event);
             let outcome = Outcome::Failed(OutcomeError::Driver(format!("withdrawn: {why}")));
-            self.close(id, outcome, StepState::Failed);
-            return self.drop_run("withdrawn");
+            return self.close(id, outcome, StepState::Failed);
+        }
+        if let Some((plan, at)) = step {
+            self.mark_draining(plan, at);
         }
         if let Action::Wake { host } = intent.action {
             self.begin_wake(host);
         }
-        if let Action::Sleep { .. } = intent.action {
+        if let Action::Sleep { host } = intent.action {
             self.sleeps.push_back(self.now.mono);
+            let host = self.host_mut(host);
+            host.off_boot = host.boot;
         }
         let now = self.now.mono;
         if let Some(flight) = self.flights.get_mut(&id) {
@@ -166,19 +185,22 @@ impl Controller {
         let Some(flight) = self.flights.get(&id).filter(|flight| flight.phase == Phase::Writing) else { return };
         let (intent, step) = (flight.intent.clone(), flight.step);
         self.flights.remove(&id);
+        self.store_refuses(&intent, why);
+        self.finish_step(step, StepState::Failed);
+    }
+
+    /// Without a journal nothing may be done: stay as we are and try again later.
+    fn store_refuses(&mut self, intent: &Intent, why: &str) {
         let event = LogEvent::new(Level::Alarm, "store.refuses").with("intent", intent.id.0).with("why", why);
         self.alarm("store.refuses", "", event);
-        self.finish_step(step, StepState::Failed);
-        // Without a journal nothing may be done: stay as we are and try again later.
         self.drop_run("store.refuses");
-        self.plan_due = self.now.mono + self.settings.observe_every;
+        self.quiet_until = self.now.mono + self.settings.backoff;
     }
 
     pub(crate) fn ended(&mut self, id: IntentId, outcome: Outcome) {
         let now = self.now.mono;
         let next_look = ObservationId(self.next_observation);
         let Some(flight) = self.flights.get_mut(&id).filter(|flight| flight.phase == Phase::Acting) else { return };
-        self.standing.remove(&("store.refuses", String::new()));
         match flight.intent.action {
             Action::Migrate { from, to, .. } => {
                 flight.phase = Phase::Confirming;
@@ -234,6 +256,7 @@ impl Controller {
             let spent = self.now.mono.since(flight.since);
             let limit = Millis(flight.intent.deadline.0.saturating_add(DRIVER_SLACK.0));
             match flight.phase {
+                Phase::Writing if spent > WRITE_MAX && !flight.given_up => self.give_up(id),
                 Phase::Writing => {}
                 Phase::Acting if spent > limit => self.overdue(id, spent, limit),
                 Phase::Acting => {}
@@ -242,13 +265,24 @@ impl Controller {
         }
     }
 
+    /// The store is silent: the plan goes on without this step, and the intent holds no place any longer. It stays known,
+    /// since it may be durable by now.
+    fn give_up(&mut self, id: IntentId) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        flight.given_up = true;
+        let (intent, step) = (flight.intent.clone(), flight.step);
+        self.store_refuses(&intent, "no answer");
+        self.finish_step(step, StepState::Failed);
+    }
+
     /// The driver should have ended this by itself.
     fn overdue(&mut self, id: IntentId, spent: Millis, limit: Millis) {
+        let leads = self.leading();
         let Some(flight) = self.flights.get_mut(&id) else { return };
         if flight.migration().is_none() {
             return self.ended(id, Outcome::Unsure("no answer from the driver".to_owned()));
         }
-        if !flight.abort_sent {
+        if !flight.abort_sent && leads {
             flight.abort_sent = true;
             self.out.push(Effect::Abort(flight.intent.clone()));
         } else if spent.0 > limit.0 + 2 * DRIVER_SLACK.0 {
@@ -263,8 +297,9 @@ impl Controller {
         let Some((vm, from, to)) = flight.migration() else { return };
         let (since, deadline, look) = (flight.since, flight.intent.deadline, flight.since_look);
         let spent = self.now.mono.since(since);
-        if !self.looked_since(from, look) || !self.looked_since(to, look) {
-            // A host that is certainly down holds nothing and needs no look.
+        // A host that is certainly down holds nothing and needs no look.
+        let certain = |host: HostId| self.host(host).state.is_down() || self.looked_since(host, look);
+        if !certain(from) || !certain(to) {
             if spent > self.settings.confirm_within {
                 self.doubt(id, Doubt::Unseen);
             }
@@ -305,16 +340,18 @@ impl Controller {
         source: Option<(DomainState, bool)>,
         target: Option<(DomainState, bool)>,
     ) {
+        // Abort and settle change the world: only who leads may ask for them.
+        let leads = self.leading();
         let under_way = [source, target].into_iter().flatten().any(|(_, job)| job);
         let Some(flight) = self.flights.get_mut(&id) else { return };
         let Some((_, from, to)) = flight.migration() else { return };
         let intent = flight.intent.clone();
         if under_way && spent <= deadline {
             // Peer-to-peer moves go on without us: look again at the usual pace.
-        } else if under_way && !flight.abort_sent {
+        } else if under_way && !flight.abort_sent && leads {
             flight.abort_sent = true;
             self.out.push(Effect::Abort(intent));
-        } else if !under_way && !flight.settle_sent {
+        } else if !under_way && !flight.settle_sent && leads {
             flight.settle_sent = true;
             self.out.push(Effect::Settle(intent));
             self.look_soon(from);
@@ -341,10 +378,13 @@ impl Controller {
             Some(Outcome::Done { downtime }) => downtime,
             _ => None,
         };
-        self.move_mean = Some(match self.move_mean {
-            Some(mean) => Millis((mean.0 * (MEAN_WEIGHT - 1) + took.0) / MEAN_WEIGHT),
-            None => took,
-        });
+        // Of a move that was adopted nobody knows when it began.
+        if flight.step.is_some() {
+            self.move_mean = Some(match self.move_mean {
+                Some(mean) => Millis((mean.0 * (MEAN_WEIGHT - 1) + took.0) / MEAN_WEIGHT),
+                None => took,
+            });
+        }
         self.tally.moves += 1;
         let record = self.vms.record_mut(vm);
         record.failures = 0;

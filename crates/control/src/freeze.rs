@@ -43,9 +43,11 @@ impl Controller {
             }
             return;
         }
+        // Hosts are asked over one period, and a timeout is noticed later than a refusal.
+        let span = self.settings.observe_every + self.settings.look_deadline;
         let burst: BTreeSet<_> = missing
             .iter()
-            .filter(|host| now.since(host.missing_since) <= self.settings.observe_every)
+            .filter(|host| now.since(host.missing_since) <= span)
             .map(|host| host.id)
             .collect();
         if burst.len() > limit {

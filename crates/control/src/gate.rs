@@ -118,7 +118,7 @@ impl Controller {
         if let Err(why) = self.may_ever_sleep(id, by_order) {
             return Refuse(why);
         }
-        if self.has_flight_on(id) {
+        if self.has_intent_on(id) {
             return Wait("host-busy");
         }
         if self.holds_vm(id) {
@@ -193,6 +193,7 @@ impl Controller {
         match self.host(id).state {
             HostState::On => return Already,
             HostState::Waking => return Already,
+            HostState::Asleep | HostState::Off if self.has_intent_on(id) => return Wait("host-busy"),
             HostState::Asleep | HostState::Off => {}
             _ => return Refuse("host-changed"),
         }
@@ -201,14 +202,7 @@ impl Controller {
 
     /// Within the burst and within what its circuit bears.
     pub(crate) fn may_wake_now(&mut self, id: HostId) -> bool {
-        let now = self.now.mono;
-        let writing = self
-            .flights
-            .values()
-            .filter(|flight| matches!(flight.intent.action, Action::Wake { .. }) && flight.phase == Phase::Writing)
-            .count();
-        let burst = self.cluster.policy.knobs.wakes_burst as usize;
-        if recent(&mut self.wakes, now, WAKE_SPAN) + writing >= burst {
+        if !self.may_send_wake() {
             return false;
         }
         let Some(name) = self.host(id).spec.circuit.clone() else { return true };
@@ -226,6 +220,17 @@ impl Controller {
         booting + soon < circuit.wakes as usize
     }
 
+    /// We lead, and the burst of wakes has room for one more packet.
+    pub(crate) fn may_send_wake(&mut self) -> bool {
+        let now = self.now.mono;
+        let writing = self
+            .flights
+            .values()
+            .filter(|flight| matches!(flight.intent.action, Action::Wake { .. }) && flight.phase == Phase::Writing)
+            .count();
+        self.leading() && recent(&mut self.wakes, now, WAKE_SPAN) + writing < self.cluster.policy.knobs.wakes_burst as usize
+    }
+
     /// The second pass, with the intent durable: the shortest list of what may have changed meanwhile.
     pub(crate) fn still_allowed(&mut self, intent: &Intent, by_order: bool) -> Result<(), &'static str> {
         if !self.leading() || self.leads.is_none_or(|(epoch, _)| epoch != intent.epoch) {
@@ -240,13 +245,17 @@ impl Controller {
         match intent.action {
             Action::Migrate { vm, from, to } => {
                 let there = matches!(self.vms.record(vm).state, VmState::Running { at } | VmState::Paused { at } if at == from);
-                let ready = matches!(self.host(from).state, HostState::On | HostState::Draining) && self.host(to).state == HostState::On;
+                let busy = self.flights.values().any(|other| {
+                    other.intent.id != intent.id && other.phase != Phase::Writing && other.intent.action.vm() == Some(vm)
+                });
+                let ready = !busy && matches!(self.host(from).state, HostState::On | HostState::Draining) && self.host(to).state == HostState::On;
                 // The reservation is already counted: the flight itself claims it.
                 let room = self.mem_claimed(to) <= self.host(to).spec.mem_for_vms();
                 if there && ready && room { Ok(()) } else { Err("changed") }
             }
             Action::Sleep { host } => {
-                let draining = self.host(host).state == HostState::Draining;
+                self.may_ever_sleep(host, by_order)?;
+                let draining = self.host(host).state == HostState::Draining && !self.has_flight_on(host);
                 let clear = self.host(host).obstacles(self.now.mono, &self.settings).is_empty();
                 if draining && clear && self.freshly_empty(host) { Ok(()) } else { Err("changed") }
             }

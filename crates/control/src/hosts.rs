@@ -1,6 +1,6 @@
 //! What the controller knows of one host.
 
-use crate::{HostMemory, Now, Settings};
+use crate::{Aside, HostMemory, Now, Settings};
 use dormouse_model::{
     HostFacts, HostId, HostSpec, HostState, Mib, Millis, Mono, ObservationId, Obstacle, Permille, ProbeError, Seen,
 };
@@ -48,6 +48,10 @@ pub(crate) struct HostRecord {
     pub(crate) guard_agreed: bool,
     /// An off command of ours went out and its answer was lost: silence may be sleep, so it may be woken in good time.
     pub(crate) maybe_asleep: bool,
+    /// The boot that was seen last when an off command of ours went out: another one since voids the guard's word.
+    pub(crate) off_boot: Option<Uuid>,
+    /// Why it is set aside, while it is.
+    pub(crate) aside: Option<Aside>,
     pub(crate) healthy_since: Option<Mono>,
     pub(crate) rest_until: Mono,
     pub(crate) refused_until: Mono,
@@ -99,6 +103,8 @@ impl HostRecord {
             wake: None,
             guard_agreed: false,
             maybe_asleep: false,
+            off_boot: None,
+            aside: None,
             healthy_since: None,
             rest_until: Mono::ZERO,
             refused_until: Mono::ZERO,
@@ -114,6 +120,7 @@ impl HostRecord {
             record.drain = memory.drain;
             record.sleep_asked = memory.sleep_asked;
             record.maybe_asleep = memory.maybe_asleep;
+            record.aside = memory.aside.filter(|_| memory.state == HostState::SetAside);
             record.tries = memory.tries;
             record.sleeps = memory.sleeps.iter().map(|at| past(now, *at, rate)).collect();
             record.boots = memory.boots_s.iter().map(|secs| Millis::from_secs(*secs)).collect();
@@ -144,6 +151,7 @@ impl HostRecord {
             maybe_asleep: self.maybe_asleep,
             sleeps: self.sleeps.iter().map(|at| wall(now, *at, rate)).collect(),
             tries: self.tries,
+            aside: self.aside,
             boots_s: self.boots.iter().map(|boot| boot.as_secs()).collect(),
         }
     }
@@ -185,6 +193,11 @@ impl HostRecord {
         if self.boots.len() > BOOTS_MAX {
             self.boots.pop_front();
         }
+    }
+
+    /// It does not answer at all. An answer that makes no sense, refuses our key or comes from another machine is no silence.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.misses > 0 && matches!(self.error, Some(ProbeError::Timeout(_) | ProbeError::Unreachable(_)))
     }
 
     /// Late by more than its usual boot time: a substitute is woken.

@@ -25,5 +25,5 @@ mod vms;
 
 pub use controller::{Controller, Tally};
 pub use event::{Effect, Event, Level, LogEvent, Now, Order};
-pub use memory::{HostMemory, Memory, VmMemory};
+pub use memory::{Aside, HostMemory, Memory, VmMemory};
 pub use settings::{Automation, Settings};

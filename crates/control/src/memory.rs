@@ -37,8 +37,36 @@ pub struct HostMemory {
     /// An off command of ours went out and its answer was lost.
     #[serde(default)]
     pub maybe_asleep: bool,
+    /// Why it was set aside, while it is.
+    #[serde(default)]
+    pub aside: Option<Aside>,
     /// Measured boot times, newest last, in seconds; bounded.
     pub boots_s: Vec<u64>,
+}
+
+/// Why a host is no longer trusted: it decides what gives the trust back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aside {
+    /// It ignores its off command and answers healthily all the while: health proves nothing, only a new boot or a person.
+    NeverWent,
+    NeverWoke,
+    CheckFails,
+    /// Another machine answers under its address.
+    Identity,
+}
+
+impl Aside {
+    /// One stable word for golden events.
+    #[must_use]
+    pub const fn cause(self) -> &'static str {
+        match self {
+            Self::NeverWent => "never-went",
+            Self::NeverWoke => "never-woke",
+            Self::CheckFails => "check-fails",
+            Self::Identity => "probe.identity",
+        }
+    }
 }
 
 /// One VM, by UUID: where it was last and when it was moved.

@@ -5,9 +5,9 @@
 use crate::controller::Controller;
 use crate::flight::Phase;
 use crate::hosts::Look;
-use crate::{Effect, Level, LogEvent};
+use crate::{Aside, Effect, Level, LogEvent};
 use dormouse_model::{
-    CheckFailure, DomainState, HostFacts, HostId, HostState, Millis, Observation, ObservationId, ProbeError, VmId, VmState,
+    Action, CheckFailure, DomainState, HostFacts, HostId, HostState, Millis, Observation, ObservationId, ProbeError, VmFacts, VmId, VmState,
 };
 
 /// Hosts that are down are looked at this many times less often: only to notice that someone woke them.
@@ -93,6 +93,9 @@ impl Controller {
             let why = format!("machine {} instead of {known}", facts.machine);
             return self.missed(id, ProbeError::Identity(why));
         }
+        if let Some(why) = implausible(&facts) {
+            return self.missed(id, ProbeError::Malformed(why));
+        }
         let offset = facts.clock_offset_ms;
         if offset.unsigned_abs() > self.settings.clock_offset.0 {
             facts.failures.push(CheckFailure::Clock(offset));
@@ -112,10 +115,13 @@ impl Controller {
         let vms = std::mem::take(&mut facts.vms);
         host.facts = Some((facts, look.asked, look.id));
         if rebooted {
-            if host.maybe_asleep {
+            if std::mem::take(&mut host.maybe_asleep) {
                 // So it had gone, although the guard's word was lost: that counts among the day's cycles.
                 host.slept(now);
             }
+            host.tries = 0;
+            // It did go after all: from here on health counts again.
+            host.aside = host.aside.filter(|why| *why != Aside::NeverWent);
             let name = host.spec.name.clone();
             self.tell(LogEvent::new(Level::Info, "host.rebooted").with("host", name));
             for vm in self.vms.forget_host(id) {
@@ -148,6 +154,8 @@ impl Controller {
         let cause = if first { "first-look" } else { "seen" };
         match state {
             HostState::On if !healthy => self.turn_unusable(id, failures),
+            // Our own guard closes the doors before it answers: libvirt is silent then.
+            HostState::Draining if !healthy && self.has_sleep_on(id) => {}
             HostState::Draining if !healthy => self.turn_unusable(id, failures),
             HostState::On => self.host_mut(id).failures = 0,
             HostState::Draining => {}
@@ -158,6 +166,8 @@ impl Controller {
             }
             HostState::Stopping => {}
             HostState::Asleep | HostState::Off => {
+                // The sleep that was asked for is over, and with it the drain.
+                self.host_mut(id).drain = false;
                 self.set_state(id, HostState::On, "woke-by-itself");
                 self.woke(id);
                 if !healthy {
@@ -165,6 +175,7 @@ impl Controller {
                 }
             }
             HostState::Waking if healthy => {
+                self.host_mut(id).drain = false;
                 self.set_state(id, HostState::On, "usable");
                 self.woke(id);
             }
@@ -175,7 +186,7 @@ impl Controller {
             }
             HostState::Unknown => self.turn_unusable(id, failures),
             HostState::Unusable => {}
-            HostState::SetAside if healthy => {
+            HostState::SetAside if healthy && self.host(id).aside != Some(Aside::NeverWent) => {
                 let now = self.now.mono;
                 let heal_after = self.settings.heal_after;
                 let since = *self.host_mut(id).healthy_since.get_or_insert(now);
@@ -202,12 +213,17 @@ impl Controller {
     fn woke(&mut self, id: HostId) {
         let now = self.now.mono;
         let name = self.host_name(id).to_owned();
+        let longest = Millis(self.settings.t_on.0.saturating_mul(u64::from(self.settings.tries)));
         let host = self.host_mut(id);
         if let Some(wake) = host.wake.take() {
-            host.booted(now.since(wake.first));
+            let took = now.since(wake.first);
+            // Longer than any try waits was no boot but a repair.
+            if took <= longest {
+                host.booted(took);
+            }
+            host.tries = 0;
         }
         host.proven |= host.boot.is_some() && host.cycles(now, Millis(u64::MAX)) > 0;
-        host.tries = 0;
         host.failures = 0;
         host.guard_agreed = false;
         host.maybe_asleep = false;
@@ -226,15 +242,21 @@ impl Controller {
         host.rest_until = dormouse_model::Mono::ZERO;
         host.refused_until = dormouse_model::Mono::ZERO;
         if host.state == HostState::SetAside {
-            let next = if host.misses == 0 && host.facts.is_some() { HostState::On } else { HostState::Unknown };
-            self.set_state(id, next, cause);
+            let why = host.aside.take();
+            let healthy = host.misses == 0 && host.facts.as_ref().is_some_and(|(facts, ..)| facts.failures.is_empty());
+            // A host that we put to sleep and that never woke is tried again.
+            host.maybe_asleep |= !healthy && why == Some(Aside::NeverWoke);
+            self.set_state(id, if healthy { HostState::On } else { HostState::Unknown }, cause);
+            self.look_soon(id);
         }
         self.remember_host(id);
         let name = self.host_name(id).to_owned();
         self.clear_alarm("host.set-aside", &name);
     }
 
-    pub(crate) fn set_aside(&mut self, id: HostId, cause: &'static str) {
+    pub(crate) fn set_aside(&mut self, id: HostId, why: Aside) {
+        let cause = why.cause();
+        self.host_mut(id).aside = Some(why);
         self.set_state(id, HostState::SetAside, cause);
         let name = self.host_name(id).to_owned();
         let event = LogEvent::new(Level::Alarm, "host.set-aside").with("host", &name).with("cause", cause);
@@ -256,7 +278,7 @@ impl Controller {
         host.healthy_since = None;
         let silent = host.misses >= stale_periods;
         match host.state {
-            HostState::On | HostState::Unknown if identity => self.set_aside(id, cause),
+            HostState::On | HostState::Unknown | HostState::Stopping if identity => self.set_aside(id, Aside::Identity),
             HostState::On | HostState::Draining | HostState::Unusable if silent || identity => {
                 self.set_state(id, HostState::Unknown, cause);
                 self.disturb(id, "host.silent");
@@ -350,4 +372,26 @@ impl Controller {
     pub(crate) fn has_flight_on(&self, id: HostId) -> bool {
         self.flights.values().any(|flight| flight.phase != Phase::Writing && flight.intent.action.hosts().contains(&id))
     }
+
+    /// The same, and those whose intent is being written.
+    pub(crate) fn has_intent_on(&self, id: HostId) -> bool {
+        self.flights.values().any(|flight| flight.intent.action.hosts().contains(&id))
+    }
+
+    /// An off command of ours is with the guard there.
+    fn has_sleep_on(&self, id: HostId) -> bool {
+        self.flights.values().any(|flight| flight.phase == Phase::Acting && flight.intent.action == Action::Sleep { host: id })
+    }
+}
+
+/// Sizes beyond any machine: sums over them would leave their range, and one lying host would end the manager.
+fn implausible(facts: &HostFacts) -> Option<String> {
+    const MOST: u64 = 1 << 32;
+    let host = [("mem", facts.mem.0), ("mem_available", facts.mem_available.0), ("load15", facts.load15.0), ("cpu", facts.cpu_used.0)];
+    let of_vm = |vm: &VmFacts| [("mem", vm.mem.0), ("cpu", vm.cpu.0), ("vcpus", u64::from(vm.vcpus) << 8), ("dirty", vm.dirty_mib_s)];
+    let wrong = |fields: &[(&str, u64)]| fields.iter().find(|(_, value)| *value > MOST).map(|(field, _)| (*field).to_owned());
+    if let Some(field) = wrong(&host) {
+        return Some(format!("{field} of the host is beyond any machine"));
+    }
+    facts.vms.iter().find_map(|vm| wrong(&of_vm(vm)).map(|field| format!("{field} of VM {} is beyond any machine", vm.uuid)))
 }

@@ -4,6 +4,9 @@ use crate::controller::Controller;
 use crate::{Level, LogEvent, Order};
 use dormouse_model::{Action, HostId, HostState, Millis, Plan, VmState};
 
+/// More than these do not wait for their turn.
+const ORDERS_MAX: usize = 64;
+
 impl Controller {
     pub(crate) fn ordered(&mut self, by: String, order: Order) {
         let event = LogEvent::new(Level::Info, "order").with("by", &by).with("order", order.word());
@@ -46,9 +49,17 @@ impl Controller {
             Order::SayOff { host } => self.say_off(host),
             Order::Automation(automation) => {
                 self.settings.automation = automation;
+                // An `apply` was meant for the automation of its time.
+                self.apply = false;
                 if automation != crate::Automation::Auto {
                     self.drop_run("automation");
                 }
+            }
+            Order::Wake { .. } | Order::Move { .. } if self.leads.is_none() => {
+                self.refuse("this manager does not lead".to_owned());
+            }
+            Order::Wake { .. } | Order::Move { .. } if self.orders.len() >= ORDERS_MAX => {
+                self.refuse(format!("{ORDERS_MAX} orders are waiting already"));
             }
             order @ (Order::Wake { .. } | Order::Move { .. }) => self.orders.push_back((by, order)),
         }
@@ -99,10 +110,15 @@ impl Controller {
         let silent = host.misses > 0 || host.state == HostState::Asleep;
         match host.state {
             HostState::Unknown | HostState::SetAside | HostState::Asleep if silent => {
+                let held = self.vms.forget_host(id);
                 self.set_state(id, HostState::Off, "operator");
-                for vm in self.vms.forget_host(id) {
+                for vm in held {
                     self.judge_vm(vm);
                 }
+                let host = self.host_mut(id);
+                host.wake = None;
+                host.maybe_asleep = false;
+                self.remember_host(id);
             }
             state => {
                 let why = format!("{} is {state}: it answers, or did a moment ago", self.host_name(id));

@@ -2,7 +2,7 @@
 
 use crate::controller::Controller;
 use crate::hosts::Wake;
-use crate::{Level, LogEvent};
+use crate::{Aside, Automation, Level, LogEvent};
 use dormouse_model::{Action, HostId, HostState, Millis, Outcome, PlanId, Step, StepId};
 
 /// After the guard's word a host may need this long to fall silent for good, if the text gives no time.
@@ -15,11 +15,15 @@ impl Controller {
     pub(crate) fn silent_while_stopping(&mut self, id: HostId) {
         let now = self.now.mono;
         let host = self.host(id);
-        if !host.guard_agreed {
+        if !host.guard_agreed || !host.is_silent() || now.since(host.since) < host.spec.shutdown.max(SHUTDOWN_MIN) {
             return;
         }
-        if now.since(host.since) < host.spec.shutdown.max(SHUTDOWN_MIN) {
-            return;
+        if self.holds_vm(id) {
+            // It was seen with a VM after the guard's word: then silence proves nothing.
+            let host = self.host_mut(id);
+            host.guard_agreed = false;
+            host.maybe_asleep = true;
+            return self.set_state(id, HostState::Unknown, "silent-with-vms");
         }
         let host = self.host_mut(id);
         host.guard_agreed = false;
@@ -52,13 +56,15 @@ impl Controller {
         }
         let tries = self.settings.tries;
         let host = self.host_mut(id);
-        if host.misses > 0 {
+        if host.is_silent() {
             return; // silent: the next failed look makes it asleep
         }
         host.tries += 1;
         host.guard_agreed = false;
+        // It may still go, later than we wait: should it fall silent then, a wake is in place.
+        host.maybe_asleep = true;
         if host.tries >= tries {
-            self.set_aside(id, "never-went");
+            self.set_aside(id, Aside::NeverWent);
         } else {
             let settings = self.settings.clone();
             self.host_mut(id).back_off(now, &settings);
@@ -73,23 +79,27 @@ impl Controller {
         let Some(wake) = self.host(id).wake else { return };
         let spent = now.since(wake.try_began);
         if spent >= t_on {
+            if self.host(id).tries + 1 < tries && !self.may_send_wake() {
+                return;
+            }
             let host = self.host_mut(id);
             host.tries += 1;
             if host.tries >= tries {
                 host.wake = None;
-                return self.set_aside(id, "never-woke");
+                return self.set_aside(id, Aside::NeverWoke);
             }
             host.wake = Some(Wake { try_began: now, sends: 1, ..wake });
             let name = self.host_name(id).to_owned();
             self.tell(LogEvent::new(Level::Warn, "wake.again").with("host", name).with("waited", t_on));
             self.remember_host(id);
-            return self.send_wake(id);
+            return self.send_wake(id, true);
         }
         let due = usize::try_from(wake.sends).ok().and_then(|sent| RESEND_PERCENT.get(sent.saturating_sub(1)));
         // A send is repeated only when the host is late: most hosts are merely booting.
-        if due.is_some_and(|percent| spent.0 * 100 >= t_on.0 * percent) && self.host(id).is_late(now) {
+        let due = due.is_some_and(|percent| spent.0 * 100 >= t_on.0 * percent);
+        if due && self.host(id).is_late(now) && self.may_send_wake() {
             self.host_mut(id).wake = Some(Wake { sends: wake.sends + 1, ..wake });
-            self.send_wake(id);
+            self.send_wake(id, true);
         }
         if !wake.late_told && self.host(id).is_late(now) {
             if let Some(wake) = &mut self.host_mut(id).wake {
@@ -110,7 +120,7 @@ impl Controller {
     /// Answers, but a check fails for longer than a boot may take.
     fn watch_unusable(&mut self, id: HostId) {
         if self.now.mono.since(self.host(id).since) >= self.settings.t_on && !self.has_flight_on(id) {
-            self.set_aside(id, "check-fails");
+            self.set_aside(id, Aside::CheckFails);
         }
     }
 
@@ -121,7 +131,8 @@ impl Controller {
         let host = self.host(id);
         let has_gone = now.since(host.since) >= self.settings.t_off;
         let wanted = has_gone || matches!(self.goal, Some(dormouse_model::Goal::Spread { .. }));
-        if !host.maybe_asleep || !wanted || host.misses == 0 || !self.may_wake_now(id) {
+        let may_act = self.leading() && self.paused.is_none() && self.settings.automation != Automation::Observe;
+        if !host.maybe_asleep || !wanted || !host.is_silent() || !may_act || !self.may_wake_now(id) {
             return;
         }
         let t_on = self.settings.t_on;
@@ -132,7 +143,7 @@ impl Controller {
             Some(_) if host.tries + 1 >= tries => {
                 host.maybe_asleep = false;
                 host.wake = None;
-                return self.set_aside(id, "never-woke");
+                return self.set_aside(id, Aside::NeverWoke);
             }
             Some(wake) => {
                 host.tries += 1;
@@ -140,11 +151,12 @@ impl Controller {
             }
             None => host.wake = Some(Wake { first: now, try_began: now, sends: 1, late_told: false }),
         }
-        self.send_wake(id);
+        self.send_wake(id, false);
     }
 
-    /// One more packet for a host that is on its way up already: its own intent, outside any plan.
-    fn send_wake(&mut self, id: HostId) {
+    /// One more packet for a host that is on its way up already: its own intent, outside any plan. `under_way`: it goes on
+    /// with what was begun, which a pause lets end.
+    fn send_wake(&mut self, id: HostId, under_way: bool) {
         let step = Step {
             id: StepId(0),
             action: Action::Wake { host: id },
@@ -152,7 +164,7 @@ impl Controller {
             deadline: self.settings.t_on,
             because: dormouse_model::Because::Asked,
         };
-        self.write_intent(PlanId(0), None, step);
+        self.write_intent(PlanId(0), None, step, under_way);
     }
 
     /// The packet is about to go: from now on the host is waking.
@@ -175,9 +187,22 @@ impl Controller {
         let state = self.host(id).state;
         match outcome {
             Outcome::Done { .. } => {
-                self.host_mut(id).guard_agreed = true;
-                if state == HostState::Draining {
-                    self.set_state(id, HostState::Stopping, "guard-agreed");
+                let host = self.host_mut(id);
+                let rebooted = host.off_boot.is_some() && host.boot != host.off_boot;
+                match state {
+                    // The guard spoke on a boot that is over: what runs there now it has not seen.
+                    HostState::Draining if rebooted => {
+                        if !host.drain {
+                            self.set_state(id, HostState::On, "rebooted");
+                        }
+                    }
+                    HostState::Draining => {
+                        host.guard_agreed = true;
+                        self.set_state(id, HostState::Stopping, "guard-agreed");
+                    }
+                    // It fell silent before the guard's word came: a wake will tell.
+                    HostState::Unknown | HostState::Unusable if !rebooted => host.maybe_asleep = true,
+                    _ => {}
                 }
                 self.look_soon(id);
             }

@@ -24,7 +24,7 @@ pub(crate) struct Run {
     progress: Mono,
     dropped: Option<Mono>,
     /// A person asked for it.
-    pub(crate) by_order: bool,
+    by_order: bool,
     failed: u32,
 }
 
@@ -80,7 +80,7 @@ impl Controller {
         if let Some((plan, by)) = self.next_order() {
             return self.begin(plan, Report::default(), true, &by);
         }
-        if self.plan_due > self.now.mono || self.paused.is_some() {
+        if self.plan_due.max(self.quiet_until) > self.now.mono || self.paused.is_some() {
             return;
         }
         self.plan_due = self.now.mono + self.plan_period(goal);
@@ -93,7 +93,8 @@ impl Controller {
         }
         self.clear_alarm("plan.rejected", "");
         self.tell_refusals(&report);
-        let act = self.settings.automation == Automation::Auto || std::mem::take(&mut self.apply);
+        let applied = std::mem::take(&mut self.apply);
+        let act = self.settings.automation == Automation::Auto || applied;
         if plan.steps.is_empty() || !act {
             if self.settings.automation == Automation::Advise && !plan.steps.is_empty() && self.advised != plan.steps {
                 self.advised.clone_from(&plan.steps);
@@ -144,6 +145,11 @@ impl Controller {
         self.last = Some((plan, report));
     }
 
+    /// This plan is the one that is being carried out, and it was not dropped.
+    pub(crate) fn carries_out(&self, plan: PlanId) -> bool {
+        self.run.as_ref().is_some_and(|run| run.plan.id == plan && run.dropped.is_none())
+    }
+
     /// No further step of the running plan starts.
     pub(crate) fn drop_run(&mut self, why: &'static str) {
         let now = self.now.mono;
@@ -168,7 +174,7 @@ impl Controller {
 
     /// Starts what may start, settles what has settled, and ends the plan when nothing is left.
     pub(crate) fn advance(&mut self) {
-        let Some(mut run) = self.run.take() else { return };
+        let Some(mut run) = self.run.take() else { return self.reopen_forgotten() };
         let now = self.now.mono;
         let mut open = std::mem::take(&mut run.open);
         let mut failed = None;
@@ -195,8 +201,7 @@ impl Controller {
                     }
                     match self.admit(step.action, run.by_order) {
                         Admission::Go => {
-                            self.mark_draining(&run, step);
-                            self.write_intent(run.plan.id, Some(*at), step.clone());
+                            self.write_intent(run.plan.id, Some(*at), step.clone(), run.by_order);
                             run.states[*at] = StepState::Flying;
                             run.progress = now;
                         }
@@ -234,8 +239,9 @@ impl Controller {
 
     /// The first step that takes something off a host which the plan puts to sleep closes it to newcomers, once those
     /// that the plan itself brings there have come (policy `seed` moves a VM more than once).
-    fn mark_draining(&mut self, run: &Run, step: &Step) {
-        let Action::Migrate { from, .. } = step.action else { return };
+    pub(crate) fn mark_draining(&mut self, plan: PlanId, at: usize) {
+        let Some(run) = self.run.as_ref().filter(|run| run.plan.id == plan) else { return };
+        let Action::Migrate { from, .. } = run.plan.steps[at].action else { return };
         let sleeps = run.plan.steps.iter().any(|other| other.action == Action::Sleep { host: from });
         let awaits = run.plan.steps.iter().zip(&run.states).any(|(other, state)| {
             !state.is_over() && matches!(other.action, Action::Migrate { to, .. } if to == from)
@@ -265,12 +271,7 @@ impl Controller {
     /// Nothing of the plan is left to start: hosts it was emptying and did not put to sleep are open again.
     fn end_run(&mut self) {
         let Some(run) = self.run.take() else { return };
-        for id in self.host_ids() {
-            let host = self.host(id);
-            if host.state == HostState::Draining && !host.drain && !self.has_flight_on(id) {
-                self.set_state(id, HostState::On, "plan-over");
-            }
-        }
+        self.reopen();
         let done = run.states.iter().filter(|state| **state == StepState::Done).count();
         let event = LogEvent::new(Level::Info, "plan.over")
             .with("plan", run.plan.id.0)
@@ -280,6 +281,26 @@ impl Controller {
             .with("on", self.hosts.iter().filter(|host| !host.state.is_down()).count());
         self.tell(event);
         self.plan_soon();
+    }
+
+    /// Hosts that no plan empties any more take VMs again; those with an effect under way follow when it has ended.
+    fn reopen(&mut self) {
+        for id in self.host_ids() {
+            let host = self.host(id);
+            if host.state == HostState::Draining && !host.drain && !self.has_flight_on(id) {
+                self.set_state(id, HostState::On, "plan-over");
+            }
+        }
+    }
+
+    /// Without a plan no host stays drained: not one whose last move outlived its plan, nor one that a manager who died
+    /// was emptying. The next plan comes first, since it may go on with them.
+    fn reopen_forgotten(&mut self) {
+        let patience = Millis(2 * self.settings.observe_every.0);
+        let long = |since: Mono| self.now.mono.since(since.max(self.started)) > patience;
+        if self.hosts.iter().any(|host| host.state == HostState::Draining && !host.drain && long(host.since)) {
+            self.reopen();
+        }
     }
 
     /// A VM or host that cannot be handled is told once, and told again only when the reason changes.
@@ -298,7 +319,6 @@ impl Controller {
         self.standing.retain(|(name, subject), ()| *name != "refusal" || standing.contains(subject));
     }
 
-    /// A plan of one step that a person asked for.
     /// A plan of one step that a person asked for. The goal `hold` keeps us still, not them; every other rule is theirs, too.
     pub(crate) fn single(&self, action: Action, deadline: Millis) -> Plan {
         Plan {

@@ -1,6 +1,7 @@
 //! The controller against a world that answers at once: what it does by itself, and what keeps it from doing it.
 
 mod common;
+mod holes;
 
 use common::World;
 use dormouse_control::{Automation, Event, Order, Settings};
@@ -79,7 +80,7 @@ fn without_a_journal_nothing_is_done_and_with_it_again_all_is() {
     world.run(600);
     assert_eq!(world.acts, []);
     assert_eq!(on(&world), 4);
-    assert_eq!(world.trail_of(&["store.refuses"]).lines().count(), 1, "one alarm, not one a cycle");
+    assert_eq!(world.trail_of(&["ev=store.refuses"]).lines().count(), 1, "one alarm, not one a cycle");
     world.store_full = false;
     world.run(300);
     assert_eq!(on(&world), 1);
@@ -257,7 +258,7 @@ fn a_failed_move_rests_and_the_others_go_on() {
     let error = dormouse_model::OutcomeError::Driver("connection reset".to_owned());
     world.next_outcome.insert("migrate", Outcome::Failed(error));
     world.run(900);
-    assert_eq!(world.trail_of(&["kind=migrate", "outcome=failed"]).lines().filter(|line| line.contains("outcome=failed")).count(), 1);
+    assert_eq!(world.trail_of(&["kind=migrate", "outcome=failed"]).lines().filter(|line| line.contains("connection reset")).count(), 1);
     assert_eq!(on(&world), 1, "{}", world.trail.join("\n"));
     check_books(&world);
 }

@@ -54,6 +54,7 @@ impl Store {
                     sleeps: vec![],
                     tries: 0,
                     maybe_asleep: false,
+                    aside: None,
                     boots_s: vec![],
                 };
                 (spec.name.clone(), memory)

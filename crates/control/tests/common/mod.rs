@@ -21,14 +21,21 @@ pub(crate) struct World {
     /// Hosts that run, and what runs on them.
     pub(crate) up: BTreeSet<HostId>,
     pub(crate) vms: BTreeMap<HostId, BTreeSet<usize>>,
-    boots: BTreeMap<HostId, u128>,
+    pub(crate) boots: BTreeMap<HostId, u128>,
     /// Hosts that do not answer looks.
     pub(crate) silent: BTreeSet<HostId>,
+    /// Hosts that answer with nonsense, and hosts whose VMs are larger than anything.
+    pub(crate) garbled: BTreeSet<HostId>,
+    pub(crate) boasts: BTreeSet<HostId>,
     pub(crate) people: BTreeMap<HostId, Vec<Millis>>,
     pub(crate) clock_offset: BTreeMap<HostId, i64>,
     /// Wakes that never arrive.
     pub(crate) deaf: BTreeSet<HostId>,
+    /// Hosts whose guard agrees and which do not go off.
+    pub(crate) stubborn: BTreeSet<HostId>,
     pub(crate) store_full: bool,
+    /// `Some`: the store takes its time; what it was asked to write waits here.
+    pub(crate) held: Option<Vec<IntentId>>,
     /// Outcomes forced for the next acts, by kind.
     pub(crate) next_outcome: BTreeMap<&'static str, Outcome>,
     /// Acts that are not answered.
@@ -66,10 +73,14 @@ impl World {
             vms,
             boots: BTreeMap::new(),
             silent: BTreeSet::new(),
+            garbled: BTreeSet::new(),
+            boasts: BTreeSet::new(),
             people: BTreeMap::new(),
             clock_offset: BTreeMap::new(),
             deaf: BTreeSet::new(),
+            stubborn: BTreeSet::new(),
             store_full: false,
+            held: None,
             next_outcome: BTreeMap::new(),
             mute: false,
             epoch: Epoch(1),
@@ -99,6 +110,13 @@ impl World {
         self.mute = false;
         self.note("manager restarts");
         self.send(Event::Leads { epoch: self.epoch, until: Mono(u64::MAX) });
+    }
+
+    /// What the store held back becomes durable now.
+    pub(crate) fn release(&mut self) {
+        for id in self.held.take().unwrap_or_default() {
+            self.send(Event::Durable(id));
+        }
     }
 
     pub(crate) fn host(&self, name: &str) -> HostId {
@@ -148,6 +166,10 @@ impl World {
             Effect::Write(intent) => {
                 let id = intent.id;
                 self.written.insert(id, intent);
+                if let Some(held) = &mut self.held {
+                    held.push(id);
+                    return None;
+                }
                 Some(Event::Durable(id))
             }
             Effect::Act(intent) => self.act(&intent),
@@ -200,7 +222,7 @@ impl World {
                 assert_eq!(running, 0, "asked the guard of a host with VMs");
                 if self.people.contains_key(&host) {
                     outcome = Outcome::Refused(vec![GuardRefusal::People { count: 1 }]);
-                } else {
+                } else if !self.stubborn.contains(&host) {
                     self.up.remove(&host);
                 }
             }
@@ -218,6 +240,9 @@ impl World {
         if !self.up.contains(&id) || self.silent.contains(&id) {
             return Err(ProbeError::Unreachable("no route".to_owned()));
         }
+        if self.garbled.contains(&id) {
+            return Err(ProbeError::Malformed("half an answer".to_owned()));
+        }
         let spec = &self.cluster.hosts[id.index()];
         let vms = self.vms.get(&id).into_iter().flatten().map(|index| {
             let vm = &self.cluster.vms[*index];
@@ -226,7 +251,7 @@ impl World {
                 name: vm.name.clone(),
                 state: DomainState::Running,
                 vcpus: vm.vcpus,
-                mem: vm.mem,
+                mem: if self.boasts.contains(&id) { Mib::MAX } else { vm.mem },
                 cpu: vm.cpu,
                 dirty_mib_s: 0,
                 job: None,
@@ -285,6 +310,7 @@ fn remembered(cluster: &dormouse_model::Cluster) -> Vec<HostMemory> {
             drain: false,
             sleep_asked: false,
             maybe_asleep: false,
+            aside: None,
             sleeps: vec![],
             tries: 0,
             boots_s: vec![],

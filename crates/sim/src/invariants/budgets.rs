@@ -35,11 +35,14 @@ impl Invariant for BoundedRetry {
                 self.agreed[host.index()] = 0;
             }
             Note::Power { host, to: Power::Off, .. } => self.agreed[host.index()] = 0,
-            // Seen healthy for a while, or cleared: it may be tried again.
+            // Seen healthy for a while, or cleared: it may be woken again. A host that ignored its off command answers
+            // healthily all the while, so only a person's word counts there (a new boot is seen above).
             Note::Told(event) if event.name == "host.state" && event.field("from") == Some("set-aside") => {
                 if let Some(host) = event.field("host").and_then(|name| scene.cluster.host_named(name)) {
                     self.wakes[host.index()] = None;
-                    self.agreed[host.index()] = 0;
+                    if event.field("cause") == Some("cleared") {
+                        self.agreed[host.index()] = 0;
+                    }
                 }
             }
             Note::GuardAgreed { host } => {
