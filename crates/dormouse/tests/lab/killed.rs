@@ -1,0 +1,43 @@
+//! The daemon dies at the worst moment, and a person works on a host.
+
+use crate::world::{Goal, World};
+use dormouse_lab::{Fault, Power};
+use std::collections::BTreeSet;
+
+/// Leaves h01 alone awake.
+pub(crate) fn in_the_middle(world: &mut World) {
+    world.fault("h02", &Fault::Login { user: "ann".into(), tty: "pts/7".into() });
+    world.wait("the login is seen", |world| {
+        world.host("h02")["obstacles"].to_string().contains("1 logged in")
+    });
+    let after = world.now();
+    // h01 is the one that stays, so that it is the person alone who keeps h02 awake.
+    world.change(Goal::Compact, "keep 1 of h01\n");
+    world.wait("a move has begun", |world| {
+        world.events(after).iter().any(|event| event.is("step.start") && event.has("kind", "migrate"))
+    });
+    world.kill_9();
+    world.start();
+    world.wait("h03 and h04 sleep", |world| world.powered() == ["h01", "h02"]);
+    world.wait("nothing is under way", World::is_at_rest);
+    assert!(world.type_in("why h02").out.contains("logged in"), "{}", world.type_in("why h02").out);
+
+    // Every step that was begun has its end, also the one that the daemon did not live to see.
+    let trail = world.events(after);
+    let intents = |name: &str| -> BTreeSet<&str> {
+        trail.iter().filter(|event| event.is(name)).filter_map(|event| event.field("intent")).collect()
+    };
+    let (begun, ended) = (intents("step.start"), intents("step.end"));
+    assert!(begun.len() >= 4, "{trail:#?}");
+    assert_eq!(begun.difference(&ended).collect::<Vec<_>>(), Vec::<&&str>::new(), "{trail:#?}");
+    assert!(
+        !trail
+            .iter()
+            .any(|event| event.is("step.start") && event.has("kind", "sleep") && event.has("host", "h02"))
+    );
+    world.assert_rest_and_unharmed();
+
+    world.heal("h02");
+    world.wait("h02 sleeps, too", |world| world.power("h02") == Power::Off && world.state("h02") == "asleep");
+    assert_eq!(world.powered(), ["h01"]);
+}

@@ -1,0 +1,44 @@
+//! The real daemon on a real lab: `dormouse run` as a process of its own, four hosts with a libvirtd and an sshd each,
+//! four guests. What a person would do, break and look at, one scenario after the other in one lab; each says in which
+//! state it leaves the hosts.
+//!
+//! Judged by what the verbs print, and by the lab's own truth (power, QEMU processes, who is heard from where).
+#![cfg(feature = "live")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot set itself up has failed")]
+
+mod broken;
+mod hostile;
+mod killed;
+mod people;
+mod world;
+
+use std::time::Instant;
+use world::World;
+
+type Scenario = (&'static str, fn(&mut World));
+
+/// In this order: each begins with what the one before has left.
+const SCENARIOS: &[Scenario] = &[
+    ("mistakes in settings and texts are refused and change nothing", people::mistakes),
+    ("with a wrong key nothing is known and nothing is done", broken::wrong_key),
+    ("a VM with an evil name is a VM", hostile::evil_name),
+    ("a frozen libvirtd keeps one host out and no other", broken::frozen_libvirtd),
+    ("a host that boots without the shared folder takes nothing", broken::missing_folder),
+    ("a silent host counts as on and is left alone", broken::silent_host),
+    ("a wake that is lost twice is sent again", broken::lost_wakes),
+    ("a person at a host keeps it awake, also through a kill of the daemon", killed::in_the_middle),
+];
+
+#[test]
+#[ignore = "needs the lab"]
+fn the_daemon_on_a_real_lab() {
+    let mut world = World::up();
+    for (name, scenario) in SCENARIOS {
+        let start = Instant::now();
+        println!("     {name}");
+        scenario(&mut world);
+        world.assert_rest_and_unharmed();
+        println!("  ok {name} ({:.1} s)", start.elapsed().as_secs_f64());
+    }
+    world.down();
+}
