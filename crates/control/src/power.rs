@@ -191,11 +191,8 @@ impl Controller {
                 let rebooted = host.off_boot.is_some() && host.boot != host.off_boot;
                 match state {
                     // The guard spoke on a boot that is over: what runs there now it has not seen.
-                    HostState::Draining if rebooted => {
-                        if !host.drain {
-                            self.set_state(id, HostState::On, "rebooted");
-                        }
-                    }
+                    HostState::Draining if rebooted && host.drain => {}
+                    HostState::Draining if rebooted => self.set_state(id, HostState::On, "rebooted"),
                     HostState::Draining => {
                         host.guard_agreed = true;
                         self.set_state(id, HostState::Stopping, "guard-agreed");

@@ -4,9 +4,9 @@
 
 mod judge;
 
-use dormouse_control::{Automation, Event, Order};
+use dormouse_control::{Automation, Effect, Event, Order};
 use dormouse_model::{
-    CheckFailure, DomainState, Epoch, GuardRefusal, HostId, IntentId, Millis, Mono, ObservationId, Outcome, OutcomeError,
+    Action, CheckFailure, DomainState, Epoch, GuardRefusal, HostId, IntentId, Millis, Mono, ObservationId, Outcome, OutcomeError,
     ProbeError, VmId,
 };
 use judge::Court;
@@ -124,10 +124,10 @@ fn play(court: &mut Court, draw: Draw) {
             let order = order(draw, court.now.mono);
             court.order(order);
         }
-        29 => court.lead(draw.how % 3 == 0, Millis::from_secs(if draw.whom % 2 == 0 { 6 } else { 100_000 })),
-        30 if draw.how % 4 == 0 => court.depose(),
+        29 => court.lead(draw.how.is_multiple_of(3), Millis::from_secs(if draw.whom.is_multiple_of(2) { 6 } else { 100_000 })),
+        30 if draw.how.is_multiple_of(4) => court.depose(),
         30 => court.jump(i64::from(draw.how) * 30 - 3600),
-        _ => court.restart(draw.whom % 2 == 0),
+        _ => court.restart(draw.whom.is_multiple_of(2)),
     }
 }
 
@@ -160,4 +160,29 @@ fn the_court_sees_moves_sleeps_and_wakes() {
         assert!(court.acted(kind) > 0, "no {kind}");
     }
     assert_eq!(court.epoch(), Epoch(1));
+}
+
+#[test]
+#[should_panic(expected = "an act follows its own durable intent, once")]
+fn the_judge_convicts_an_act_that_nobody_wrote() {
+    let mut court = Court::new(CLUSTER);
+    let forged = court.forged(Action::Sleep { host: HostId(1) });
+    court.judge(Effect::Act(forged), false);
+}
+
+#[test]
+#[should_panic(expected = "only a host marked draining goes to sleep")]
+fn the_judge_convicts_a_sleep_without_draining() {
+    let mut court = Court::new(CLUSTER);
+    let forged = court.forged(Action::Sleep { host: HostId(1) });
+    court.judge(Effect::Write(forged.clone()), false);
+    court.durable_unheard(forged.id);
+    court.judge(Effect::Act(forged), false);
+}
+
+#[test]
+#[should_panic(expected = "one outcome, for what was written")]
+fn the_judge_convicts_an_outcome_without_an_intent() {
+    let close = Effect::Close { intent: IntentId(999), outcome: outcome(0) };
+    Court::new(CLUSTER).judge(close, false);
 }

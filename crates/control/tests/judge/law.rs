@@ -2,7 +2,7 @@
 
 use super::{Court, Stage};
 use dormouse_control::{Effect, Event, LogEvent};
-use dormouse_model::{Action, Epoch, HostId, HostState, Intent, Millis, Observation};
+use dormouse_model::{Action, Epoch, HostId, HostState, Intent, IntentId, Millis, Observation, PlanId, StepId};
 
 impl Court {
     pub(crate) fn send(&mut self, event: Event) {
@@ -39,7 +39,7 @@ impl Court {
         assert!(holds, "{law}\n{}", self.trail[from..].join("\n"));
     }
 
-    fn judge(&mut self, effect: Effect, frozen: bool) {
+    pub(crate) fn judge(&mut self, effect: Effect, frozen: bool) {
         match effect {
             Effect::Look { id, host, .. } => {
                 let double = self.looks.insert(host, (id, self.now.mono, self.number)).is_some();
@@ -167,5 +167,23 @@ impl Court {
 
     pub(crate) const fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// An intent that the controller knows nothing of, to try the judge with.
+    pub(crate) fn forged(&self, action: Action) -> Intent {
+        Intent {
+            id: IntentId(999),
+            epoch: self.epoch,
+            plan: PlanId(1),
+            step: StepId(0),
+            action,
+            vm: None,
+            deadline: Millis(1000),
+            written: self.now.mono,
+        }
+    }
+
+    pub(crate) fn durable_unheard(&mut self, id: IntentId) {
+        self.book(id, Stage::Durable);
     }
 }
