@@ -96,6 +96,8 @@ pub(crate) fn missing_folder(world: &mut World) {
 /// Leaves one host awake with all guests; goal compact.
 pub(crate) fn silent_host(world: &mut World) {
     let guests = world.guests_at("h03");
+    // Whoever listens to a guest there hears nothing while the cable is pulled: that is no harm of ours.
+    world.hang_up_on_guests();
     world.fault("h03", &Fault::Silence);
     world.wait("h03 is unknown", |world| world.state("h03") == "unknown");
     let why = world.trouble("h03").unwrap();
@@ -112,6 +114,7 @@ pub(crate) fn silent_host(world: &mut World) {
 
     world.heal("h03");
     world.wait("one host carries all", |world| world.powered().len() == 1 && world.is_at_rest());
+    world.lab.streams_start().unwrap();
 }
 
 /// Leaves all hosts on, each with a guest; goal spread.
