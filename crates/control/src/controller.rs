@@ -15,7 +15,8 @@ use crate::run::Run;
 use crate::vms::Vms;
 use crate::{Effect, Event, Level, LogEvent, Memory, Now, Order, Settings};
 use dormouse_model::{
-    Cluster, Epoch, Goal, HostId, HostState, Intent, IntentId, Mono, ObservationId, Plan, PlanId, Report, Snapshot, VmId,
+    Cluster, Epoch, Goal, HostId, HostState, Intent, IntentId, Mono, ObservationId, Plan, PlanId, Report,
+    Snapshot, VmId,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -82,13 +83,22 @@ impl Controller {
     /// A controller with what the store remembers. It acts on nothing before it has looked at every host and leads.
     #[must_use]
     pub fn new(settings: Settings, cluster: Arc<Cluster>, memory: Memory, now: Now) -> Self {
-        let remembered: BTreeMap<&str, _> = memory.hosts.iter().map(|host| (host.host.as_str(), host)).collect();
+        let remembered: BTreeMap<&str, _> =
+            memory.hosts.iter().map(|host| (host.host.as_str(), host)).collect();
         let rate = settings.calendar_rate.max(1);
         let hosts: Vec<HostRecord> = cluster
             .hosts
             .iter()
             .enumerate()
-            .map(|(index, spec)| HostRecord::new(HostId::at(index), spec, remembered.get(spec.name.as_str()).copied(), now, rate))
+            .map(|(index, spec)| {
+                HostRecord::new(
+                    HostId::at(index),
+                    spec,
+                    remembered.get(spec.name.as_str()).copied(),
+                    now,
+                    rate,
+                )
+            })
             .collect();
         let vms = Vms::new(&cluster, &memory.vms, now, rate);
         let mut sleeps: Vec<Mono> = hosts.iter().flat_map(|host| host.sleeps.iter().copied()).collect();
@@ -184,7 +194,8 @@ impl Controller {
     /// Wall time that does not go along with monotonic time costs one idle cycle (faults I29, T01).
     fn keep_time(&mut self, now: Now) {
         let wall_ms = i128::from(now.wall.as_millisecond()) - i128::from(self.now.wall.as_millisecond());
-        let mono_ms = (i128::from(now.mono.0) - i128::from(self.now.mono.0)) * i128::from(self.settings.calendar_rate.max(1));
+        let mono_ms = (i128::from(now.mono.0) - i128::from(self.now.mono.0))
+            * i128::from(self.settings.calendar_rate.max(1));
         if (wall_ms - mono_ms).abs() > CLOCK_JUMP_MS {
             self.tell(LogEvent::new(Level::Warn, "clock.jump").with("seconds", (wall_ms - mono_ms) / 1000));
             self.drop_run("clock.jump");
@@ -257,7 +268,8 @@ impl Controller {
             .with("epoch", self.leads.map_or(0, |(epoch, _)| epoch.0));
         self.out.push(Effect::RememberHost(memory));
         self.tell(event);
-        if matches!(next, HostState::Unknown | HostState::SetAside) || matches!(was, HostState::Unknown | HostState::SetAside)
+        if matches!(next, HostState::Unknown | HostState::SetAside)
+            || matches!(was, HostState::Unknown | HostState::SetAside)
         {
             for vm in self.vms.present_on(id).collect::<Vec<_>>() {
                 self.judge_vm(vm);
@@ -373,7 +385,10 @@ impl Controller {
 
     /// The last answer or failure of a host's look, and its age.
     #[must_use]
-    pub fn last_look(&self, id: HostId) -> (Option<dormouse_model::Millis>, Option<&dormouse_model::ProbeError>) {
+    pub fn last_look(
+        &self,
+        id: HostId,
+    ) -> (Option<dormouse_model::Millis>, Option<&dormouse_model::ProbeError>) {
         let host = self.host(id);
         (host.age(self.now.mono), host.error.as_ref())
     }

@@ -30,8 +30,13 @@ impl History {
         if !covered {
             return limit;
         }
-        let mut used: Vec<MilliCpu> =
-            self.samples.iter().rev().take_while(|(at, _)| now.since(*at) <= window).map(|(_, used)| *used).collect();
+        let mut used: Vec<MilliCpu> = self
+            .samples
+            .iter()
+            .rev()
+            .take_while(|(at, _)| now.since(*at) <= window)
+            .map(|(_, used)| *used)
+            .collect();
         if used.is_empty() {
             return limit;
         }
@@ -75,7 +80,12 @@ mod tests {
         let mut samples: Vec<_> = (0..41).map(quiet).collect();
         samples[30].1 = 900;
         let read = |samples: &[(u64, u64)]| {
-            history(samples).demand(Mono(600_000), Millis::from_secs(600), Millis::from_secs(300), MilliCpu(1000))
+            history(samples).demand(
+                Mono(600_000),
+                Millis::from_secs(600),
+                Millis::from_secs(300),
+                MilliCpu(1000),
+            )
         };
         assert_eq!(read(&samples), Demand { sleep: MilliCpu(20), wake: MilliCpu(20) });
         for sample in &mut samples[34..] {

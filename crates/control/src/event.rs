@@ -1,6 +1,8 @@
 //! What goes into the controller and what comes out.
 
-use dormouse_model::{Epoch, HostId, Intent, IntentId, Millis, Mono, Observation, ObservationId, Outcome, VmId};
+use dormouse_model::{
+    Epoch, HostId, Intent, IntentId, Millis, Mono, Observation, ObservationId, Outcome, VmId,
+};
 use std::fmt;
 
 use crate::{HostMemory, VmMemory};
@@ -38,24 +40,44 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// No new effect before that time (`None`: until resumed). Running ones end.
-    Pause { until: Option<Mono> },
+    Pause {
+        until: Option<Mono>,
+    },
     Resume,
     /// Wake all and spread now, and stay so until `Resume` or the next window begins.
     Normalise,
     /// Plan now instead of at the next cycle (`apply`); with `Automation::Advise` carries that one plan out.
     Apply,
     /// Look at these hosts now; all when empty.
-    Refresh { hosts: Vec<HostId> },
+    Refresh {
+        hosts: Vec<HostId>,
+    },
     /// Empty the host and leave it on.
-    Drain { host: HostId },
+    Drain {
+        host: HostId,
+    },
     /// End of drain, maintenance or set-aside: trust the host again.
-    Clear { host: HostId },
-    Maintenance { host: HostId, on: bool },
-    Wake { host: HostId },
-    Sleep { host: HostId },
+    Clear {
+        host: HostId,
+    },
+    Maintenance {
+        host: HostId,
+        on: bool,
+    },
+    Wake {
+        host: HostId,
+    },
+    Sleep {
+        host: HostId,
+    },
     /// The host was switched off by a person, on purpose.
-    SayOff { host: HostId },
-    Move { vm: VmId, to: HostId },
+    SayOff {
+        host: HostId,
+    },
+    Move {
+        vm: VmId,
+        to: HostId,
+    },
     Automation(crate::Automation),
 }
 
@@ -63,7 +85,11 @@ pub enum Order {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Look at this host; answer with [`Event::Observed`] within the deadline.
-    Look { id: ObservationId, host: HostId, deadline: Millis },
+    Look {
+        id: ObservationId,
+        host: HostId,
+        deadline: Millis,
+    },
     /// Make the intent durable, then answer [`Event::Durable`] or [`Event::NotDurable`].
     Write(Intent),
     /// Carry it out, then answer [`Event::Ended`]. Only ever sent after its `Durable`.
@@ -74,7 +100,10 @@ pub enum Effect {
     /// again and set right what is safe (faults M04). No answer; looks follow.
     Settle(Intent),
     /// Make the outcome durable. Exactly one per written intent; no answer.
-    Close { intent: IntentId, outcome: Outcome },
+    Close {
+        intent: IntentId,
+        outcome: Outcome,
+    },
     /// Keep what must survive a restart. No answer; writes are in order.
     RememberHost(HostMemory),
     RememberVm(VmMemory),
@@ -125,7 +154,10 @@ impl fmt::Display for LogEvent {
         write!(f, "ev={}", self.name)?;
         for (key, value) in &self.fields {
             let plain = !value.is_empty()
-                && value.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '=') || (c.is_alphanumeric() && !c.is_control()));
+                && value.chars().all(|c| {
+                    c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '=')
+                        || (c.is_alphanumeric() && !c.is_control())
+                });
             if plain {
                 write!(f, " {key}={value}")?;
             } else {
@@ -142,7 +174,8 @@ mod tests {
 
     #[test]
     fn hostile_values_stay_on_one_line() {
-        let event = LogEvent::new(Level::Info, "vm.seen").with("vm", "$(reboot)\n\u{1b}[2Jx").with("host", "h07");
+        let event =
+            LogEvent::new(Level::Info, "vm.seen").with("vm", "$(reboot)\n\u{1b}[2Jx").with("host", "h07");
         assert_eq!(event.to_string(), r#"ev=vm.seen vm="$(reboot)\n\u{1b}[2Jx" host=h07"#);
     }
 }

@@ -4,7 +4,8 @@ use crate::controller::Controller;
 use crate::run::StepState;
 use crate::{Effect, Level, LogEvent, VmMemory};
 use dormouse_model::{
-    Action, DomainState, HostId, HostState, Intent, IntentId, Millis, Mono, ObservationId, Outcome, OutcomeError, PlanId, Step, VmId, VmState,
+    Action, DomainState, HostId, HostState, Intent, IntentId, Millis, Mono, ObservationId, Outcome,
+    OutcomeError, PlanId, Step, VmId, VmState,
 };
 
 /// The driver keeps the deadline; this much later we stop believing that it does.
@@ -143,7 +144,9 @@ impl Controller {
     }
 
     pub(crate) fn durable(&mut self, id: IntentId) {
-        let Some(flight) = self.flights.get(&id).filter(|flight| flight.phase == Phase::Writing) else { return };
+        let Some(flight) = self.flights.get(&id).filter(|flight| flight.phase == Phase::Writing) else {
+            return;
+        };
         let (intent, step, by_order) = (flight.intent.clone(), flight.step, flight.by_order);
         let allowed = match step {
             _ if flight.given_up => Err("late"),
@@ -182,7 +185,9 @@ impl Controller {
     }
 
     pub(crate) fn not_durable(&mut self, id: IntentId, why: &str) {
-        let Some(flight) = self.flights.get(&id).filter(|flight| flight.phase == Phase::Writing) else { return };
+        let Some(flight) = self.flights.get(&id).filter(|flight| flight.phase == Phase::Writing) else {
+            return;
+        };
         let (intent, step) = (flight.intent.clone(), flight.step);
         self.flights.remove(&id);
         self.store_refuses(&intent, why);
@@ -200,7 +205,9 @@ impl Controller {
     pub(crate) fn ended(&mut self, id: IntentId, outcome: Outcome) {
         let now = self.now.mono;
         let next_look = ObservationId(self.next_observation);
-        let Some(flight) = self.flights.get_mut(&id).filter(|flight| flight.phase == Phase::Acting) else { return };
+        let Some(flight) = self.flights.get_mut(&id).filter(|flight| flight.phase == Phase::Acting) else {
+            return;
+        };
         match flight.intent.action {
             Action::Migrate { from, to, .. } => {
                 flight.phase = Phase::Confirming;
@@ -212,7 +219,11 @@ impl Controller {
             }
             Action::Sleep { host } => {
                 self.sleep_answered(host, &outcome);
-                let state = if matches!(outcome, Outcome::Done { .. }) { StepState::Settling } else { StepState::Failed };
+                let state = if matches!(outcome, Outcome::Done { .. }) {
+                    StepState::Settling
+                } else {
+                    StepState::Failed
+                };
                 self.close(id, outcome, state);
             }
             Action::Wake { host } => {
@@ -221,7 +232,8 @@ impl Controller {
                 self.close(id, outcome, StepState::Settling);
             }
             Action::Start { .. } | Action::Stop { .. } => {
-                let state = if matches!(outcome, Outcome::Done { .. }) { StepState::Done } else { StepState::Failed };
+                let state =
+                    if matches!(outcome, Outcome::Done { .. }) { StepState::Done } else { StepState::Failed };
                 self.close(id, outcome, state);
             }
         }
@@ -309,7 +321,9 @@ impl Controller {
         let source = present(self.sighting(vm, from));
         let target = present(self.sighting(vm, to));
         match (source, target) {
-            (None, Some((state, job))) if !job && state != DomainState::PausedMigrating => self.move_done(id, vm, from, to),
+            (None, Some((state, job))) if !job && state != DomainState::PausedMigrating => {
+                self.move_done(id, vm, from, to)
+            }
             (Some((state, false)), None) if state != DomainState::PausedMigrating => {
                 let said = self.flights.get(&id).and_then(|flight| flight.said.clone());
                 let outcome = match said {
@@ -321,12 +335,15 @@ impl Controller {
             }
             (None, None) => {
                 let name = self.vm_name(vm).to_owned();
-                let event = LogEvent::new(Level::Alarm, "vm.gone").with("vm", &name).with("uuid", self.vm_uuid(vm));
+                let event =
+                    LogEvent::new(Level::Alarm, "vm.gone").with("vm", &name).with("uuid", self.vm_uuid(vm));
                 self.alarm("vm.gone", &name, event);
                 let outcome = Outcome::Failed(OutcomeError::Driver("it is on neither host".to_owned()));
                 self.move_failed(id, vm, outcome);
             }
-            (Some((DomainState::Running, false)), Some((DomainState::Running, false))) => self.doubt(id, Doubt::Both),
+            (Some((DomainState::Running, false)), Some((DomainState::Running, false))) => {
+                self.doubt(id, Doubt::Both)
+            }
             _ => self.half_done(id, spent, deadline, source, target),
         }
     }
@@ -400,7 +417,8 @@ impl Controller {
         let settings = self.settings.clone();
         self.tally.moves_failed += 1;
         let record = self.vms.record_mut(vm);
-        record.rest_until = now + crate::hosts::doubled(settings.backoff, record.failures, settings.backoff_max);
+        record.rest_until =
+            now + crate::hosts::doubled(settings.backoff, record.failures, settings.backoff_max);
         record.failures = record.failures.saturating_add(1);
         self.close(id, outcome, StepState::Failed);
         self.plan_soon();

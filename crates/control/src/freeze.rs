@@ -29,11 +29,16 @@ impl Controller {
     pub(crate) fn watch_freeze(&mut self) {
         let now = self.now.mono;
         // A host that we expect to answer and that does not.
-        let expected = |state| matches!(state, HostState::On | HostState::Draining | HostState::Unusable | HostState::Unknown);
+        let expected = |state| {
+            matches!(state, HostState::On | HostState::Draining | HostState::Unusable | HostState::Unknown)
+        };
         let asked = self.hosts.iter().filter(|host| expected(host.state)).count();
         let limit = self.settings.freeze_above(asked);
-        let missing: Vec<_> =
-            self.hosts.iter().filter(|host| expected(host.state) && host.misses > 0 && host.facts.is_some()).collect();
+        let missing: Vec<_> = self
+            .hosts
+            .iter()
+            .filter(|host| expected(host.state) && host.misses > 0 && host.facts.is_some())
+            .collect();
         if self.freeze.is_frozen() {
             let still: BTreeSet<_> = missing.iter().map(|host| host.id).collect();
             self.freeze.away.retain(|id| still.contains(id));
@@ -45,14 +50,14 @@ impl Controller {
         }
         // Hosts are asked over one period, and a timeout is noticed later than a refusal.
         let span = self.settings.observe_every + self.settings.look_deadline;
-        let burst: BTreeSet<_> = missing
-            .iter()
-            .filter(|host| now.since(host.missing_since) <= span)
-            .map(|host| host.id)
-            .collect();
+        let burst: BTreeSet<_> =
+            missing.iter().filter(|host| now.since(host.missing_since) <= span).map(|host| host.id).collect();
         if burst.len() > limit {
             self.tell(
-                LogEvent::new(Level::Alarm, "freeze").with("unseen", burst.len()).with("of", asked).with("limit", limit),
+                LogEvent::new(Level::Alarm, "freeze")
+                    .with("unseen", burst.len())
+                    .with("of", asked)
+                    .with("limit", limit),
             );
             self.freeze.away = burst;
             self.drop_run("freeze");

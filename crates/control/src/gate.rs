@@ -127,9 +127,13 @@ impl Controller {
         let writing = self
             .flights
             .values()
-            .filter(|flight| matches!(flight.intent.action, Action::Sleep { .. }) && flight.phase == Phase::Writing)
+            .filter(|flight| {
+                matches!(flight.intent.action, Action::Sleep { .. }) && flight.phase == Phase::Writing
+            })
             .count();
-        if recent(&mut self.sleeps, now, SLEEP_SPAN) + writing >= self.cluster.policy.knobs.sleeps_burst as usize {
+        if recent(&mut self.sleeps, now, SLEEP_SPAN) + writing
+            >= self.cluster.policy.knobs.sleeps_burst as usize
+        {
             return Wait("sleep-budget");
         }
         if self.host(id).state == HostState::On {
@@ -155,7 +159,8 @@ impl Controller {
         if host.spec.role.is_some() {
             return Err("role");
         }
-        let others_usable = self.hosts.iter().filter(|other| other.id != id && other.state == HostState::On).count();
+        let others_usable =
+            self.hosts.iter().filter(|other| other.id != id && other.state == HostState::On).count();
         if others_usable < knobs.min_on as usize {
             return Err("min-on");
         }
@@ -180,13 +185,18 @@ impl Controller {
     /// Any VM that holds or may hold memory there, by sightings and by moves of ours.
     pub(crate) fn holds_vm(&self, id: HostId) -> bool {
         self.vms.present_on(id).next().is_some()
-            || self.flights.values().any(|flight| flight.migration().is_some_and(|(_, from, to)| from == id || to == id))
+            || self
+                .flights
+                .values()
+                .any(|flight| flight.migration().is_some_and(|(_, from, to)| from == id || to == id))
     }
 
     /// Seen empty by a look that was asked for after it was marked draining, and not long ago (faults I1).
     fn freshly_empty(&self, id: HostId) -> bool {
         let host = self.host(id);
-        host.is_fresh(self.now.mono, self.settings.fresh) && self.looked_since(id, host.since_look) && !self.holds_vm(id)
+        host.is_fresh(self.now.mono, self.settings.fresh)
+            && self.looked_since(id, host.since_look)
+            && !self.holds_vm(id)
     }
 
     fn admit_wake(&mut self, id: HostId) -> Admission {
@@ -206,9 +216,13 @@ impl Controller {
             return false;
         }
         let Some(name) = self.host(id).spec.circuit.clone() else { return true };
-        let Some(circuit) = self.cluster.circuits.iter().find(|circuit| circuit.name == name) else { return true };
-        let on_circuit = |host: &&crate::hosts::HostRecord| host.spec.circuit.as_ref() == Some(&name) && host.id != id;
-        let booting = self.hosts.iter().filter(on_circuit).filter(|host| host.state == HostState::Waking).count();
+        let Some(circuit) = self.cluster.circuits.iter().find(|circuit| circuit.name == name) else {
+            return true;
+        };
+        let on_circuit =
+            |host: &&crate::hosts::HostRecord| host.spec.circuit.as_ref() == Some(&name) && host.id != id;
+        let booting =
+            self.hosts.iter().filter(on_circuit).filter(|host| host.state == HostState::Waking).count();
         let soon = self
             .flights
             .values()
@@ -226,9 +240,13 @@ impl Controller {
         let writing = self
             .flights
             .values()
-            .filter(|flight| matches!(flight.intent.action, Action::Wake { .. }) && flight.phase == Phase::Writing)
+            .filter(|flight| {
+                matches!(flight.intent.action, Action::Wake { .. }) && flight.phase == Phase::Writing
+            })
             .count();
-        self.leading() && recent(&mut self.wakes, now, WAKE_SPAN) + writing < self.cluster.policy.knobs.wakes_burst as usize
+        self.leading()
+            && recent(&mut self.wakes, now, WAKE_SPAN) + writing
+                < self.cluster.policy.knobs.wakes_burst as usize
     }
 
     /// The second pass, with the intent durable: the shortest list of what may have changed meanwhile.
@@ -246,9 +264,13 @@ impl Controller {
             Action::Migrate { vm, from, to } => {
                 let there = matches!(self.vms.record(vm).state, VmState::Running { at } | VmState::Paused { at } if at == from);
                 let busy = self.flights.values().any(|other| {
-                    other.intent.id != intent.id && other.phase != Phase::Writing && other.intent.action.vm() == Some(vm)
+                    other.intent.id != intent.id
+                        && other.phase != Phase::Writing
+                        && other.intent.action.vm() == Some(vm)
                 });
-                let ready = !busy && matches!(self.host(from).state, HostState::On | HostState::Draining) && self.host(to).state == HostState::On;
+                let ready = !busy
+                    && matches!(self.host(from).state, HostState::On | HostState::Draining)
+                    && self.host(to).state == HostState::On;
                 // The reservation is already counted: the flight itself claims it.
                 let room = self.mem_claimed(to) <= self.host(to).spec.mem_for_vms();
                 if there && ready && room { Ok(()) } else { Err("changed") }

@@ -55,7 +55,11 @@ impl Controller {
     /// and the moves home at the pace that was measured.
     fn lead_time(&self) -> Millis {
         let knobs = &self.cluster.policy.knobs;
-        let asleep: Vec<_> = self.hosts.iter().filter(|host| matches!(host.state, HostState::Asleep | HostState::Waking)).collect();
+        let asleep: Vec<_> = self
+            .hosts
+            .iter()
+            .filter(|host| matches!(host.state, HostState::Asleep | HostState::Waking))
+            .collect();
         if asleep.is_empty() {
             return LEAD_MARGIN;
         }

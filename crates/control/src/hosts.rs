@@ -2,7 +2,8 @@
 
 use crate::{Aside, HostMemory, Now, Settings};
 use dormouse_model::{
-    HostFacts, HostId, HostSpec, HostState, Mib, Millis, Mono, ObservationId, Obstacle, Permille, ProbeError, Seen,
+    HostFacts, HostId, HostSpec, HostState, Mib, Millis, Mono, ObservationId, Obstacle, Permille, ProbeError,
+    Seen,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -127,7 +128,8 @@ impl HostRecord {
             match memory.state {
                 HostState::Waking => {
                     let began = record.since;
-                    record.wake = Some(Wake { first: began, try_began: now.mono, sends: 1, late_told: false });
+                    record.wake =
+                        Some(Wake { first: began, try_began: now.mono, sends: 1, late_told: false });
                 }
                 // It was accepted before we fell: the guard's word was given.
                 HostState::Stopping => record.guard_agreed = true,
@@ -207,7 +209,9 @@ impl HostRecord {
 
     pub(crate) fn seen_load(&self, now: Mono, stale: Millis) -> Seen<Permille> {
         match &self.facts {
-            Some((facts, asked, _)) if self.misses == 0 && now.since(*asked) <= stale => Seen::Known(facts.load15),
+            Some((facts, asked, _)) if self.misses == 0 && now.since(*asked) <= stale => {
+                Seen::Known(facts.load15)
+            }
             Some((facts, asked, _)) if now.since(*asked) <= stale => {
                 Seen::Stale { was: facts.load15, age: now.since(*asked) }
             }

@@ -7,7 +7,8 @@ use crate::flight::Phase;
 use crate::hosts::Look;
 use crate::{Aside, Effect, Level, LogEvent};
 use dormouse_model::{
-    Action, CheckFailure, DomainState, HostFacts, HostId, HostState, Millis, Observation, ObservationId, ProbeError, VmFacts, VmId, VmState,
+    Action, CheckFailure, DomainState, HostFacts, HostId, HostState, Millis, Observation, ObservationId,
+    ProbeError, VmFacts, VmId, VmState,
 };
 
 /// Hosts that are down are looked at this many times less often: only to notice that someone woke them.
@@ -243,7 +244,8 @@ impl Controller {
         host.refused_until = dormouse_model::Mono::ZERO;
         if host.state == HostState::SetAside {
             let why = host.aside.take();
-            let healthy = host.misses == 0 && host.facts.as_ref().is_some_and(|(facts, ..)| facts.failures.is_empty());
+            let healthy =
+                host.misses == 0 && host.facts.as_ref().is_some_and(|(facts, ..)| facts.failures.is_empty());
             // A host that we put to sleep and that never woke is tried again.
             host.maybe_asleep |= !healthy && why == Some(Aside::NeverWoke);
             self.set_state(id, if healthy { HostState::On } else { HostState::Unknown }, cause);
@@ -278,12 +280,15 @@ impl Controller {
         host.healthy_since = None;
         let silent = host.misses >= stale_periods;
         match host.state {
-            HostState::On | HostState::Unknown | HostState::Stopping if identity => self.set_aside(id, Aside::Identity),
+            HostState::On | HostState::Unknown | HostState::Stopping if identity => {
+                self.set_aside(id, Aside::Identity)
+            }
             HostState::On | HostState::Draining | HostState::Unusable if silent || identity => {
                 self.set_state(id, HostState::Unknown, cause);
                 self.disturb(id, "host.silent");
                 let name = self.host_name(id).to_owned();
-                let event = LogEvent::new(Level::Alarm, "host.unreachable").with("host", &name).with("cause", cause);
+                let event =
+                    LogEvent::new(Level::Alarm, "host.unreachable").with("host", &name).with("cause", cause);
                 self.alarm("host.unreachable", &name, event);
             }
             HostState::Stopping => self.silent_while_stopping(id),
@@ -295,7 +300,10 @@ impl Controller {
     pub(crate) fn judge_vm(&mut self, id: VmId) {
         let ours = self.flights.values().find_map(|flight| flight.vm_state(id));
         let hosts = &self.hosts;
-        let silent = |host: HostId| matches!(hosts[host.index()].state, HostState::Unknown | HostState::SetAside) && hosts[host.index()].misses > 0;
+        let silent = |host: HostId| {
+            matches!(hosts[host.index()].state, HostState::Unknown | HostState::SetAside)
+                && hosts[host.index()].misses > 0
+        };
         let seen = self.vms.record_mut(id).sighted_state(silent);
         let next = ours.unwrap_or(seen);
         let record = self.vms.record_mut(id);
@@ -308,7 +316,8 @@ impl Controller {
         let name = record.spec.name.clone();
         self.tell_vm(id, &name, &was, &next, first);
         // A VM that left, came or changed hands without us: plans made before do not hold.
-        let expected = first || matches!((&was, &next), (_, VmState::Migrating { .. }) | (VmState::Migrating { .. }, _));
+        let expected =
+            first || matches!((&was, &next), (_, VmState::Migrating { .. }) | (VmState::Migrating { .. }, _));
         if !expected {
             self.drop_run("vm.changed");
         }
@@ -354,9 +363,11 @@ impl Controller {
     /// the number tells what came after what where clocks are too coarse.
     pub(crate) fn looked_since(&self, host: HostId, look: ObservationId) -> bool {
         let host = self.host(host);
-        host.misses == 0 && host.facts.as_ref().is_some_and(|(facts, _, id)| {
-            *id >= look && !facts.failures.iter().any(|failure| matches!(failure, CheckFailure::Libvirt(_)))
-        })
+        host.misses == 0
+            && host.facts.as_ref().is_some_and(|(facts, _, id)| {
+                *id >= look
+                    && !facts.failures.iter().any(|failure| matches!(failure, CheckFailure::Libvirt(_)))
+            })
     }
 
     /// Something happened on this host that plans did not count on.
@@ -370,7 +381,9 @@ impl Controller {
 
     /// Effects on this host that have not ended.
     pub(crate) fn has_flight_on(&self, id: HostId) -> bool {
-        self.flights.values().any(|flight| flight.phase != Phase::Writing && flight.intent.action.hosts().contains(&id))
+        self.flights
+            .values()
+            .any(|flight| flight.phase != Phase::Writing && flight.intent.action.hosts().contains(&id))
     }
 
     /// The same, and those whose intent is being written.
@@ -380,18 +393,31 @@ impl Controller {
 
     /// An off command of ours is with the guard there.
     fn has_sleep_on(&self, id: HostId) -> bool {
-        self.flights.values().any(|flight| flight.phase == Phase::Acting && flight.intent.action == Action::Sleep { host: id })
+        self.flights
+            .values()
+            .any(|flight| flight.phase == Phase::Acting && flight.intent.action == Action::Sleep { host: id })
     }
 }
 
 /// Sizes beyond any machine: sums over them would leave their range, and one lying host would end the manager.
 fn implausible(facts: &HostFacts) -> Option<String> {
     const MOST: u64 = 1 << 32;
-    let host = [("mem", facts.mem.0), ("mem_available", facts.mem_available.0), ("load15", facts.load15.0), ("cpu", facts.cpu_used.0)];
-    let of_vm = |vm: &VmFacts| [("mem", vm.mem.0), ("cpu", vm.cpu.0), ("vcpus", u64::from(vm.vcpus) << 8), ("dirty", vm.dirty_mib_s)];
-    let wrong = |fields: &[(&str, u64)]| fields.iter().find(|(_, value)| *value > MOST).map(|(field, _)| (*field).to_owned());
+    let host = [
+        ("mem", facts.mem.0),
+        ("mem_available", facts.mem_available.0),
+        ("load15", facts.load15.0),
+        ("cpu", facts.cpu_used.0),
+    ];
+    let of_vm = |vm: &VmFacts| {
+        [("mem", vm.mem.0), ("cpu", vm.cpu.0), ("vcpus", u64::from(vm.vcpus) << 8), ("dirty", vm.dirty_mib_s)]
+    };
+    let wrong = |fields: &[(&str, u64)]| {
+        fields.iter().find(|(_, value)| *value > MOST).map(|(field, _)| (*field).to_owned())
+    };
     if let Some(field) = wrong(&host) {
         return Some(format!("{field} of the host is beyond any machine"));
     }
-    facts.vms.iter().find_map(|vm| wrong(&of_vm(vm)).map(|field| format!("{field} of VM {} is beyond any machine", vm.uuid)))
+    facts.vms.iter().find_map(|vm| {
+        wrong(&of_vm(vm)).map(|field| format!("{field} of VM {} is beyond any machine", vm.uuid))
+    })
 }

@@ -151,7 +151,9 @@ impl Controller {
     fn plan_for(&self, order: &Order) -> Result<Plan, String> {
         match order {
             Order::Wake { host } => match self.host(*host).state {
-                HostState::Asleep | HostState::Off => Ok(self.single(Action::Wake { host: *host }, self.settings.t_on)),
+                HostState::Asleep | HostState::Off => {
+                    Ok(self.single(Action::Wake { host: *host }, self.settings.t_on))
+                }
                 state => Err(format!("{} is {state}: there is nothing to wake", self.host_name(*host))),
             },
             Order::Move { vm, to } => {

@@ -1,8 +1,8 @@
 //! The picture that plans are made on, from what is known now.
 
+use crate::Now;
 use crate::controller::Controller;
 use crate::gate::DAY;
-use crate::Now;
 use dormouse_model::{Demand, Hold, Host, HostState, Millis, Snapshot, Vm};
 use std::sync::Arc;
 

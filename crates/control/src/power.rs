@@ -15,7 +15,10 @@ impl Controller {
     pub(crate) fn silent_while_stopping(&mut self, id: HostId) {
         let now = self.now.mono;
         let host = self.host(id);
-        if !host.guard_agreed || !host.is_silent() || now.since(host.since) < host.spec.shutdown.max(SHUTDOWN_MIN) {
+        if !host.guard_agreed
+            || !host.is_silent()
+            || now.since(host.since) < host.spec.shutdown.max(SHUTDOWN_MIN)
+        {
             return;
         }
         if self.holds_vm(id) {
@@ -94,7 +97,8 @@ impl Controller {
             self.remember_host(id);
             return self.send_wake(id, true);
         }
-        let due = usize::try_from(wake.sends).ok().and_then(|sent| RESEND_PERCENT.get(sent.saturating_sub(1)));
+        let due =
+            usize::try_from(wake.sends).ok().and_then(|sent| RESEND_PERCENT.get(sent.saturating_sub(1)));
         // A send is repeated only when the host is late: most hosts are merely booting.
         let due = due.is_some_and(|percent| spent.0 * 100 >= t_on.0 * percent);
         if due && self.host(id).is_late(now) && self.may_send_wake() {
@@ -131,7 +135,8 @@ impl Controller {
         let host = self.host(id);
         let has_gone = now.since(host.since) >= self.settings.t_off;
         let wanted = has_gone || matches!(self.goal, Some(dormouse_model::Goal::Spread { .. }));
-        let may_act = self.leading() && self.paused.is_none() && self.settings.automation != Automation::Observe;
+        let may_act =
+            self.leading() && self.paused.is_none() && self.settings.automation != Automation::Observe;
         if !host.maybe_asleep || !wanted || !host.is_silent() || !may_act || !self.may_wake_now(id) {
             return;
         }

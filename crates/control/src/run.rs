@@ -7,8 +7,10 @@
 use crate::controller::Controller;
 use crate::gate::Admission;
 use crate::{Automation, Level, LogEvent};
-use dormouse_model::{Action, Because, Goal, HostId, HostState, Mono, Plan, PlanId, PolicyName, Report, Step, StepId};
 use dormouse_model::Millis;
+use dormouse_model::{
+    Action, Because, Goal, HostId, HostState, Mono, Plan, PlanId, PolicyName, Report, Step, StepId,
+};
 
 /// A dropped plan's moves may go on so long before the next plan is made around them.
 const DRAG_MAX: Millis = Millis::from_secs(20);
@@ -46,18 +48,24 @@ impl StepState {
 
 impl Run {
     pub(crate) fn concerns(&self, host: HostId) -> bool {
-        self.dropped.is_none() && self.open.iter().any(|at| self.plan.steps[*at].action.hosts().contains(&host))
+        self.dropped.is_none()
+            && self.open.iter().any(|at| self.plan.steps[*at].action.hosts().contains(&host))
     }
 
     fn state_of(&self, step: StepId) -> StepState {
-        self.plan.steps.iter().position(|other| other.id == step).map_or(StepState::Skipped, |at| self.states[at])
+        self.plan
+            .steps
+            .iter()
+            .position(|other| other.id == step)
+            .map_or(StepState::Skipped, |at| self.states[at])
     }
 }
 
 impl Controller {
     pub(crate) fn plan_soon(&mut self) {
         // The seed's manager looks at its cluster at its own pace; only waking up for the day is continuous.
-        let paced = self.cluster.policy.name == PolicyName::Seed && !matches!(self.goal, Some(Goal::Spread { .. }));
+        let paced =
+            self.cluster.policy.name == PolicyName::Seed && !matches!(self.goal, Some(Goal::Spread { .. }));
         if !paced {
             self.plan_due = self.plan_due.min(self.now.mono + Millis::from_secs(1));
         }
@@ -88,7 +96,8 @@ impl Controller {
         let (plan, report) = dormouse_planner::plan(&picture, goal, PlanId(self.next_plan));
         let violations = dormouse_planner::check(&picture, &plan);
         if let Some(first) = violations.first() {
-            let event = LogEvent::new(Level::Alarm, "plan.rejected").with("policy", plan.policy).with("why", first);
+            let event =
+                LogEvent::new(Level::Alarm, "plan.rejected").with("policy", plan.policy).with("why", first);
             return self.alarm("plan.rejected", "", event);
         }
         self.clear_alarm("plan.rejected", "");
@@ -96,7 +105,10 @@ impl Controller {
         let applied = std::mem::take(&mut self.apply);
         let act = self.settings.automation == Automation::Auto || applied;
         if plan.steps.is_empty() || !act {
-            if self.settings.automation == Automation::Advise && !plan.steps.is_empty() && self.advised != plan.steps {
+            if self.settings.automation == Automation::Advise
+                && !plan.steps.is_empty()
+                && self.advised != plan.steps
+            {
                 self.advised.clone_from(&plan.steps);
                 let event = plan_event("plan.advised", &plan, &report);
                 self.tell(event);
@@ -193,10 +205,14 @@ impl Controller {
                         }
                     }
                 }
-                StepState::Waiting if run.dropped.is_some() || failed.is_some() => run.states[*at] = StepState::Skipped,
+                StepState::Waiting if run.dropped.is_some() || failed.is_some() => {
+                    run.states[*at] = StepState::Skipped
+                }
                 StepState::Waiting => {
                     let is_move = matches!(step.action, Action::Migrate { .. });
-                    if is_move && cluster_full || !step.needs.iter().all(|need| run.state_of(*need) == StepState::Done) {
+                    if is_move && cluster_full
+                        || !step.needs.iter().all(|need| run.state_of(*need) == StepState::Done)
+                    {
                         continue;
                     }
                     match self.admit(step.action, run.by_order) {
@@ -222,7 +238,8 @@ impl Controller {
         }
         open.retain(|at| !run.states[*at].is_over());
         run.open = open;
-        let flying = run.open.iter().any(|at| matches!(run.states[*at], StepState::Flying | StepState::Settling));
+        let flying =
+            run.open.iter().any(|at| matches!(run.states[*at], StepState::Flying | StepState::Settling));
         let stalled = !flying && run.dropped.is_none() && now.since(run.progress) > STALL_MAX;
         let over = run.open.is_empty();
         self.run = Some(run);
@@ -298,7 +315,8 @@ impl Controller {
     fn reopen_forgotten(&mut self) {
         let patience = Millis(2 * self.settings.observe_every.0);
         let long = |since: Mono| self.now.mono.since(since.max(self.started)) > patience;
-        if self.hosts.iter().any(|host| host.state == HostState::Draining && !host.drain && long(host.since)) {
+        if self.hosts.iter().any(|host| host.state == HostState::Draining && !host.drain && long(host.since))
+        {
             self.reopen();
         }
     }
@@ -312,7 +330,9 @@ impl Controller {
                 dormouse_model::Subject::Vm(vm) => self.vm_name(vm).to_owned(),
             };
             let key = format!("{subject} {}", refusal.reason.code());
-            let event = LogEvent::new(Level::Info, "refusal").with("subject", &subject).with("reason", refusal.reason.code());
+            let event = LogEvent::new(Level::Info, "refusal")
+                .with("subject", &subject)
+                .with("reason", refusal.reason.code());
             self.alarm("refusal", &key, event);
             standing.push(key);
         }

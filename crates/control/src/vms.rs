@@ -4,7 +4,8 @@ use crate::demand::History;
 use crate::hosts::{Look, past};
 use crate::{Now, VmMemory};
 use dormouse_model::{
-    Cluster, DomainState, HostId, JobKind, Millis, Mono, ObservationId, RefusalReason, VmFacts, VmId, VmSpec, VmState,
+    Cluster, DomainState, HostId, JobKind, Millis, Mono, ObservationId, RefusalReason, VmFacts, VmId, VmSpec,
+    VmState,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -61,7 +62,8 @@ impl Vms {
             let id = match vms.by_uuid.get(&known.vm).copied().or_else(|| vms.bind(&known.name, known.vm)) {
                 Some(id) => id,
                 None => {
-                    let at = known.at.as_deref().and_then(|name| cluster.host_named(name)).unwrap_or(HostId(0));
+                    let at =
+                        known.at.as_deref().and_then(|name| cluster.host_named(name)).unwrap_or(HostId(0));
                     vms.add(remembered_spec(known, at))
                 }
             };
@@ -119,10 +121,9 @@ impl Vms {
 
     /// VMs whose QEMU was present there at the last good look.
     pub(crate) fn present_on(&self, host: HostId) -> impl Iterator<Item = VmId> + '_ {
-        self.sighted_on(host)
-            .iter()
-            .copied()
-            .filter(move |vm| self.record(*vm).seen.get(&host).is_some_and(|seen| seen.facts.state.is_present()))
+        self.sighted_on(host).iter().copied().filter(move |vm| {
+            self.record(*vm).seen.get(&host).is_some_and(|seen| seen.facts.state.is_present())
+        })
     }
 
     /// Takes in what one good look said of a host's VMs. Returns each VM whose sightings changed hands.
@@ -130,7 +131,10 @@ impl Vms {
         let before = self.on.remove(&host).unwrap_or_default();
         let mut now_on = Vec::with_capacity(facts.len());
         for vm in facts {
-            let id = self.find(vm.uuid).or_else(|| self.bind(&vm.name, vm.uuid)).unwrap_or_else(|| self.add(seen_spec(vm, host)));
+            let id = self
+                .find(vm.uuid)
+                .or_else(|| self.bind(&vm.name, vm.uuid))
+                .unwrap_or_else(|| self.add(seen_spec(vm, host)));
             let record = self.record_mut(id);
             if !record.named && (record.spec.mem != vm.mem || record.spec.vcpus != vm.vcpus) {
                 record.spec = Arc::new(seen_spec(vm, host));
@@ -195,7 +199,8 @@ impl VmRecord {
     /// Two sightings may be one VM that someone moved between the looks. It is a conflict only when every host has been
     /// asked again since and still has it.
     pub(crate) fn sighted_state(&mut self, silent: impl Fn(HostId) -> bool) -> VmState {
-        let mut present: Vec<(HostId, Sighting)> = self.present().map(|(host, seen)| (host, seen.clone())).collect();
+        let mut present: Vec<(HostId, Sighting)> =
+            self.present().map(|(host, seen)| (host, seen.clone())).collect();
         if present.len() < 2 {
             self.double_since = None;
         }
@@ -218,7 +223,10 @@ impl VmRecord {
                 let newest = &present[present.len() - 1];
                 let since = *self.double_since.get_or_insert(newest.1.look);
                 let under_way = present.iter().any(|(_, seen)| {
-                    seen.facts.job.as_ref().is_some_and(|job| matches!(job.kind, JobKind::MigrationOut | JobKind::MigrationIn))
+                    seen.facts
+                        .job
+                        .as_ref()
+                        .is_some_and(|job| matches!(job.kind, JobKind::MigrationOut | JobKind::MigrationIn))
                 });
                 let asked_again = present.iter().all(|(_, seen)| seen.look > since);
                 if present.len() == 2 && (under_way || !asked_again) {

@@ -46,12 +46,17 @@ fn four_idle_hosts_become_one() {
 fn a_host_walks_from_on_to_asleep_along_the_table() {
     let mut world = World::new(FOUR);
     world.run(400);
-    let asleep = ["h1", "h2", "h3", "h4"].into_iter().find(|name| world.state(name) == HostState::Asleep).expect("one sleeps");
+    let asleep = ["h1", "h2", "h3", "h4"]
+        .into_iter()
+        .find(|name| world.state(name) == HostState::Asleep)
+        .expect("one sleeps");
     let walk: Vec<_> = world
         .trail_of(&[&format!("ev=host.state host={asleep} ")])
         .lines()
         .map(|line| {
-            let field = |key: &str| line.split(key).nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or("").to_owned();
+            let field = |key: &str| {
+                line.split(key).nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or("").to_owned()
+            };
             format!("{} {}", field(" to="), field(" cause="))
         })
         .collect();
@@ -134,7 +139,9 @@ fn a_person_keeps_the_host_on_and_an_idle_login_does_not() {
 #[test]
 fn the_guard_has_the_last_word() {
     let mut world = World::new(FOUR);
-    world.next_outcome.insert("sleep", Outcome::Refused(vec![dormouse_model::GuardRefusal::People { count: 2 }]));
+    world
+        .next_outcome
+        .insert("sleep", Outcome::Refused(vec![dormouse_model::GuardRefusal::People { count: 2 }]));
     world.run(400);
     assert_eq!(world.trail_of(&["guard.refused"]).lines().count(), 1);
     check_books(&world);
@@ -193,7 +200,8 @@ fn a_host_that_does_not_wake_is_tried_twice_and_set_aside() {
     assert_eq!(world.trail_of(&["ev=wake.late"]).lines().count(), 1);
     let sent = world.acts.len();
     world.run(3600);
-    let later = world.acts.iter().skip(sent).filter(|intent| intent.action == Action::Wake { host: h5 }).count();
+    let later =
+        world.acts.iter().skip(sent).filter(|intent| intent.action == Action::Wake { host: h5 }).count();
     assert_eq!(later, 0, "it is left alone");
     world.deaf.clear();
     world.up.insert(h5);
@@ -240,7 +248,8 @@ fn drain_empties_and_leaves_on_until_cleared() {
 
 #[test]
 fn a_host_asked_to_sleep_is_emptied_first_and_a_role_is_never_switched_off() {
-    let mut world = World::new(&FOUR.replace("host h[1-4]", "host h0 cpus=2 mem=2048M role=storage\nhost h[1-4]"));
+    let mut world =
+        World::new(&FOUR.replace("host h[1-4]", "host h0 cpus=2 mem=2048M role=storage\nhost h[1-4]"));
     world.run(5);
     let (h0, h3) = (world.host("h0"), world.host("h3"));
     world.order(Order::Sleep { host: h0 });
@@ -258,7 +267,14 @@ fn a_failed_move_rests_and_the_others_go_on() {
     let error = dormouse_model::OutcomeError::Driver("connection reset".to_owned());
     world.next_outcome.insert("migrate", Outcome::Failed(error));
     world.run(900);
-    assert_eq!(world.trail_of(&["kind=migrate", "outcome=failed"]).lines().filter(|line| line.contains("connection reset")).count(), 1);
+    assert_eq!(
+        world
+            .trail_of(&["kind=migrate", "outcome=failed"])
+            .lines()
+            .filter(|line| line.contains("connection reset"))
+            .count(),
+        1
+    );
     assert_eq!(on(&world), 1, "{}", world.trail.join("\n"));
     check_books(&world);
 }

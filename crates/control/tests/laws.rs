@@ -6,8 +6,8 @@ mod judge;
 
 use dormouse_control::{Automation, Effect, Event, Order};
 use dormouse_model::{
-    Action, CheckFailure, DomainState, Epoch, GuardRefusal, HostId, IntentId, Millis, Mono, ObservationId, Outcome, OutcomeError,
-    ProbeError, VmId,
+    Action, CheckFailure, DomainState, Epoch, GuardRefusal, HostId, IntentId, Millis, Mono, ObservationId,
+    Outcome, OutcomeError, ProbeError, VmId,
 };
 use judge::Court;
 use proptest::prelude::*;
@@ -96,7 +96,12 @@ fn disturb(court: &mut Court, draw: Draw) {
             court.place_vm(u128::from(draw.whom) / 5 % 7, at, DomainState::Running);
         }
         11 => {
-            let states = [DomainState::Paused, DomainState::PausedMigrating, DomainState::Crashed, DomainState::ShutOff];
+            let states = [
+                DomainState::Paused,
+                DomainState::PausedMigrating,
+                DomainState::Crashed,
+                DomainState::ShutOff,
+            ];
             court.place_vm(u128::from(draw.whom) / 5 % 7, at, states[usize::from(draw.whom) % 4]);
         }
         12 => court.remove_vm(u128::from(draw.whom) / 5 % 7, at),
@@ -118,13 +123,17 @@ fn play(court: &mut Court, draw: Draw) {
         19 => court.answer_write(usize::from(draw.whom), false),
         20 => court.durable_again(IntentId(u64::from(draw.how % 64))),
         21 | 22 => court.end_act(usize::from(draw.whom), outcome(draw.how), draw.how >= 128),
-        23 => court.send(Event::Ended { intent: IntentId(u64::from(draw.whom % 64)), outcome: outcome(draw.how) }),
+        23 => court
+            .send(Event::Ended { intent: IntentId(u64::from(draw.whom % 64)), outcome: outcome(draw.how) }),
         24..=26 => disturb(court, draw),
         27 | 28 => {
             let order = order(draw, court.now.mono);
             court.order(order);
         }
-        29 => court.lead(draw.how.is_multiple_of(3), Millis::from_secs(if draw.whom.is_multiple_of(2) { 6 } else { 100_000 })),
+        29 => court.lead(
+            draw.how.is_multiple_of(3),
+            Millis::from_secs(if draw.whom.is_multiple_of(2) { 6 } else { 100_000 }),
+        ),
         30 if draw.how.is_multiple_of(4) => court.depose(),
         30 => court.jump(i64::from(draw.how) * 30 - 3600),
         _ => court.restart(draw.whom.is_multiple_of(2)),

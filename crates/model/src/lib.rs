@@ -19,7 +19,7 @@ mod state;
 pub mod text;
 mod units;
 
-pub use cluster::{Circuit, Cluster, Group, Hold, HostSpec, Keep, Rule, Role, VmSpec};
+pub use cluster::{Circuit, Cluster, Group, Hold, HostSpec, Keep, Role, Rule, VmSpec};
 pub use id::{Epoch, HostId, IntentId, ObservationId, PlanId, StepId, VmId};
 pub use intent::{GuardRefusal, Intent, Outcome, OutcomeError};
 pub use observation::{CheckFailure, DomainState, HostFacts, Job, JobKind, Observation, ProbeError, VmFacts};

@@ -107,7 +107,10 @@ impl Action {
     pub fn hosts(self) -> Vec<HostId> {
         match self {
             Self::Migrate { from, to, .. } => vec![from, to],
-            Self::Wake { host } | Self::Sleep { host } | Self::Start { host, .. } | Self::Stop { host, .. } => vec![host],
+            Self::Wake { host }
+            | Self::Sleep { host }
+            | Self::Start { host, .. }
+            | Self::Stop { host, .. } => vec![host],
         }
     }
 
@@ -131,7 +134,8 @@ impl Action {
                     _ => return Err(Premise::NotThere { vm, from }),
                 };
                 expect_state(snapshot, to, HostState::On)?;
-                snapshot.vm_mut(vm).state = if paused { VmState::Paused { at: to } } else { VmState::Running { at: to } };
+                snapshot.vm_mut(vm).state =
+                    if paused { VmState::Paused { at: to } } else { VmState::Running { at: to } };
             }
             Self::Wake { host } => {
                 let state = snapshot.host(host).state;

@@ -22,19 +22,33 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AwakeReason {
     /// It carries VMs, and as many hosts as now are needed: the bound says why.
-    Carries { vms: u32 },
+    Carries {
+        vms: u32,
+    },
     /// The window's goal wants it up.
     Window,
     Role(Role),
     KeepOn,
-    Keep { count: u32 },
-    MinOn { count: u32 },
+    Keep {
+        count: u32,
+    },
+    MinOn {
+        count: u32,
+    },
     /// Free for the reserve: places for the largest VM with and without it, and how many there must be.
-    Spare { without: u32, wanted: u32 },
+    Spare {
+        without: u32,
+        wanted: u32,
+    },
     /// So many hosts may die at once and their VMs must fit on the rest.
-    Failover { hosts: u32 },
+    Failover {
+        hosts: u32,
+    },
     Maintenance,
-    Hold { by: Option<String>, why: Option<String> },
+    Hold {
+        by: Option<String>,
+        why: Option<String>,
+    },
     Unproven,
     /// It is not `on`, so it is not ours to put to sleep now.
     State(HostState),
@@ -43,24 +57,46 @@ pub enum AwakeReason {
     /// An operator is emptying it: it stays on for him.
     Drain,
     /// On for less than `min_up`.
-    MinUp { left: Millis },
+    MinUp {
+        left: Millis,
+    },
     /// Power cycles of this day used up.
-    Cycles { used: u32 },
+    Cycles {
+        used: u32,
+    },
     /// One of its VMs has to stay, and why.
-    Immovable { vm: VmId, why: RefusalReason },
+    Immovable {
+        vm: VmId,
+        why: RefusalReason,
+    },
     /// What the host itself says against it: a person, a lock, a job.
     Obstacle(Obstacle),
     /// Watts saved over the horizon do not pay for moves and boot.
-    Payback { ratio: Permille, wanted: Permille },
+    Payback {
+        ratio: Permille,
+        wanted: Permille,
+    },
     /// Share of VMs disturbed over share of watts saved.
-    Disrupt { ratio: Permille, wanted: Permille },
+    Disrupt {
+        ratio: Permille,
+        wanted: Permille,
+    },
     /// Its CPU demand does not fit elsewhere under `cpu.target`.
     NoCpu,
     /// Its memory does not fit elsewhere: what its VM asks and the most that is free on one host.
-    NoMemory { vm: VmId, asked: Mib, best: Mib, on: Option<HostId> },
-    NoSlot { vm: VmId },
+    NoMemory {
+        vm: VmId,
+        asked: Mib,
+        best: Mib,
+        on: Option<HostId>,
+    },
+    NoSlot {
+        vm: VmId,
+    },
     /// The load is above `load.low` (policy `seed`).
-    Load { load: Permille },
+    Load {
+        load: Permille,
+    },
     /// The goal is to hold still.
     GoalHold,
     /// Plans work through it in a later round or cycle.
@@ -85,7 +121,9 @@ impl AwakeReason {
                 format!("reserve: without it {without} places for the largest VM stay free, {wanted} wanted")
             }
             Self::Failover { hosts: 1 } => "failover: the VMs of 1 lost host must fit on the rest".to_owned(),
-            Self::Failover { hosts } => format!("failover: the VMs of {hosts} lost hosts must fit on the rest"),
+            Self::Failover { hosts } => {
+                format!("failover: the VMs of {hosts} lost hosts must fit on the rest")
+            }
             Self::Maintenance => "in maintenance".to_owned(),
             Self::Hold { by, why } => {
                 let by = by.as_deref().map_or_else(String::new, |by| format!(" by {by}"));
@@ -136,7 +174,10 @@ pub enum Subject {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefusalReason {
     /// No awake host has room for it.
-    NoMemory { asked: Mib, best: Mib },
+    NoMemory {
+        asked: Mib,
+        best: Mib,
+    },
     NoCpu,
     NoSlot,
     /// `no-move`.
@@ -163,7 +204,9 @@ pub enum RefusalReason {
     /// Moves form a cycle and no spare room breaks it.
     Cycle,
     /// The last try failed; not again before its back-off ends.
-    BackOff { left: Millis },
+    BackOff {
+        left: Millis,
+    },
     /// No host is left to wake.
     NothingToWake,
     /// No host, even empty, is large enough.

@@ -1,6 +1,8 @@
 //! The picture that a plan is made on: the cluster with what was seen of it, and nothing the planner has to ask for.
 
-use crate::{Cluster, HostId, HostSpec, HostState, Mib, MilliCpu, Millis, Permille, Seen, VmId, VmSpec, VmState, Watts};
+use crate::{
+    Cluster, HostId, HostSpec, HostState, Mib, MilliCpu, Millis, Permille, Seen, VmId, VmSpec, VmState, Watts,
+};
 use std::fmt;
 use std::sync::Arc;
 
@@ -99,14 +101,21 @@ impl Snapshot {
             .enumerate()
             .map(|(index, spec)| {
                 let id = HostId::at(index);
-                let used: MilliCpu = cluster.vms.iter().filter(|vm| vm.at == id && !vm.stopped).map(|vm| vm.cpu).sum();
+                let used: MilliCpu =
+                    cluster.vms.iter().filter(|vm| vm.at == id && !vm.stopped).map(|vm| vm.cpu).sum();
                 Host {
                     spec: Arc::new(spec.clone()),
                     state: spec.state,
                     in_state: Millis::from_secs(7 * 86_400),
                     load15: match spec.state {
-                        HostState::On | HostState::Draining => Seen::Known(used.share_of(spec.cpu_capacity())),
-                        _ => Seen::Unknown { last: None, since: crate::Mono::ZERO, why: crate::ProbeError::NotYet },
+                        HostState::On | HostState::Draining => {
+                            Seen::Known(used.share_of(spec.cpu_capacity()))
+                        }
+                        _ => Seen::Unknown {
+                            last: None,
+                            since: crate::Mono::ZERO,
+                            why: crate::ProbeError::NotYet,
+                        },
                     },
                     cycles_day: 0,
                     held: cluster.holds.iter().find(|hold| hold.hosts.contains(&id)).cloned(),
@@ -190,7 +199,8 @@ impl Snapshot {
     /// Hosts that are not known to be down.
     #[must_use]
     pub fn hosts_on(&self) -> u32 {
-        u32::try_from(self.hosts.iter().filter(|host| !host.state.is_down()).count()).expect("fewer than 2^32 hosts")
+        u32::try_from(self.hosts.iter().filter(|host| !host.state.is_down()).count())
+            .expect("fewer than 2^32 hosts")
     }
 }
 
@@ -211,7 +221,9 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::People { count: 1, idle } => write!(f, "1 person is logged in, idle for {idle}"),
-            Self::People { count, idle } => write!(f, "{count} people are logged in, the least idle for {idle}"),
+            Self::People { count, idle } => {
+                write!(f, "{count} people are logged in, the least idle for {idle}")
+            }
             Self::Block(what) => write!(f, "the host says not now: {what}"),
             Self::GuardRefused { left } => write!(f, "the guard refused lately; asked again in {left}"),
             Self::BackOff { left } => write!(f, "a step failed there lately; again in {left}"),

@@ -101,18 +101,36 @@ impl fmt::Display for HostState {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum VmState {
     Stopped,
-    Running { at: HostId },
-    Paused { at: HostId },
-    Saved { at: HostId },
-    Migrating { from: HostId, to: HostId },
+    Running {
+        at: HostId,
+    },
+    Paused {
+        at: HostId,
+    },
+    Saved {
+        at: HostId,
+    },
+    Migrating {
+        from: HostId,
+        to: HostId,
+    },
     /// Its host died or fell silent for good; where it was last.
-    Lost { at: HostId },
+    Lost {
+        at: HostId,
+    },
     /// A move neither went on nor could be aborted.
-    Stuck { from: HostId, to: HostId },
+    Stuck {
+        from: HostId,
+        to: HostId,
+    },
     /// Seen on two hosts, or a move not confirmed on both ends. Blocks power on each of them.
-    Conflict { hosts: Vec<HostId> },
+    Conflict {
+        hosts: Vec<HostId>,
+    },
     /// Crashed or restarted too often; needs a person.
-    Failed { at: Option<HostId> },
+    Failed {
+        at: Option<HostId>,
+    },
 }
 
 impl VmState {
@@ -121,7 +139,10 @@ impl VmState {
     pub fn hosts(&self) -> Vec<HostId> {
         match self {
             Self::Stopped | Self::Saved { .. } | Self::Failed { at: None } => vec![],
-            Self::Running { at } | Self::Paused { at } | Self::Lost { at } | Self::Failed { at: Some(at) } => vec![*at],
+            Self::Running { at }
+            | Self::Paused { at }
+            | Self::Lost { at }
+            | Self::Failed { at: Some(at) } => vec![*at],
             Self::Migrating { from, to } | Self::Stuck { from, to } => vec![*from, *to],
             Self::Conflict { hosts } => hosts.clone(),
         }
@@ -132,7 +153,10 @@ impl VmState {
     pub fn may_be_on(&self, host: HostId) -> bool {
         match self {
             Self::Stopped | Self::Saved { .. } | Self::Failed { at: None } => false,
-            Self::Running { at } | Self::Paused { at } | Self::Lost { at } | Self::Failed { at: Some(at) } => *at == host,
+            Self::Running { at }
+            | Self::Paused { at }
+            | Self::Lost { at }
+            | Self::Failed { at: Some(at) } => *at == host,
             Self::Migrating { from, to } | Self::Stuck { from, to } => *from == host || *to == host,
             Self::Conflict { hosts } => hosts.contains(&host),
         }
@@ -183,7 +207,8 @@ mod tests {
 
     #[test]
     fn nothing_falls_asleep_without_the_guards_word() {
-        let to_asleep: Vec<_> = HostState::ALL.into_iter().filter(|s| s.may_become(HostState::Asleep)).collect();
+        let to_asleep: Vec<_> =
+            HostState::ALL.into_iter().filter(|s| s.may_become(HostState::Asleep)).collect();
         assert_eq!(to_asleep, [HostState::Stopping, HostState::Unknown]);
     }
 }

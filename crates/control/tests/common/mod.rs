@@ -1,10 +1,12 @@
 //! A world of the simplest kind for tests of the controller: every effect is answered at once and truthfully, unless the
 //! test says otherwise. Text in (a cluster), trail out.
 
-use dormouse_control::{Automation, Controller, Effect, Event, HostMemory, Level, Memory, Now, Order, Settings, VmMemory};
+use dormouse_control::{
+    Automation, Controller, Effect, Event, HostMemory, Level, Memory, Now, Order, Settings, VmMemory,
+};
 use dormouse_model::{
-    Action, DomainState, Epoch, GuardRefusal, HostFacts, HostId, HostState, Intent, IntentId, Mib, MilliCpu, Millis, Mono,
-    Observation, Outcome, Permille, ProbeError, VmFacts, text,
+    Action, DomainState, Epoch, GuardRefusal, HostFacts, HostId, HostState, Intent, IntentId, Mib, MilliCpu,
+    Millis, Mono, Observation, Outcome, Permille, ProbeError, VmFacts, text,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -98,14 +100,20 @@ impl World {
 
     /// The manager dies and another starts from what the store holds.
     pub(crate) fn restart(&mut self) {
-        let open = self.written.values().filter(|intent| !self.closed.iter().any(|(id, _)| *id == intent.id)).cloned().collect();
+        let open = self
+            .written
+            .values()
+            .filter(|intent| !self.closed.iter().any(|(id, _)| *id == intent.id))
+            .cloned()
+            .collect();
         let memory = Memory {
             hosts: self.hosts_memory.values().cloned().collect(),
             vms: self.vms_memory.values().cloned().collect(),
             open,
             last_intent: self.written.keys().map(|id| id.0).max().unwrap_or(0),
         };
-        self.controller = Controller::new(self.controller.settings().clone(), Arc::clone(&self.cluster), memory, self.now);
+        self.controller =
+            Controller::new(self.controller.settings().clone(), Arc::clone(&self.cluster), memory, self.now);
         self.epoch = Epoch(self.epoch.0 + 1);
         self.mute = false;
         self.note("manager restarts");
@@ -158,7 +166,13 @@ impl World {
         match effect {
             Effect::Look { id, host, .. } => {
                 let result = self.look(host);
-                Some(Event::Observed(Observation { id, host, asked: self.now.mono, answered: self.now.mono, result }))
+                Some(Event::Observed(Observation {
+                    id,
+                    host,
+                    asked: self.now.mono,
+                    answered: self.now.mono,
+                    result,
+                }))
             }
             Effect::Write(intent) if self.store_full => {
                 Some(Event::NotDurable { intent: intent.id, why: "disk full".to_owned() })
@@ -213,7 +227,10 @@ impl World {
         let mut outcome = Outcome::Done { downtime: None };
         match intent.action {
             Action::Migrate { vm, from, to } => {
-                assert!(self.vms.entry(from).or_default().remove(&vm.index()), "moved a VM that was not there");
+                assert!(
+                    self.vms.entry(from).or_default().remove(&vm.index()),
+                    "moved a VM that was not there"
+                );
                 assert!(self.up.contains(&to), "moved a VM to a host that is off");
                 self.vms.entry(to).or_default().insert(vm.index());
             }
@@ -262,7 +279,9 @@ impl World {
         });
         Ok(HostFacts {
             machine: Uuid::from_u128(1000 + u128::from(id.0)),
-            boot: Uuid::from_u128(1_000_000 * (1 + self.boots.get(&id).copied().unwrap_or(0)) + u128::from(id.0)),
+            boot: Uuid::from_u128(
+                1_000_000 * (1 + self.boots.get(&id).copied().unwrap_or(0)) + u128::from(id.0),
+            ),
             cpus: spec.cpus,
             mem: spec.mem,
             mem_available: Mib(0),

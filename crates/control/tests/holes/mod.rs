@@ -44,7 +44,10 @@ fn health_is_no_excuse_for_a_host_that_never_went() {
     let mut world = World::new(FOUR);
     world.stubborn = world.cluster.host_ids().collect();
     world.run(3000);
-    let aside: Vec<_> = ["h1", "h2", "h3", "h4"].into_iter().filter(|name| world.state(name) == HostState::SetAside).collect();
+    let aside: Vec<_> = ["h1", "h2", "h3", "h4"]
+        .into_iter()
+        .filter(|name| world.state(name) == HostState::SetAside)
+        .collect();
     assert!(!aside.is_empty(), "{}", world.trail.join("\n"));
     world.restart();
     world.run(3600);
@@ -112,7 +115,12 @@ fn a_store_that_says_nothing_is_a_store_that_refuses() {
     world.release();
     assert_eq!(world.acts, []);
     world.run(400);
-    assert_eq!(world.kinds().iter().filter(|kind| **kind == "sleep").count(), 3, "{}", world.trail.join("\n"));
+    assert_eq!(
+        world.kinds().iter().filter(|kind| **kind == "sleep").count(),
+        3,
+        "{}",
+        world.trail.join("\n")
+    );
 }
 
 /// Hosts are not marked draining, and plans not made every second, for as long as the store refuses.
@@ -128,7 +136,8 @@ fn a_full_store_does_not_make_hosts_flap() {
 /// A wake is repeated by whoever leads, not by who led when it was first sent.
 #[test]
 fn who_does_not_lead_writes_no_intent() {
-    let mut world = World::new("cluster one\nhost h[1-2] cpus=2 mem=2048M boot=20s\nasleep h2\npolicy balanced\n");
+    let mut world =
+        World::new("cluster one\nhost h[1-2] cpus=2 mem=2048M boot=20s\nasleep h2\npolicy balanced\n");
     world.run(30);
     let h2 = world.host("h2");
     world.deaf.insert(h2);
@@ -180,7 +189,10 @@ fn a_move_ends_when_one_end_is_said_to_be_off() {
     }
     world.order(Order::Pause { until: None });
     world.run(200);
-    assert!(world.controller.in_flight().any(|intent| intent.action.hosts()[0] == from), "an unseen end is waited for");
+    assert!(
+        world.controller.in_flight().any(|intent| intent.action.hosts()[0] == from),
+        "an unseen end is waited for"
+    );
     world.order(Order::SayOff { host: from });
     world.run(60);
     assert_eq!(world.controller.in_flight().count(), 0, "{}", world.trail.join("\n"));

@@ -2,7 +2,9 @@
 
 use super::{Court, Stage};
 use dormouse_control::{Effect, Event, LogEvent};
-use dormouse_model::{Action, Epoch, HostId, HostState, Intent, IntentId, Millis, Observation, PlanId, StepId};
+use dormouse_model::{
+    Action, Epoch, HostId, HostState, Intent, IntentId, Millis, Observation, PlanId, StepId,
+};
 
 impl Court {
     pub(crate) fn send(&mut self, event: Event) {
@@ -17,7 +19,12 @@ impl Court {
         // A look that is overdue has failed by now: its answer would come too late.
         let effects = self.controller.handle(self.now, event);
         let overdue = Millis::from_secs(10);
-        let late: Vec<_> = self.looks.iter().filter(|(_, (_, asked, _))| self.now.mono.since(*asked) > overdue).map(|(host, _)| *host).collect();
+        let late: Vec<_> = self
+            .looks
+            .iter()
+            .filter(|(_, (_, asked, _))| self.now.mono.since(*asked) > overdue)
+            .map(|(host, _)| *host)
+            .collect();
         for host in late {
             self.looks.remove(&host);
             self.seen.remove(&host);
@@ -54,7 +61,10 @@ impl Court {
             Effect::Abort(_) | Effect::Settle(_) => self.law(self.leads, "only who leads touches a move"),
             Effect::Close { intent, .. } => {
                 let stage = self.books.get(&intent).map(|(_, stage)| *stage);
-                self.law(matches!(stage, Some(Stage::Durable | Stage::Acted)), "one outcome, for what was written");
+                self.law(
+                    matches!(stage, Some(Stage::Durable | Stage::Acted)),
+                    "one outcome, for what was written",
+                );
                 self.book(intent, Stage::Closed);
             }
             Effect::RememberHost(memory) => {
@@ -74,8 +84,17 @@ impl Court {
         if event.name != "host.state" {
             return;
         }
-        let host = event.field("host").and_then(|name| self.cluster.host_named(name)).expect("a host of the test").index();
-        let named = |key: &str| HostState::ALL.into_iter().find(|state| event.field(key) == Some(state.as_str())).expect("a state");
+        let host = event
+            .field("host")
+            .and_then(|name| self.cluster.host_named(name))
+            .expect("a host of the test")
+            .index();
+        let named = |key: &str| {
+            HostState::ALL
+                .into_iter()
+                .find(|state| event.field(key) == Some(state.as_str()))
+                .expect("a state")
+        };
         let (from, to) = (named("from"), named("to"));
         self.law(self.states[host] == from && from.may_become(to), "hosts move along the edges of the table");
         self.states[host] = to;
@@ -86,8 +105,12 @@ impl Court {
 
     fn judge_act(&mut self, intent: &Intent, frozen: bool) {
         *self.acts.entry(intent.action.kind()).or_default() += 1;
-        let (written, stage) = self.books.get(&intent.id).cloned().unwrap_or((intent.clone(), Stage::Refused));
-        self.law(stage == Stage::Durable && written == *intent, "an act follows its own durable intent, once");
+        let (written, stage) =
+            self.books.get(&intent.id).cloned().unwrap_or((intent.clone(), Stage::Refused));
+        self.law(
+            stage == Stage::Durable && written == *intent,
+            "an act follows its own durable intent, once",
+        );
         self.law(self.leads && intent.epoch == self.epoch, "an act carries the epoch in force");
         self.law(self.until > self.now.mono + Millis::from_secs(2), "the lease outlives the start of an act");
         if intent.action.is_destructive() {
@@ -97,29 +120,39 @@ impl Court {
                 "nothing destructive while paused, unless a person asked for it",
             );
         }
-        let running: Vec<Intent> = self.at_stage(Stage::Acted).iter().map(|id| self.books[id].0.clone()).collect();
+        let running: Vec<Intent> =
+            self.at_stage(Stage::Acted).iter().map(|id| self.books[id].0.clone()).collect();
         let busy = |wanted: HostId| running.iter().any(|other| other.action.hosts().contains(&wanted));
         match intent.action {
             Action::Migrate { from, to, .. } => {
                 self.law(running.iter().all(|other| other.vm != intent.vm), "one effect on a VM at a time");
-                let count = |of: fn(&Action) -> Option<(HostId, HostId)>, at: (Option<HostId>, Option<HostId>)| {
+                let count = |of: fn(&Action) -> Option<(HostId, HostId)>,
+                             at: (Option<HostId>, Option<HostId>)| {
                     running
                         .iter()
                         .filter_map(|other| of(&other.action))
-                        .filter(|(from, to)| at.0.is_none_or(|host| host == *from) && at.1.is_none_or(|host| host == *to))
+                        .filter(|(from, to)| {
+                            at.0.is_none_or(|host| host == *from) && at.1.is_none_or(|host| host == *to)
+                        })
                         .count()
                 };
                 let ends: fn(&Action) -> Option<(HostId, HostId)> = |action| match action {
                     Action::Migrate { from, to, .. } => Some((*from, *to)),
                     _ => None,
                 };
-                self.law(count(ends, (Some(from), None)) < 2 && count(ends, (None, Some(to))) < 2, "two moves out and two in");
+                self.law(
+                    count(ends, (Some(from), None)) < 2 && count(ends, (None, Some(to))) < 2,
+                    "two moves out and two in",
+                );
                 self.law(self.states[to.index()] == HostState::On, "a move goes to a host that is on");
             }
             Action::Sleep { host } => {
                 let index = host.index();
                 self.law(self.cluster.hosts[index].role.is_none(), "hosts with a role stay on");
-                self.law(self.states[index] == HostState::Draining, "only a host marked draining goes to sleep");
+                self.law(
+                    self.states[index] == HostState::Draining,
+                    "only a host marked draining goes to sleep",
+                );
                 let seen = self.seen.get(&host).copied();
                 self.law(
                     seen.is_some_and(|seen| {
@@ -150,14 +183,25 @@ impl Court {
     pub(crate) fn adjourn(&self) {
         let open = [Stage::Written, Stage::Durable, Stage::Acted].map(|stage| self.at_stage(stage)).concat();
         let known: Vec<_> = self.controller.in_flight().map(|intent| intent.id).collect();
-        self.law(open.iter().all(|id| known.contains(id)) && open.len() < 3, &format!("intents stay open: {open:?}"));
+        self.law(
+            open.iter().all(|id| known.contains(id)) && open.len() < 3,
+            &format!("intents stay open: {open:?}"),
+        );
         self.law(!self.controller.is_frozen(), "frozen for ever");
         let picture = self.controller.snapshot(self.now);
         for (index, host) in picture.hosts.iter().enumerate() {
-            let own = host.state == HostState::Draining && !host.drain && host.in_state > Millis::from_mins(5);
+            let own =
+                host.state == HostState::Draining && !host.drain && host.in_state > Millis::from_mins(5);
             self.law(!own, &format!("{} stays drained", host.spec.name));
-            let answers = self.world[index].up && matches!(host.state, HostState::Asleep | HostState::Off | HostState::Unknown | HostState::Unusable);
-            self.law(!answers || host.in_state < Millis::from_mins(2), &format!("{} answers and is {}", host.spec.name, host.state));
+            let answers = self.world[index].up
+                && matches!(
+                    host.state,
+                    HostState::Asleep | HostState::Off | HostState::Unknown | HostState::Unusable
+                );
+            self.law(
+                !answers || host.in_state < Millis::from_mins(2),
+                &format!("{} answers and is {}", host.spec.name, host.state),
+            );
         }
     }
 

@@ -4,8 +4,9 @@ mod law;
 
 use dormouse_control::{Automation, Controller, Event, HostMemory, Memory, Now, Order, Settings, VmMemory};
 use dormouse_model::{
-    Action, CheckFailure, Cluster, DomainState, Epoch, HostFacts, HostId, HostState, Intent, IntentId, Job, JobKind, Mib,
-    MilliCpu, Millis, Mono, Observation, ObservationId, Outcome, Permille, ProbeError, VmFacts, text,
+    Action, CheckFailure, Cluster, DomainState, Epoch, HostFacts, HostId, HostState, Intent, IntentId, Job,
+    JobKind, Mib, MilliCpu, Millis, Mono, Observation, ObservationId, Outcome, Permille, ProbeError, VmFacts,
+    text,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -120,7 +121,10 @@ impl Court {
     }
 
     fn uuid(&self, vm: u128) -> Uuid {
-        usize::try_from(vm).ok().and_then(|at| self.cluster.vms.get(at)).map_or(Uuid::from_u128(vm + 77), |vm| vm.uuid)
+        usize::try_from(vm)
+            .ok()
+            .and_then(|at| self.cluster.vms.get(at))
+            .map_or(Uuid::from_u128(vm + 77), |vm| vm.uuid)
     }
 
     // What happens.
@@ -191,7 +195,12 @@ impl Court {
             mem: Mib(200),
             cpu: MilliCpu(20),
             dirty_mib_s: 0,
-            job: job.then_some(Job { kind: JobKind::Other, elapsed: Millis(1), remaining: Mib(1), processed: Mib(1) }),
+            job: job.then_some(Job {
+                kind: JobKind::Other,
+                elapsed: Millis(1),
+                remaining: Mib(1),
+                processed: Mib(1),
+            }),
             persistent: true,
             autostart: false,
             immovable: None,
@@ -219,7 +228,9 @@ impl Court {
     pub(crate) fn answer_look(&mut self, host: HostId, error: Option<ProbeError>) {
         let Some((id, asked, number)) = self.looks.remove(&host) else { return };
         let result = error.map_or_else(|| self.facts(host), Err);
-        let libvirt = |facts: &HostFacts| !facts.failures.iter().any(|failure| matches!(failure, CheckFailure::Libvirt(_)));
+        let libvirt = |facts: &HostFacts| {
+            !facts.failures.iter().any(|failure| matches!(failure, CheckFailure::Libvirt(_)))
+        };
         let seen = match &result {
             Ok(facts) => Seen {
                 asked,
@@ -238,7 +249,13 @@ impl Court {
     pub(crate) fn stale_look(&mut self, host: HostId, id: ObservationId) {
         if self.looks.get(&host).is_none_or(|(waited, ..)| *waited != id) {
             let result = self.facts(host);
-            self.send(Event::Observed(Observation { id, host, asked: self.now.mono, answered: self.now.mono, result }));
+            self.send(Event::Observed(Observation {
+                id,
+                host,
+                asked: self.now.mono,
+                answered: self.now.mono,
+                result,
+            }));
         }
     }
 
@@ -257,7 +274,11 @@ impl Court {
         let open = self.at_stage(Stage::Written);
         let Some(id) = (!open.is_empty()).then(|| open[which % open.len()]) else { return };
         self.book(id, if durable { Stage::Durable } else { Stage::Refused });
-        self.send(if durable { Event::Durable(id) } else { Event::NotDurable { intent: id, why: "full".to_owned() } });
+        self.send(if durable {
+            Event::Durable(id)
+        } else {
+            Event::NotDurable { intent: id, why: "full".to_owned() }
+        });
     }
 
     fn book(&mut self, id: IntentId, stage: Stage) {
@@ -306,7 +327,10 @@ impl Court {
             for _ in 0..64 {
                 let hosts: Vec<_> = self.looks.keys().copied().collect();
                 let (writes, acts) = (self.at_stage(Stage::Written), self.at_stage(Stage::Acted));
-                let acts: Vec<_> = acts.into_iter().filter(|id| self.controller.in_flight().any(|flight| flight.id == *id)).collect();
+                let acts: Vec<_> = acts
+                    .into_iter()
+                    .filter(|id| self.controller.in_flight().any(|flight| flight.id == *id))
+                    .collect();
                 let waiting = |id: &IntentId| self.controller.in_flight().any(|flight| flight.id == *id);
                 if hosts.is_empty() && writes.is_empty() && !acts.iter().any(waiting) {
                     break;
@@ -334,7 +358,8 @@ impl Court {
             last_intent: self.books.keys().map(|id| id.0).max().unwrap_or(0),
         };
         for (index, host) in self.cluster.hosts.iter().enumerate() {
-            self.states[index] = self.hosts_memory.get(&host.name).map_or(HostState::Unknown, |memory| memory.state);
+            self.states[index] =
+                self.hosts_memory.get(&host.name).map_or(HostState::Unknown, |memory| memory.state);
         }
         let settings = Settings { automation: Automation::Auto, ..Settings::default() };
         self.controller = Controller::new(settings, Arc::clone(&self.cluster), memory, self.now);
@@ -352,7 +377,8 @@ impl Court {
     pub(crate) fn heal(&mut self) {
         let mut placed = BTreeSet::new();
         for (index, place) in self.world.iter_mut().enumerate() {
-            (place.silent, place.deaf, place.people, place.machine) = (false, false, false, 1000 + index as u128);
+            (place.silent, place.deaf, place.people, place.machine) =
+                (false, false, false, 1000 + index as u128);
             place.failures.clear();
             place.vms.retain(|vm, _| placed.insert(*vm));
             place.vms.values_mut().for_each(|vm| *vm = (DomainState::Running, false));

@@ -182,7 +182,8 @@ fn status(id: &str, format: Format, ctx: &Ctx) -> Result<(), Failure> {
 
 fn load(id: &str, guest: &str, kind: &str, amount: Option<u16>, seconds: u32) -> Result<(), Failure> {
     let needs = || {
-        Failure::usage(format!("`load {guest} {kind}` needs an amount")).hint("like `dormouse lab load pc01 cpu 40 --for 30`")
+        Failure::usage(format!("`load {guest} {kind}` needs an amount"))
+            .hint("like `dormouse lab load pc01 cpu 40 --for 30`")
     };
     let load = match kind {
         "none" => None,

@@ -91,7 +91,10 @@ impl Record {
     pub(super) fn trail(&mut self, events: Vec<EventRecord>) {
         for event in events {
             self.seen = self.seen.max(event.seq);
-            if event.name.starts_with("step.") || event.name.starts_with("plan.") || event.name == "host.state" {
+            if event.name.starts_with("step.")
+                || event.name.starts_with("plan.")
+                || event.name == "host.state"
+            {
                 self.still_since = Instant::now();
             }
             let field = |key: &str| {
@@ -114,7 +117,9 @@ impl Record {
                 }
                 ("step.end", Some("migrate"), _) => self.moves_failed += 1,
                 // The night begins in open hours: only what follows on sleep is an opening.
-                ("goal", ..) if field("goal") == Some("spread") && self.sleeps > 0 && self.opening.is_none() => {
+                ("goal", ..)
+                    if field("goal") == Some("spread") && self.sleeps > 0 && self.opening.is_none() =>
+                {
                     self.opening = Some((self.secs(), self.wakes));
                 }
                 ("host.state", ..) if field("to") == Some("waking") => self.wakes += 1,

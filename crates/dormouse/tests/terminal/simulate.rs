@@ -56,7 +56,8 @@ fn a_demand_that_is_not_met_fails() {
         stderr: Caused by: script:2: `expect awake <= 0` failed at +10800.000: it is 1
         stderr: Hint: `dormouse simulate s --seed 7 --log` shows the run
         exit status 1
-    "#]].assert_eq(&told);
+    "#]]
+    .assert_eq(&told);
 }
 
 #[test]
