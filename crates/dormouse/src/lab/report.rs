@@ -30,6 +30,8 @@ pub(super) struct NightReport {
     pub(super) wakes: usize,
     pub(super) sleeps: usize,
     pub(super) manager_kills: u32,
+    /// What the manager thought a person should know.
+    pub(super) alarms: Vec<String>,
     pub(super) violations: Vec<String>,
 }
 
@@ -87,6 +89,9 @@ impl NightReport {
         line("ran twice", self.double_runs.to_string());
         if self.manager_kills > 0 {
             line("manager killed", format!("{} times", self.manager_kills));
+        }
+        for alarm in &self.alarms {
+            line("alarm", alarm.clone());
         }
         for violation in &self.violations {
             line("VIOLATION", violation.clone());
