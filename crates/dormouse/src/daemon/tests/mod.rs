@@ -44,6 +44,8 @@ fn settings(automation: Automation) -> Settings {
         fresh: Millis(500),
         t_on: Millis::from_secs(20),
         t_off: Millis::from_secs(20),
+        // After a failure, and while the store refuses, a rest of this length: as short as all else here.
+        backoff: Millis(500),
         ..Settings::default()
     }
 }
