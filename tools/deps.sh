@@ -11,7 +11,7 @@ set -eu
 
 BUILD="pkg-config libvirt-dev build-essential"
 LAB="libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 openssh-server
-openssh-client iproute2 iptables kmod xz-utils gnutls-bin"
+openssh-client iproute2 iptables kmod xz-utils gnutls-bin busybox-static"
 # Units of those packages that would start by themselves.
 UNITS="libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirt-guests.service
 virtlogd.service virtlogd.socket virtlogd-admin.socket virtlockd.socket virtlockd-admin.socket ssh.service"
