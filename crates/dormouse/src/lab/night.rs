@@ -11,11 +11,12 @@ use dormouse_lab::{Lab, LabSpec, Load, Power, Progress};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-/// Calendar: the night begins a quarter of an hour before closing and ends a quarter of an hour after opening.
-const BEGINS: &str = "2026-11-23T19:30:00Z";
-const NIGHT_S: u32 = (13 * 60 + 45) * 60;
-const CLOSES_S: u32 = 15 * 60;
-const OPENS_S: u32 = (13 * 60 + 30) * 60;
+/// Calendar: the night begins an hour before closing, so that by then every VM has been watched for `window.sleep`, and
+/// ends a quarter of an hour after opening.
+const BEGINS: &str = "2026-11-23T18:45:00Z";
+const NIGHT_S: u32 = (14 * 60 + 30) * 60;
+const CLOSES_S: u32 = 60 * 60;
+const OPENS_S: u32 = (14 * 60 + 15) * 60;
 /// Real seconds of a night: so much, and so much more for each host.
 const REAL_S: u32 = 200;
 const REAL_S_PER_HOST: u32 = 6;
