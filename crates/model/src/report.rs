@@ -101,6 +101,8 @@ pub enum AwakeReason {
     GoalHold,
     /// Plans work through it in a later round or cycle.
     Later,
+    /// Planning was told to stop before it came to this host.
+    NoTime,
 }
 
 impl AwakeReason {
@@ -153,6 +155,7 @@ impl AwakeReason {
             Self::Load { load } => format!("its load {load} is not below load.low"),
             Self::GoalHold => "the goal is to hold still".to_owned(),
             Self::Later => "its turn comes in a later round".to_owned(),
+            Self::NoTime => "planning had no time left to look further".to_owned(),
         }
     }
 }

@@ -168,5 +168,5 @@ fn by_spread(picture: &Picture<'_>, layout: &Layout) -> usize {
         hosts.dedup();
         if hosts.len() == members { members } else { 1.min(members) }
     };
-    picture.spread.iter().map(hosts_of).max().unwrap_or(0)
+    picture.spread_groups().iter().map(hosts_of).max().unwrap_or(0)
 }

@@ -4,6 +4,7 @@
 //! that is in order already (most texts are) is used as it is; any other is put in order, and the answer put back.
 //! Policy `seed` is left out: for it the order of the text *is* a rule.
 
+use crate::patience::Patience;
 use dormouse_model::{
     Action, AwakeReason, Because, Cluster, Group, HostId, Keep, Plan, PolicyName, Report, Rule, Snapshot,
     Subject, Vm, VmId, VmSpec, VmState,
@@ -16,15 +17,26 @@ pub(crate) struct Canon {
     vms: Vec<VmId>,
 }
 
-/// The picture in order of names, and the way back; `None` if it is in order.
-pub(crate) fn ordered(snapshot: &Snapshot) -> Option<(Snapshot, Canon)> {
+/// Names that are compared between two questions for patience.
+const NAMES_AT_ONCE: usize = 4096;
+
+/// The picture in order of names, and the way back; `None` if it is in order, or if patience ends before that is known.
+pub(crate) fn ordered(snapshot: &Snapshot, patience: &mut Patience<'_>) -> Option<(Snapshot, Canon)> {
+    if snapshot.cluster.policy.name == PolicyName::Seed {
+        return None;
+    }
     let host_key = |id: &HostId| &snapshot.host(*id).spec.name;
     let vm_key = |id: &VmId| (&snapshot.vm(*id).spec.name, snapshot.vm(*id).spec.uuid);
     let mut hosts: Vec<HostId> = snapshot.host_ids().collect();
     let mut vms: Vec<VmId> = snapshot.vm_ids().collect();
-    if snapshot.cluster.policy.name == PolicyName::Seed
-        || (hosts.is_sorted_by_key(host_key) && vms.is_sorted_by_key(vm_key))
-    {
+    let mut chunks = (0..vms.len()).step_by(NAMES_AT_ONCE);
+    let vms_in_order = chunks.try_fold(true, |sorted, start| {
+        // One name of the next chunk, so that the seam is compared as well.
+        let end = (start + NAMES_AT_ONCE + 1).min(vms.len());
+        let sorted = sorted && vms[start..end].is_sorted_by_key(vm_key);
+        patience.lasts().then_some(sorted)
+    })?;
+    if vms_in_order && hosts.is_sorted_by_key(host_key) {
         return None;
     }
     hosts.sort_by(|a, b| host_key(a).cmp(host_key(b)));
@@ -129,6 +141,15 @@ impl Canon {
     }
     fn vm(&self, id: &mut VmId) {
         *id = self.vms[id.index()];
+    }
+
+    /// Places of VMs, by VM, in the ids of the original picture.
+    pub(crate) fn places_back(&self, places: &[Option<HostId>]) -> Vec<Option<HostId>> {
+        let mut back = vec![None; places.len()];
+        for (vm, place) in self.vms.iter().zip(places) {
+            back[vm.index()] = place.map(|host| self.hosts[host.index()]);
+        }
+        back
     }
 
     /// Plan and report in the ids of the original picture.

@@ -11,8 +11,10 @@ pub(crate) struct Layout {
     /// The one host of each VM; `None`: nowhere, or not certain.
     pub(crate) at: Vec<Option<HostId>>,
     pub(crate) load: Vec<Load>,
-    /// VMs with a certain place, by host, in no order that may matter.
-    on: Vec<Vec<VmId>>,
+    /// VMs with a certain place, by host, in no order that may matter: each host's first, and each VM's neighbours.
+    /// Chains rather than lists, so that a copy is a few plain blocks of memory.
+    first: Vec<u32>,
+    links: Vec<Link>,
     /// May take VMs, with what this plan wakes.
     pub(crate) takes: Vec<bool>,
     /// Counts for the reserves: those that take VMs, and those that take none only in this plan.
@@ -20,6 +22,15 @@ pub(crate) struct Layout {
     /// How many VMs of a spread group are on a host.
     spread: BTreeMap<(u32, u32), u32>,
 }
+
+#[derive(Clone, Copy)]
+struct Link {
+    before: u32,
+    after: u32,
+}
+
+/// The end of a chain.
+const END: u32 = u32::MAX;
 
 /// Which CPU demand a host is judged by when it is to take a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +61,8 @@ impl Layout {
         let mut layout = Self {
             at: vec![None; picture.vms.len()],
             load: vec![Load::default(); hosts],
-            on: vec![vec![]; hosts],
+            first: vec![END; hosts],
+            links: vec![Link { before: END, after: END }; picture.vms.len()],
             takes: picture.hosts.iter().map(|host| host.takes).collect(),
             up: picture.hosts.iter().map(|host| host.takes).collect(),
             spread: BTreeMap::new(),
@@ -73,7 +85,7 @@ impl Layout {
     /// The VM takes room here, wherever else it may be: a move holds both ends while it runs.
     pub(crate) fn occupy(&mut self, picture: &Picture<'_>, vm: VmId, host: HostId) {
         self.load[host.index()].add(picture.load_of(vm));
-        for group in &picture.vm(vm).spread {
+        for group in picture.spread_of(vm) {
             *self.spread.entry((*group, host.0)).or_insert(0) += 1;
         }
     }
@@ -81,7 +93,7 @@ impl Layout {
     /// Ends what `occupy` began.
     pub(crate) fn vacate(&mut self, picture: &Picture<'_>, vm: VmId, host: HostId) {
         self.load[host.index()].sub(picture.load_of(vm));
-        for group in &picture.vm(vm).spread {
+        for group in picture.spread_of(vm) {
             if let Some(count) = self.spread.get_mut(&(*group, host.0)) {
                 *count -= 1;
             }
@@ -90,15 +102,23 @@ impl Layout {
 
     fn enter(&mut self, picture: &Picture<'_>, vm: VmId, host: HostId) {
         self.at[vm.index()] = Some(host);
-        self.on[host.index()].push(vm);
+        let first = std::mem::replace(&mut self.first[host.index()], vm.0);
+        self.links[vm.index()] = Link { before: END, after: first };
+        if first != END {
+            self.links[first as usize].before = vm.0;
+        }
         self.occupy(picture, vm, host);
     }
 
     pub(crate) fn leave(&mut self, picture: &Picture<'_>, vm: VmId) {
         let Some(host) = self.at[vm.index()].take() else { return };
-        let here = &mut self.on[host.index()];
-        if let Some(place) = here.iter().position(|other| *other == vm) {
-            here.swap_remove(place);
+        let Link { before, after } = self.links[vm.index()];
+        match before {
+            END => self.first[host.index()] = after,
+            before => self.links[before as usize].after = after,
+        }
+        if after != END {
+            self.links[after as usize].before = before;
         }
         self.vacate(picture, vm, host);
     }
@@ -128,9 +148,15 @@ impl Layout {
 
     /// VMs with a certain place here, by id.
     pub(crate) fn vms_on(&self, host: HostId) -> Vec<VmId> {
-        let mut vms = self.on[host.index()].clone();
+        let mut vms: Vec<VmId> = self.each_on(host).collect();
         vms.sort_unstable();
         vms
+    }
+
+    /// The same in no order that may matter.
+    pub(crate) fn each_on(&self, host: HostId) -> impl Iterator<Item = VmId> + '_ {
+        let vm = |at: u32| (at != END).then_some(VmId(at));
+        std::iter::successors(vm(self.first[host.index()]), move |at| vm(self.links[at.index()].after))
     }
 
     pub(crate) fn load(&self, host: HostId) -> Load {
@@ -191,8 +217,7 @@ impl Layout {
         if !picture.allows(vm, to) {
             return Err(Misfit::Rule);
         }
-        let origin = picture.snapshot.vm(vm).state.host();
-        if origin.is_some_and(|at| picture.host(at).cpu_group != picture.host(to).cpu_group) {
+        if !picture.same_cpu(vm, to) {
             return Err(Misfit::CpuGroup);
         }
         if self.meets_none(picture, vm, to) { Ok(()) } else { Err(Misfit::Spread) }
@@ -202,6 +227,6 @@ impl Layout {
     pub(crate) fn meets_none(&self, picture: &Picture<'_>, vm: VmId, to: HostId) -> bool {
         let itself = u32::from(self.at[vm.index()] == Some(to));
         let others = |group: &u32| self.spread.get(&(*group, to.0)).is_some_and(|count| *count > itself);
-        !picture.vm(vm).spread.iter().any(others)
+        !picture.spread_of(vm).iter().any(others)
     }
 }

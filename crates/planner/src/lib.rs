@@ -17,7 +17,9 @@ mod check;
 mod draft;
 mod layout;
 mod order;
+mod patience;
 mod picture;
+mod place;
 mod report;
 mod reserve;
 mod seed;
@@ -25,26 +27,53 @@ mod why;
 
 pub use bound::lower_bound;
 pub use check::{Violation, check};
+pub use place::place;
 
 use dormouse_model::{Goal, Plan, PlanId, PolicyName, Report, Snapshot};
 use draft::Draft;
 use layout::Layout;
+use patience::Patience;
 use picture::Picture;
 
 /// Plans the way from this picture to the goal, by the policy and knobs of the picture's cluster.
 ///
-/// The same picture gives the same plan, in whatever order it lists its hosts and VMs (policy `seed` takes them in order). Whatever cannot be done is in the report and stops nothing else. `Goal::Hold`
-/// means hold: not even an operator's drain is carried out then.
+/// The same picture gives the same plan, in whatever order it lists its hosts and VMs (policy `seed` takes them in
+/// order). Whatever cannot be done is in the report and stops nothing else. `Goal::Hold` means hold: not even an
+/// operator's drain is carried out then.
 #[must_use]
 pub fn plan(snapshot: &Snapshot, goal: Goal, id: PlanId) -> (Plan, Report) {
-    let Some((ordered, canon)) = canon::ordered(snapshot) else { return plan_ordered(snapshot, goal, id) };
-    let (mut plan, mut report) = plan_ordered(&ordered, goal, id);
-    canon.put_back(&mut plan, &mut report);
-    (plan, report)
+    plan_within(snapshot, goal, id, &mut || true)
 }
 
-fn plan_ordered(snapshot: &Snapshot, goal: Goal, id: PlanId) -> (Plan, Report) {
-    let picture = Picture::of(snapshot);
+/// The same within a patience: `more` is asked between units of work, and once it says no the best plan so far is
+/// the answer. Later answers are never worse than earlier ones; with too little patience for any, nothing is done and
+/// the report says so.
+#[must_use]
+pub fn plan_within(
+    snapshot: &Snapshot,
+    goal: Goal,
+    id: PlanId,
+    more: &mut dyn FnMut() -> bool,
+) -> (Plan, Report) {
+    let mut patience = Patience::of(more);
+    match canon::ordered(snapshot, &mut patience) {
+        None => plan_ordered(snapshot, goal, id, &mut patience),
+        Some((ordered, canon)) => {
+            let (mut plan, mut report) = plan_ordered(&ordered, goal, id, &mut patience);
+            canon.put_back(&mut plan, &mut report);
+            (plan, report)
+        }
+    }
+}
+
+fn plan_ordered(snapshot: &Snapshot, goal: Goal, id: PlanId, patience: &mut Patience<'_>) -> (Plan, Report) {
+    let plan = |steps| Plan { id, policy: snapshot.cluster.policy.name, goal, steps };
+    if patience.is_out() {
+        return (plan(vec![]), report::out_of_patience(snapshot));
+    }
+    let Some(picture) = Picture::within(snapshot, patience) else {
+        return (plan(vec![]), report::out_of_patience(snapshot));
+    };
     let before = Layout::of(&picture);
     let mut after = before.clone();
     let mut draft = Draft::default();
@@ -61,7 +90,7 @@ fn plan_ordered(snapshot: &Snapshot, goal: Goal, id: PlanId) -> (Plan, Report) {
                 _ => seed::relieve(&picture, &mut after, &mut draft),
             }
         }
-        Goal::Compact { horizon } => balanced::compact(&picture, &mut after, &mut draft, horizon),
+        Goal::Compact { horizon } => balanced::compact(&picture, &mut after, &mut draft, horizon, patience),
         Goal::Relieve => balanced::relieve(&picture, &mut after, &mut draft),
     }
     // The rounds of `seed` are a list in order; everything else is a layout still to be reached.
@@ -71,7 +100,5 @@ fn plan_ordered(snapshot: &Snapshot, goal: Goal, id: PlanId) -> (Plan, Report) {
         order::schedule(&picture, &before, &after.takes, &mut draft);
     }
     let steps = order::steps(&picture, &before, &draft, listed);
-    let plan = Plan { id, policy: picture.policy, goal, steps };
-    let report = report::report(&picture, &before, &draft, goal);
-    (plan, report)
+    (plan(steps), report::report(&picture, &before, &draft, goal, patience))
 }

@@ -118,8 +118,8 @@ impl Listing<'_, '_> {
 /// A VM of a spread group waits for every member that leaves before it.
 fn room_needs(picture: &Picture<'_>, before: &Layout, site: &Site, one: &Move) -> BTreeSet<StepId> {
     let mut needs = BTreeSet::new();
-    let groups = &picture.vm(one.vm).spread;
-    let meets = |vm: &VmId| picture.vm(*vm).spread.iter().any(|group| groups.contains(group));
+    let groups = picture.spread_of(one.vm);
+    let meets = |vm: &VmId| picture.spread_of(*vm).iter().any(|group| groups.contains(group));
     if !groups.is_empty() {
         needs.extend(site.departures.iter().filter(|(vm, _)| meets(vm)).map(|(_, id)| *id));
     }

@@ -2,9 +2,10 @@
 
 use crate::draft::Draft;
 use crate::layout::Layout;
+use crate::patience::Patience;
 use crate::picture::Picture;
 use crate::{bound, why};
-use dormouse_model::{Goal, HostState, MilliCpu, Report, Watts};
+use dormouse_model::{AwakeReason, Goal, HostId, HostState, MilliCpu, Report, Snapshot, Watts};
 
 /// What will be when the draft has been carried out.
 pub(crate) struct End {
@@ -66,14 +67,24 @@ impl End {
     }
 }
 
-pub(crate) fn report(picture: &Picture<'_>, before: &Layout, draft: &Draft, goal: Goal) -> Report {
+pub(crate) fn report(
+    picture: &Picture<'_>,
+    before: &Layout,
+    draft: &Draft,
+    goal: Goal,
+    patience: &Patience<'_>,
+) -> Report {
     let end = End::of(picture, before, draft);
     let lower_bound = bound::of(picture, before).min(end.hosts_on());
-    let awake = picture
-        .host_ids()
-        .filter(|host| end.on[host.index()])
-        .map(|host| (host, why::awake(picture, before, &end, draft, goal, lower_bound, host)))
-        .collect();
+    let why = |host: HostId| {
+        // What is hard for it costs nothing to say; what would have to be searched for, nobody waits for now.
+        if patience.is_out() {
+            return picture.host(host).stays.clone().unwrap_or(AwakeReason::NoTime);
+        }
+        why::awake(picture, before, &end, draft, goal, lower_bound, host)
+    };
+    let awake =
+        picture.host_ids().filter(|host| end.on[host.index()]).map(|host| (host, why(host))).collect();
     Report {
         hosts_on_before: picture.snapshot.hosts_on(),
         hosts_on_after: end.hosts_on(),
@@ -83,5 +94,21 @@ pub(crate) fn report(picture: &Picture<'_>, before: &Layout, draft: &Draft, goal
         awake,
         refusals: draft.refusals.clone(),
         rounds: draft.rounds,
+    }
+}
+
+/// Nothing is done, for want of time even to look. The bound is that of a cluster of which nothing is known.
+pub(crate) fn out_of_patience(snapshot: &Snapshot) -> Report {
+    let on = |host: &HostId| !snapshot.host(*host).state.is_down();
+    let watts = snapshot.watts();
+    Report {
+        hosts_on_before: snapshot.hosts_on(),
+        hosts_on_after: snapshot.hosts_on(),
+        lower_bound: 0,
+        watts_before: watts,
+        watts_after: watts,
+        awake: snapshot.host_ids().filter(on).map(|host| (host, AwakeReason::NoTime)).collect(),
+        refusals: vec![],
+        rounds: 0,
     }
 }

@@ -23,17 +23,24 @@ pub(crate) use target::why_not;
 
 use crate::draft::{Draft, Move};
 use crate::layout::Layout;
+use crate::patience::Patience;
 use crate::picture::Picture;
 use dormouse_model::{Because, Millis, VmId};
 
-pub(crate) fn compact(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft, horizon: Millis) {
+pub(crate) fn compact(
+    picture: &Picture<'_>,
+    layout: &mut Layout,
+    draft: &mut Draft,
+    horizon: Millis,
+    patience: &mut Patience<'_>,
+) {
     relieve(picture, layout, draft);
     // Who is short of hosts now has none to put to sleep.
     if !draft.wakes.is_empty() {
         return;
     }
     let mut packed = layout.clone();
-    let asleep = pack::pack(picture, &mut packed, horizon);
+    let asleep = pack::pack(picture, &mut packed, horizon, patience);
     if !target::would_wake_one_of(picture, &packed, &asleep) {
         pack::explain(picture, &packed, draft);
         draft.sleeps.extend(asleep.into_iter().map(|host| (host, Because::Empty)));

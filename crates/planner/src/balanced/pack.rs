@@ -11,6 +11,7 @@ use super::choose::{self, Pool};
 use super::fill;
 use crate::draft::Draft;
 use crate::layout::Layout;
+use crate::patience::Patience;
 use crate::picture::Picture;
 use crate::{bound, reserve};
 use dormouse_model::{AwakeReason, Because, HostId, HostState, Millis, Permille, VmId, Watts};
@@ -19,10 +20,17 @@ use dormouse_model::{AwakeReason, Because, HostId, HostState, Millis, Permille, 
 const CULPRITS_MAX: usize = 16;
 
 /// Packs the layout and returns the hosts that it puts to sleep.
-pub(super) fn pack(picture: &Picture<'_>, layout: &mut Layout, horizon: Millis) -> Vec<HostId> {
+pub(super) fn pack(
+    picture: &Picture<'_>,
+    layout: &mut Layout,
+    horizon: Millis,
+    patience: &mut Patience<'_>,
+) -> Vec<HostId> {
     let mut on: Vec<bool> = picture.hosts.iter().map(|host| !host.state.is_down()).collect();
     let mut asleep: Vec<HostId> = vec![];
-    while let Some((better, emptied)) = pass(picture, layout, &on, horizon) {
+    while patience.lasts()
+        && let Some((better, emptied)) = pass(picture, layout, &on, horizon)
+    {
         *layout = better;
         emptied.iter().for_each(|host| on[host.index()] = false);
         asleep.extend(emptied);

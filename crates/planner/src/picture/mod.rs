@@ -3,11 +3,18 @@
 //! It settles, host by host and VM by VM, what may be touched at all: who may take VMs, who may give them away, who may
 //! sleep and what stands against it, who may move and why not. It decides nothing about what *should* be done.
 
+mod rules;
+
+use crate::patience::Patience;
 use dormouse_model::{
     AwakeReason, HostId, HostState, Knobs, Mbps, Mib, MilliCpu, Millis, Obstacle, Permille, PolicyName,
-    RefusalReason, Rule, Snapshot, VmId, VmState, Watts,
+    RefusalReason, Snapshot, VmId, VmState, Watts,
 };
+use rules::{Allowed, NONE, Rules};
 use std::collections::BTreeMap;
+
+/// VMs that are looked at between two questions for patience: some 100 us.
+const VMS_AT_ONCE: usize = 2048;
 
 pub(crate) struct Picture<'a> {
     pub(crate) snapshot: &'a Snapshot,
@@ -19,10 +26,7 @@ pub(crate) struct Picture<'a> {
     pub(crate) largest: Mib,
     /// The most that any host adds to a VM's memory.
     pub(crate) overhead_max: Mib,
-    /// VMs that move together lie side by side here; `VmView::unit` is a span of it.
-    units: Vec<VmId>,
-    /// Members of each `spread` group.
-    pub(crate) spread: Vec<Vec<VmId>>,
+    rules: Rules,
 }
 
 /// What holds for a host during the whole plan.
@@ -65,10 +69,12 @@ pub(crate) struct VmView {
     pub(crate) fixed: Option<RefusalReason>,
     /// Moves that its budget still allows.
     pub(crate) moves_left: u32,
-    /// Where pin, ban and fence allow it, one bit per host; `None`: anywhere.
-    allowed: Option<Box<[u64]>>,
-    /// Its `spread` groups.
-    pub(crate) spread: Vec<u32>,
+    /// The CPU group of the host that it is certainly on.
+    pub(crate) cpu_group: u32,
+    /// Where pin, ban and fence allow it: a place in the table of rules, or none.
+    allowed: u32,
+    /// Its `spread` groups and its unit: spans of the tables.
+    spread: (u32, u32),
     unit: (u32, u32),
 }
 
@@ -106,9 +112,14 @@ pub(crate) fn share(whole: MilliCpu, of: Permille) -> MilliCpu {
 
 impl<'a> Picture<'a> {
     pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
+        Self::within(snapshot, &mut Patience::of(&mut || true)).expect("this patience never ends")
+    }
+
+    /// The same, unless patience ends before it is done.
+    pub(crate) fn within(snapshot: &'a Snapshot, patience: &mut Patience<'_>) -> Option<Self> {
         let policy = &snapshot.cluster.policy;
         let mut cpu_groups: BTreeMap<Option<&str>, u32> = BTreeMap::new();
-        let mut hosts: Vec<HostView> = snapshot
+        let hosts: Vec<HostView> = snapshot
             .hosts
             .iter()
             .map(|host| {
@@ -117,26 +128,32 @@ impl<'a> Picture<'a> {
                 HostView::of(host, cpu_group, policy.name, &policy.knobs)
             })
             .collect();
-        let mut vms: Vec<VmView> =
-            snapshot.vms.iter().map(|vm| VmView::of(vm, &policy.knobs, hosts.len())).collect();
-        let (units, spread) = apply_groups(snapshot, &mut vms);
-        root_the_lonely(snapshot, &hosts, &mut vms);
-        keep_the_rooted(snapshot, &units, &vms, &mut hosts);
-        let present = |vm: &dormouse_model::Vm| !matches!(vm.state, VmState::Stopped | VmState::Saved { .. });
-        let largest =
-            snapshot.vms.iter().filter(|vm| present(vm)).map(|vm| vm.spec.mem).max().unwrap_or_default();
-        let overhead_max = hosts.iter().map(|host| host.overhead).max().unwrap_or_default();
-        Self {
+        let mut rules = Rules::default();
+        let mut vms: Vec<VmView> = Vec::with_capacity(snapshot.vms.len());
+        for chunk in snapshot.vms.chunks(VMS_AT_ONCE) {
+            vms.extend(chunk.iter().map(|vm| VmView::of(vm, &policy.knobs, &hosts, &mut rules)));
+            if !patience.lasts() {
+                return None;
+            }
+        }
+        rules.groups(snapshot, &mut vms);
+        let mut picture = Self {
             snapshot,
             knobs: &policy.knobs,
             policy: policy.name,
             hosts,
             vms,
-            largest,
-            overhead_max,
-            units,
-            spread,
-        }
+            largest: Mib::ZERO,
+            overhead_max: Mib::ZERO,
+            rules,
+        };
+        picture.root_the_lonely();
+        picture.keep_the_rooted();
+        let present = |vm: &dormouse_model::Vm| !matches!(vm.state, VmState::Stopped | VmState::Saved { .. });
+        let sizes = snapshot.vms.iter().zip(&picture.vms).filter(|(vm, _)| present(vm));
+        picture.largest = sizes.map(|(_, view)| view.mem).max().unwrap_or_default();
+        picture.overhead_max = picture.hosts.iter().map(|host| host.overhead).max().unwrap_or_default();
+        Some(picture)
     }
 
     pub(crate) fn host(&self, id: HostId) -> &HostView {
@@ -152,7 +169,18 @@ impl<'a> Picture<'a> {
     /// The VMs that move together with this one, itself among them.
     pub(crate) fn unit(&self, vm: VmId) -> &[VmId] {
         let (start, end) = self.vm(vm).unit;
-        &self.units[start as usize..end as usize]
+        &self.rules.units[start as usize..end as usize]
+    }
+
+    /// Its spread groups.
+    pub(crate) fn spread_of(&self, vm: VmId) -> &[u32] {
+        let (start, end) = self.vm(vm).spread;
+        &self.rules.spread_of[start as usize..end as usize]
+    }
+
+    /// Members of each spread group.
+    pub(crate) fn spread_groups(&self) -> &[Vec<VmId>] {
+        &self.rules.spread
     }
 
     pub(crate) fn load_of(&self, vm: VmId) -> Load {
@@ -179,16 +207,20 @@ impl<'a> Picture<'a> {
 
     /// Pin, ban and fence.
     pub(crate) fn allows(&self, vm: VmId, host: HostId) -> bool {
-        self.vm(vm)
-            .allowed
-            .as_ref()
-            .is_none_or(|bits| bits[host.index() / 64] >> (host.index() % 64) & 1 == 1)
+        let allowed = self.vm(vm).allowed;
+        allowed == NONE || self.rules.allowed[allowed as usize].has(host)
+    }
+
+    /// VMs move only within the CPU group they run in.
+    pub(crate) fn same_cpu(&self, vm: VmId, host: HostId) -> bool {
+        let group = self.vm(vm).cpu_group;
+        group == NONE || group == self.host(host).cpu_group
     }
 
     /// Has it rules that make some hosts different from others for it?
     pub(crate) fn is_choosy(&self, vm: VmId) -> bool {
         let view = self.vm(vm);
-        view.allowed.is_some() || !view.spread.is_empty() || view.unit.1 - view.unit.0 > 1
+        view.allowed != NONE || view.spread.0 != view.spread.1 || view.unit.1 - view.unit.0 > 1
     }
 
     /// How long these bytes take between two hosts with the links for themselves.
@@ -282,18 +314,8 @@ fn stays(host: &dormouse_model::Host, knobs: &Knobs) -> Option<AwakeReason> {
 }
 
 impl VmView {
-    fn of(vm: &dormouse_model::Vm, knobs: &Knobs, hosts: usize) -> Self {
+    fn of(vm: &dormouse_model::Vm, knobs: &Knobs, hosts: &[HostView], rules: &mut Rules) -> Self {
         let spec = &vm.spec;
-        let mut allowed: Option<Box<[u64]>> = None;
-        if !spec.pin.is_empty() {
-            restrict(&mut allowed, hosts, &spec.pin);
-        }
-        if !spec.ban.is_empty() {
-            let bits = allowed.get_or_insert_with(|| everywhere(hosts));
-            for host in spec.ban.iter().filter(|host| host.index() < hosts) {
-                bits[host.index() / 64] &= !(1 << (host.index() % 64));
-            }
-        }
         let fixed = match &vm.state {
             VmState::Running { .. } | VmState::Paused { .. } if vm.immovable.is_some() => {
                 vm.immovable.clone()
@@ -307,148 +329,78 @@ impl VmView {
         };
         let hour = knobs.moves_vm_hour.saturating_sub(vm.moves_hour);
         let day = knobs.moves_vm_day.saturating_sub(vm.moves_day);
+        let at = vm.state.host().and_then(|at| hosts.get(at.index()));
         Self {
             mem: spec.mem,
             sleep: vm.demand.sleep,
             wake: vm.demand.wake,
-            home: spec.home.filter(|home| home.index() < hosts),
+            home: spec.home.filter(|home| home.index() < hosts.len()),
             fixed,
             moves_left: hour.min(day),
-            allowed,
-            spread: vec![],
+            cpu_group: at.map_or(NONE, |at| at.cpu_group),
+            allowed: rules.enter(&spec.pin, &spec.ban),
+            spread: (0, 0),
             unit: (0, 0),
         }
     }
 }
 
-fn everywhere(hosts: usize) -> Box<[u64]> {
-    vec![u64::MAX; hosts.div_ceil(64)].into_boxed_slice()
-}
-
-/// Takes away every host that is not in the list.
-fn restrict(allowed: &mut Option<Box<[u64]>>, hosts: usize, to: &[HostId]) {
-    let mut only = vec![0u64; hosts.div_ceil(64)];
-    for host in to.iter().filter(|host| host.index() < hosts) {
-        only[host.index() / 64] |= 1 << (host.index() % 64);
-    }
-    let bits = allowed.get_or_insert_with(|| everywhere(hosts));
-    for (bits, only) in bits.iter_mut().zip(only) {
-        *bits &= only;
-    }
-}
-
-/// Enters the rules of groups into the VMs; returns the units (flat) and the members of spread groups.
-///
-/// A gather group that is together moves as one; one that is already torn apart stays where it is, for a person to mend.
-fn apply_groups(snapshot: &Snapshot, vms: &mut [VmView]) -> (Vec<VmId>, Vec<Vec<VmId>>) {
-    let hosts = snapshot.hosts.len();
-    let mut spread = vec![];
-    // For each VM the first VM of its unit: gather groups that share a VM become one.
-    let mut first: Vec<usize> = (0..vms.len()).collect();
-    for group in &snapshot.cluster.groups {
-        let members: Vec<VmId> = group.vms.iter().copied().filter(|vm| vm.index() < vms.len()).collect();
-        for rule in &group.rules {
-            match rule {
-                Rule::Fence(to) => {
-                    members.iter().for_each(|vm| restrict(&mut vms[vm.index()].allowed, hosts, to))
-                }
-                Rule::Spread => {
-                    let id = u32::try_from(spread.len()).expect("fewer than 2^32 groups");
-                    members.iter().for_each(|vm| vms[vm.index()].spread.push(id));
-                    spread.push(members.clone());
-                }
-                Rule::Gather => {
-                    let roots: Vec<usize> = members.iter().map(|vm| first[vm.index()]).collect();
-                    if let Some(low) = roots.iter().copied().min() {
-                        first.iter_mut().filter(|root| roots.contains(root)).for_each(|root| *root = low);
-                    }
-                }
-            }
-        }
-    }
-    let mut by_root: BTreeMap<usize, Vec<VmId>> = BTreeMap::new();
-    let mut units = Vec::with_capacity(vms.len());
-    let gone = |vm: usize| matches!(snapshot.vms[vm].state, VmState::Stopped | VmState::Saved { .. });
-    for (index, root) in first.iter().enumerate() {
-        let here = u32::try_from(units.len()).expect("fewer than 2^32 VMs");
-        units.push(VmId::at(index));
-        vms[index].unit = (here, here + 1);
-        if *root != index && !gone(index) {
-            by_root.entry(*root).or_default().push(VmId::at(index));
-        }
-    }
-    for (root, mates) in &mut by_root {
-        if !gone(*root) {
-            mates.insert(0, VmId::at(*root));
-        }
-        let places: Vec<_> = mates.iter().map(|vm| snapshot.vm(*vm).state.host()).collect();
-        let together = places.windows(2).all(|pair| pair[0] == pair[1]);
-        let start = u32::try_from(units.len()).expect("fewer than 2^32 VMs");
-        units.extend(mates.iter().copied());
-        let end = u32::try_from(units.len()).expect("fewer than 2^32 VMs");
-        // Told to be together and apart, they are left where they are.
-        let mut apart: Vec<u32> = mates.iter().flat_map(|vm| vms[vm.index()].spread.clone()).collect();
-        let groups = apart.len();
-        apart.sort_unstable();
-        apart.dedup();
-        let why = match () {
-            () if !together => Some(RefusalReason::Gather),
-            () if apart.len() < groups => Some(RefusalReason::Spread),
-            () => None,
+impl Picture<'_> {
+    /// A VM whose rules or CPU group leave it no second host cannot move.
+    fn root_the_lonely(&mut self) {
+        let soon = |host: &HostView| {
+            matches!(host.state, HostState::Waking) || (host.state == HostState::Draining && host.gives)
         };
-        for vm in mates.iter() {
-            let view = &mut vms[vm.index()];
-            if together {
-                view.unit = (start, end);
+        let open = |host: &HostView| host.takes || host.wakeable || host.wakeable_off || soon(host);
+        let mut open_in_group = vec![0u32; self.hosts.len()];
+        for host in self.hosts.iter().filter(|host| open(host)) {
+            open_in_group[host.cpu_group as usize] += 1;
+        }
+        for (view, vm) in self.vms.iter_mut().zip(&self.snapshot.vms) {
+            if view.cpu_group == NONE || view.fixed.is_some() {
+                continue;
             }
-            view.fixed = view.fixed.take().or_else(|| why.clone());
+            let at = vm.state.host().expect("it has the CPU group of its host");
+            let group = view.cpu_group;
+            if open_in_group[group as usize] <= u32::from(open(&self.hosts[at.index()])) {
+                view.fixed = Some(RefusalReason::CpuGroup);
+            } else if let Some(rule) = self.rules.allowed.get(view.allowed as usize) {
+                let suits = |id: HostId| {
+                    let host = &self.hosts[id.index()];
+                    id != at && host.cpu_group == group && open(host)
+                };
+                let elsewhere = match rule {
+                    Allowed::Only(hosts) => {
+                        hosts.iter().any(|id| id.index() < self.hosts.len() && suits(*id))
+                    }
+                    Allowed::Not(_) => {
+                        (0..self.hosts.len()).map(HostId::at).any(|id| rule.has(id) && suits(id))
+                    }
+                };
+                if !elsewhere {
+                    view.fixed = Some(RefusalReason::Rule);
+                }
+            }
         }
     }
-    (units, spread)
-}
 
-/// A VM whose rules or CPU group leave it no second host cannot move.
-fn root_the_lonely(snapshot: &Snapshot, hosts: &[HostView], vms: &mut [VmView]) {
-    let soon = |host: &HostView| {
-        matches!(host.state, HostState::Waking) || (host.state == HostState::Draining && host.gives)
-    };
-    let open = |host: &HostView| host.takes || host.wakeable || host.wakeable_off || soon(host);
-    let mut open_in_group = vec![0u32; hosts.len()];
-    for host in hosts.iter().filter(|host| open(host)) {
-        open_in_group[host.cpu_group as usize] += 1;
-    }
-    for (view, vm) in vms.iter_mut().zip(&snapshot.vms) {
-        let Some(at) = vm.state.host().filter(|_| view.fixed.is_none()) else { continue };
-        let group = hosts[at.index()].cpu_group;
-        if open_in_group[group as usize] <= u32::from(open(&hosts[at.index()])) {
-            view.fixed = Some(RefusalReason::CpuGroup);
-        } else if let Some(bits) = &view.allowed {
-            let elsewhere = hosts.iter().enumerate().any(|(index, host)| {
-                index != at.index()
-                    && host.cpu_group == group
-                    && open(host)
-                    && bits[index / 64] >> (index % 64) & 1 == 1
+    /// A host with a VM that has to stay has to stay on.
+    fn keep_the_rooted(&mut self) {
+        for (index, view) in self.vms.iter().enumerate() {
+            let (start, end) = view.unit;
+            let mates = &self.rules.units[start as usize..end as usize];
+            let why = mates.iter().find_map(|mate| {
+                let mate = &self.vms[mate.index()];
+                mate.fixed.clone().or((mate.moves_left == 0).then_some(RefusalReason::MoveBudget))
             });
-            if !elsewhere {
-                view.fixed = Some(RefusalReason::Rule);
-            }
-        }
-    }
-}
-
-/// A host with a VM that has to stay has to stay on.
-fn keep_the_rooted(snapshot: &Snapshot, units: &[VmId], vms: &[VmView], hosts: &mut [HostView]) {
-    for (index, view) in vms.iter().enumerate() {
-        let mates = &units[view.unit.0 as usize..view.unit.1 as usize];
-        let why = mates.iter().find_map(|mate| {
-            let mate = &vms[mate.index()];
-            mate.fixed.clone().or((mate.moves_left == 0).then_some(RefusalReason::MoveBudget))
-        });
-        let Some(why) = why else { continue };
-        for host in snapshot.vms[index].state.hosts() {
-            if let Some(host) = hosts.get_mut(host.index()) {
-                host.stays
-                    .get_or_insert_with(|| AwakeReason::Immovable { vm: VmId::at(index), why: why.clone() });
+            let Some(why) = why else { continue };
+            for host in self.snapshot.vms[index].state.hosts() {
+                if let Some(host) = self.hosts.get_mut(host.index()) {
+                    host.stays.get_or_insert_with(|| AwakeReason::Immovable {
+                        vm: VmId::at(index),
+                        why: why.clone(),
+                    });
+                }
             }
         }
     }

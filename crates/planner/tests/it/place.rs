@@ -1,0 +1,66 @@
+//! First placement, and planning with little patience.
+
+use crate::show::{NIGHT, picture, seeds_lab};
+use dormouse_model::{AwakeReason, PlanId};
+use expect_test::{Expect, expect};
+
+fn check_place(text: &str, expect: Expect) {
+    let snapshot = picture(text);
+    let places = dormouse_planner::place(&snapshot);
+    let lines: String = snapshot
+        .vm_ids()
+        .map(|vm| {
+            let at = places[vm.index()].map_or("nowhere", |at| snapshot.host(at).spec.name.as_str());
+            format!("{} on {at}\n", snapshot.vm(vm).spec.name)
+        })
+        .collect();
+    expect.assert_eq(&lines);
+}
+
+#[test]
+fn new_vms_fill_up_what_is_on_and_then_the_thriftiest_that_sleeps() {
+    check_place(
+        "cluster c
+host old cpus=8 mem=4G watts=200/300/5
+host new[1-2] cpus=8 mem=4G watts=50/100/3
+vm running@new1 mem=2G cpu=0.1
+vm a b@new1 mem=2G cpu=0.1 stopped
+vm whale@new1 mem=64G cpu=0.1 stopped
+asleep old new2
+policy balanced spare.min=0 spare.target=0 failover=0
+",
+        expect![[r#"
+            running on new1
+            a on new1
+            b on new2
+            whale on nowhere
+        "#]],
+    );
+}
+
+#[test]
+fn with_no_patience_nothing_is_done_and_the_report_says_so() {
+    let snapshot = picture(&seeds_lab("balanced"));
+    let (plan, report) = dormouse_planner::plan_within(&snapshot, NIGHT, PlanId(1), &mut || false);
+    assert!(plan.steps.is_empty());
+    assert_eq!((report.hosts_on_before, report.hosts_on_after), (62, 62));
+    assert!(report.awake.iter().all(|(_, why)| *why == AwakeReason::NoTime));
+}
+
+#[test]
+fn more_patience_is_never_worse() {
+    let snapshot = picture(&seeds_lab("balanced"));
+    let mut last = 62;
+    for patience in 0..40 {
+        let mut asked = 0;
+        let mut more = || {
+            asked += 1;
+            asked <= patience
+        };
+        let (plan, report) = dormouse_planner::plan_within(&snapshot, NIGHT, PlanId(1), &mut more);
+        assert!(dormouse_planner::check(&snapshot, &plan).is_empty());
+        assert!(report.hosts_on_after <= last, "patience {patience}");
+        last = report.hosts_on_after;
+    }
+    assert_eq!(last, 9);
+}
