@@ -17,6 +17,7 @@ mod log;
 mod night;
 mod note;
 mod queue;
+pub mod replay;
 mod run;
 mod scenario;
 pub mod script;
