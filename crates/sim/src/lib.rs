@@ -6,6 +6,7 @@
 //! - [`World`] is what really is. Nobody but the simulator and the invariants sees it.
 //! - [`Sim`] joins world and controller, plays a [`Scenario`], and watches the rules of `faults.md` after every event.
 //! - What happened goes through one stream of notes: into the log, the facts of the script, the figures, the invariants.
+//! - [`trace`] holds what VMs asked for over days, read from a file or made up from a seed.
 //!
 //! Absent: any real clock, thread, socket, or chance that does not come from the seed. See `docs/scenarios.md`.
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@ mod run;
 mod scenario;
 pub mod script;
 mod store;
+pub mod trace;
 mod view;
 mod world;
 

@@ -93,7 +93,8 @@ impl TextError {
 }
 
 /// A word of the text in backticks, harmless and of bounded length.
-pub(super) fn quoted(word: &str) -> String {
+#[must_use]
+pub fn quoted(word: &str) -> String {
     const MOST: usize = 60;
     let mut shown = printable(word);
     if let Some((cut, _)) = shown.char_indices().nth(MOST) {

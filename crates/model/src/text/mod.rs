@@ -18,7 +18,7 @@ mod rules;
 mod tests;
 mod value;
 
-pub use error::TextError;
+pub use error::{TextError, quoted};
 pub use names::names;
 pub use parse::parse;
 pub use print::print;
