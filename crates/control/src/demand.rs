@@ -45,8 +45,8 @@ impl History {
     }
 
     pub(crate) fn demand(&self, now: Mono, sleep: Millis, wake: Millis, limit: MilliCpu) -> Demand {
-        // For waking, too little history is no reason to wake hosts: what was seen last counts.
-        let last = self.samples.back().map_or(limit, |(_, used)| *used);
+        // For waking, too little history is no reason to wake hosts: what was seen last counts, and before that nothing.
+        let last = self.samples.back().map_or(MilliCpu::ZERO, |(_, used)| *used);
         Demand { sleep: self.band(now, sleep, limit), wake: self.band(now, wake, last) }
     }
 }

@@ -409,7 +409,12 @@ fn implausible(facts: &HostFacts) -> Option<String> {
         ("cpu", facts.cpu_used.0),
     ];
     let of_vm = |vm: &VmFacts| {
-        [("mem", vm.mem.0), ("cpu", vm.cpu.0), ("vcpus", u64::from(vm.vcpus) << 8), ("dirty", vm.dirty_mib_s)]
+        [
+            ("mem", vm.mem.0),
+            ("cpu", vm.cpu.unwrap_or_default().0),
+            ("vcpus", u64::from(vm.vcpus) << 8),
+            ("dirty", vm.dirty_mib_s),
+        ]
     };
     let wrong = |fields: &[(&str, u64)]| {
         fields.iter().find(|(_, value)| *value > MOST).map(|(field, _)| (*field).to_owned())

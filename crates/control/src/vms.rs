@@ -139,8 +139,8 @@ impl Vms {
             if !record.named && (record.spec.mem != vm.mem || record.spec.vcpus != vm.vcpus) {
                 record.spec = Arc::new(seen_spec(vm, host));
             }
-            if vm.state.runs() {
-                record.history.push(look.asked, vm.cpu, keep);
+            if let Some(cpu) = vm.cpu.filter(|_| vm.state.runs()) {
+                record.history.push(look.asked, cpu, keep);
             }
             record.seen.insert(host, Sighting { facts: vm.clone(), look: look.id });
             now_on.push(id);
@@ -246,7 +246,7 @@ fn seen_spec(facts: &VmFacts, at: HostId) -> VmSpec {
         name: facts.name.clone(),
         vcpus: facts.vcpus,
         mem: facts.mem,
-        cpu: facts.cpu,
+        cpu: facts.cpu.unwrap_or_default(),
         dirty_mib_s: facts.dirty_mib_s,
         home: None,
         pin: vec![],

@@ -208,7 +208,7 @@ impl Probe for World {
             state: vm.state,
             vcpus: 1,
             mem: Mib(256),
-            cpu: MilliCpu(20),
+            cpu: Some(MilliCpu(20)),
             dirty_mib_s: 0,
             job: None,
             persistent: vm.persistent,

@@ -63,7 +63,8 @@ impl LabSpec {
         let (tick_ms, beat_ms) = match guests {
             0..=4 => (10, 100),
             5..=16 => (50, 100),
-            _ => (500, 500),
+            17..=40 => (500, 500),
+            _ => (1000, 1000),
         };
         Self {
             id: id.into(),

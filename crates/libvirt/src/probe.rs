@@ -142,7 +142,7 @@ impl Libvirt {
         if offset.unsigned_abs() > self.settings.clock_offset.0 {
             failures.push(CheckFailure::Clock(offset));
         }
-        let guests = vms.iter().map(|vm| vm.cpu).sum::<MilliCpu>();
+        let guests = vms.iter().filter_map(|vm| vm.cpu).sum::<MilliCpu>();
         HostFacts {
             machine: answer.machine,
             boot: answer.boot,

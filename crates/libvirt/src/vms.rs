@@ -10,8 +10,6 @@ use virt_sys as sys;
 
 /// More on one host is not a host.
 const VMS_MAX: usize = 10_000;
-/// The first look at a VM measures its processor time over this.
-const FIRST_SAMPLE: Duration = Duration::from_millis(250);
 /// A definition is read again after this; at once when the VM was started anew.
 const XML_AGE: Duration = Duration::from_secs(60);
 
@@ -22,6 +20,8 @@ pub(crate) struct Before {
     definitions: HashMap<Uuid, (u32, Instant, xml::Definition)>,
     /// Memory written per second, learnt in moves.
     dirty: HashMap<Uuid, u64>,
+    /// Of this look: a job runs on them.
+    moving: HashSet<Uuid>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,14 +37,8 @@ pub(crate) fn look(
     before: &mut Before,
     shared: &[String],
 ) -> Result<Vec<VmFacts>, Error> {
-    let mut at = Instant::now();
-    let mut all = connection.all_stats()?;
-    if all.iter().any(|stats| nanos(stats).is_some() && before.sample_of(stats).is_none()) {
-        before.keep_samples(&all, at);
-        std::thread::sleep(FIRST_SAMPLE);
-        at = Instant::now();
-        all = connection.all_stats()?;
-    }
+    let at = Instant::now();
+    let all = connection.all_stats()?;
     if all.len() > VMS_MAX {
         return Err(Error::ours(format!("{} VMs on one host", all.len())));
     }
@@ -62,6 +56,9 @@ pub(crate) fn look(
         }
     }
     before.keep_samples(&all, at);
+    for vm in std::mem::take(&mut before.moving) {
+        before.samples.remove(&vm);
+    }
     let there: HashSet<Uuid> = all.iter().map(|stats| stats.uuid).collect();
     before.samples.retain(|vm, _| there.contains(vm));
     before.definitions.retain(|vm, _| there.contains(vm));
@@ -106,13 +103,18 @@ fn facts(
         return Err(odd("memory beyond measure"));
     }
     let job = if state.is_present() { job(domain)? } else { None };
+    // QEMU's copying counts among its processor time, but no VM needs it: neither this span nor the next begins with it.
+    let moving = job.is_some();
+    if moving {
+        before.moving.insert(stats.uuid);
+    }
     Ok(VmFacts {
         uuid: stats.uuid,
         name: stats.name.chars().take(256).collect(),
         state,
         vcpus,
         mem: Mib(kib.div_ceil(1024)),
-        cpu: before.cpu(stats, at, vcpus),
+        cpu: before.cpu(stats, at, vcpus).filter(|_| !moving),
         dirty_mib_s: before.dirty.get(&stats.uuid).copied().unwrap_or(0),
         job,
         persistent: marks.persistent.contains(&stats.uuid),
@@ -205,13 +207,13 @@ impl Before {
         }
     }
 
-    /// Processor use since the last look, never above what its processors can take.
-    fn cpu(&self, stats: &Stats, now: Instant, vcpus: u32) -> MilliCpu {
+    /// Processor use since the last look, never above what its processors can take; `None` at the first look at a run.
+    fn cpu(&self, stats: &Stats, now: Instant, vcpus: u32) -> Option<MilliCpu> {
         let limit = u64::from(vcpus) * 1000;
-        let (Some(nanos), Some(sample)) = (nanos(stats), self.sample_of(stats)) else { return MilliCpu(0) };
+        let (nanos, sample) = (nanos(stats)?, self.sample_of(stats)?);
         let span = now.saturating_duration_since(sample.at).as_nanos().max(1);
         let used = u128::from(nanos.saturating_sub(sample.nanos)) * 1000 / span;
-        MilliCpu(u64::try_from(used).unwrap_or(limit).min(limit))
+        Some(MilliCpu(u64::try_from(used).unwrap_or(limit).min(limit)))
     }
 
     fn definition(
@@ -268,9 +270,10 @@ mod tests {
         let (start, later) = (Instant::now(), Instant::now() + Duration::from_secs(10));
         let mut before = Before::default();
         before.keep_samples(&[at(3, 5_000_000_000)], start);
-        assert!((249..=250).contains(&before.cpu(&at(3, 7_500_000_000), later, 2).0));
-        assert_eq!(before.cpu(&at(3, u64::MAX), later, 2), MilliCpu(2000), "a nonsense is capped");
-        assert_eq!(before.cpu(&at(3, 1), later, 2), MilliCpu(0), "a clock that went back");
-        assert_eq!(before.cpu(&at(4, 900_000_000), later, 2), MilliCpu(0), "another run");
+        let cpu = |id, nanos| before.cpu(&at(id, nanos), later, 2).map(|cpu| cpu.0);
+        assert!(cpu(3, 7_500_000_000).is_some_and(|cpu| (249..=250).contains(&cpu)));
+        assert_eq!(cpu(3, u64::MAX), Some(2000), "a nonsense is capped");
+        assert_eq!(cpu(3, 1), Some(0), "a clock that went back");
+        assert_eq!(cpu(4, 900_000_000), None, "another run");
     }
 }

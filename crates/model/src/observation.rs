@@ -66,7 +66,8 @@ pub struct VmFacts {
     pub state: DomainState,
     pub vcpus: u32,
     pub mem: Mib,
-    pub cpu: MilliCpu,
+    /// In use since the look before; `None` where there was none, or where the copying of a move is in the figure.
+    pub cpu: Option<MilliCpu>,
     pub dirty_mib_s: u64,
     /// A job that runs on it now: ours or someone else's.
     pub job: Option<Job>,

@@ -269,7 +269,7 @@ impl World {
                 state: DomainState::Running,
                 vcpus: vm.vcpus,
                 mem: if self.boasts.contains(&id) { Mib::MAX } else { vm.mem },
-                cpu: vm.cpu,
+                cpu: Some(vm.cpu),
                 dirty_mib_s: 0,
                 job: None,
                 persistent: true,

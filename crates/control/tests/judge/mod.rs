@@ -193,7 +193,7 @@ impl Court {
             state: *state,
             vcpus: 1,
             mem: Mib(200),
-            cpu: MilliCpu(20),
+            cpu: Some(MilliCpu(20)),
             dirty_mib_s: 0,
             job: job.then_some(Job {
                 kind: JobKind::Other,

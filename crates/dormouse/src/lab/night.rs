@@ -8,15 +8,19 @@ use super::report::NightReport;
 use super::{Steps, failed};
 use crate::cli::{Ctx, Failure, Format};
 use dormouse_lab::{Lab, LabSpec, Load, Power, Progress};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Calendar: the night begins an hour before closing, so that by then every VM has been watched for `window.sleep`, and
-/// ends a quarter of an hour after opening.
-const BEGINS: &str = "2026-11-23T18:45:00Z";
-const NIGHT_S: u32 = (14 * 60 + 30) * 60;
-const CLOSES_S: u32 = 60 * 60;
-const OPENS_S: u32 = (14 * 60 + 15) * 60;
+/// Calendar: the night begins so long before closing that by then every VM has been watched for `window.sleep` (its first
+/// sample is the second look's), and ends a quarter of an hour after opening.
+const BEGINS: &str = "2026-11-23T18:15:00Z";
+const NIGHT_S: u32 = 15 * 60 * 60;
+const CLOSES_S: u32 = 90 * 60;
+const OPENS_S: u32 = (14 * 60 + 45) * 60;
 /// Real seconds of a night: so much, and so much more for each host.
 const REAL_S: u32 = 200;
 const REAL_S_PER_HOST: u32 = 6;
@@ -28,6 +32,7 @@ const BURSTS_MAX: usize = 3;
 const BURST_EVERY: Duration = Duration::from_secs(35);
 /// Moves at once: two cores emulate both ends of each.
 const MOVES_ALL: u32 = 4;
+const GAPS_SHOWN: usize = 5;
 const SAMPLE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
@@ -86,13 +91,14 @@ impl Scale {
 }
 
 pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
+    let interrupted = on_interrupt()?;
     let mut steps = Steps::start();
     let mut spec = LabSpec::new(args.id.clone(), args.hosts, args.guests.unwrap_or(args.hosts));
     let scale = Scale::of(&spec);
     spec.time_scale = scale.time;
     spec.cluster_lines = cluster_lines(&scale, args.failover);
     let lab = Lab::up(spec, &mut steps).map_err(|error| failed(&error))?;
-    let result = night(&lab, args, &scale, &mut steps);
+    let result = night(&lab, args, &scale, &interrupted, &mut steps);
     if args.keep {
         steps.step(&format!("the lab stays up: dormouse lab down --id {}", args.id));
     } else {
@@ -156,7 +162,25 @@ fn settings(lab: &Lab, scale: &Scale) -> String {
     text
 }
 
-fn night(lab: &Lab, args: &Args, scale: &Scale, steps: &mut Steps) -> Result<NightReport, Failure> {
+/// Set by the first Ctrl-C or polite kill: the night breaks off, and manager and lab are removed. The second ends the
+/// program at once.
+fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&interrupted))
+            .and_then(|_| flag::register(signal, Arc::clone(&interrupted)))
+            .map_err(|error| Failure::new("signals cannot be caught").because(&error))?;
+    }
+    Ok(interrupted)
+}
+
+fn night(
+    lab: &Lab,
+    args: &Args,
+    scale: &Scale,
+    interrupted: &AtomicBool,
+    steps: &mut Steps,
+) -> Result<NightReport, Failure> {
     lab.streams_start().map_err(|error| failed(&error))?;
     let began = Instant::now();
     let mut manager = Manager::start(lab, &settings(lab, scale))?;
@@ -176,6 +200,9 @@ fn night(lab: &Lab, args: &Args, scale: &Scale, steps: &mut Steps) -> Result<Nig
     let mut checked_opening = false;
     while Instant::now() < ends || !checked_opening {
         std::thread::sleep(SAMPLE);
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(Failure::new("the night was broken off"));
+        }
         if kills.first().is_some_and(|at| began.elapsed() >= *at) {
             kills.remove(0);
             steps.step("killing the manager");
@@ -283,6 +310,9 @@ fn judge(lab: &Lab, record: &Record, report: &mut NightReport) -> Result<(), Fai
     report.gap_ms_p50 = streams.gap_ms_p50;
     report.gap_ms_p99 = streams.gap_ms_p99;
     report.gap_ms_max = streams.gap_ms_max;
+    report.gaps_longest = streams.gap_list;
+    report.gaps_longest.sort_by_key(|gap| (std::cmp::Reverse(gap.gap_ms), gap.at_ms));
+    report.gaps_longest.truncate(GAPS_SHOWN);
     let status = lab.status().map_err(|error| failed(&error))?;
     report.double_runs = status.double_runs;
     let mut violation = |bad: bool, words: String| {

@@ -1,5 +1,6 @@
 //! What a night came to: `lab night --format json`, field for field as documented, and the same for people.
 
+use dormouse_lab::Gap;
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -26,6 +27,8 @@ pub(super) struct NightReport {
     pub(super) gap_ms_p50: u64,
     pub(super) gap_ms_p99: u64,
     pub(super) gap_ms_max: u64,
+    /// The longest silences of a guest's stream, `at_ms` after the night began.
+    pub(super) gaps_longest: Vec<Gap>,
     pub(super) double_runs: u64,
     pub(super) wakes: usize,
     pub(super) sleeps: usize,

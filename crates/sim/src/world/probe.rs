@@ -87,7 +87,7 @@ impl World {
             state,
             vcpus: vm.spec.vcpus,
             mem: vm.spec.mem,
-            cpu: if state.runs() { MilliCpu(cpu) } else { MilliCpu::ZERO },
+            cpu: state.runs().then_some(MilliCpu(cpu)),
             dirty_mib_s: vm.spec.dirty_mib_s,
             job: flow.map(|flow| self.job(flow, truth.id)),
             persistent: true,

@@ -99,7 +99,7 @@ fn facts(name: &str, host: &FakeHost, number: u128) -> HostFacts {
         state: DomainState::Running,
         vcpus: 1,
         mem: Mib(256),
-        cpu: MilliCpu(20),
+        cpu: Some(MilliCpu(20)),
         dirty_mib_s: 0,
         job: None,
         persistent: true,
