@@ -64,7 +64,7 @@ pub(crate) fn bench() -> Result<bool> {
         let Ok(examples) = fs::read_dir(dir.join("examples")) else { continue };
         let mut names: Vec<String> = examples
             .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".rs").map(str::to_owned))
+            .filter_map(|entry| Some(entry.file_name().to_str()?.trim_end_matches(".rs").to_owned()))
             .filter(|name| name.contains("bench"))
             .collect();
         names.sort();

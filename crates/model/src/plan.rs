@@ -126,6 +126,15 @@ impl Action {
     /// # Errors
     /// The premise no longer holds; the picture is unchanged.
     pub fn apply(self, snapshot: &mut Snapshot) -> Result<(), Premise> {
+        let first_on = match self {
+            Self::Sleep { host } => snapshot.vms_on(host).next(),
+            _ => None,
+        };
+        self.apply_knowing(snapshot, first_on)
+    }
+
+    /// `first_on`: for a host to be put to sleep, a VM that is still there.
+    fn apply_knowing(self, snapshot: &mut Snapshot, first_on: Option<VmId>) -> Result<(), Premise> {
         match self {
             Self::Migrate { vm, from, to } => {
                 let paused = match snapshot.vm(vm).state {
@@ -149,7 +158,7 @@ impl Action {
                 if !matches!(state, HostState::On | HostState::Draining) {
                     return Err(Premise::HostState { host, state, wanted: HostState::On });
                 }
-                if let Some(vm) = snapshot.vms_on(host).next() {
+                if let Some(vm) = first_on {
                     return Err(Premise::NotEmpty { host, vm });
                 }
                 snapshot.host_mut(host).state = HostState::Asleep;
@@ -183,9 +192,35 @@ impl Plan {
     /// # Errors
     /// A step's premise does not hold when its turn comes.
     pub fn apply(&self, snapshot: &Snapshot) -> Result<Snapshot, Premise> {
+        self.replay(snapshot).map_err(|(_, premise)| premise)
+    }
+
+    /// The picture after all steps, one by one as listed.
+    ///
+    /// # Errors
+    /// The first step whose premise does not hold when its turn comes.
+    pub fn replay(&self, snapshot: &Snapshot) -> Result<Snapshot, (StepId, Premise)> {
         let mut after = snapshot.clone();
+        // How many VMs are, or may be, on each host: nobody looks through all VMs for each host that goes to sleep.
+        let mut held = vec![0u32; after.hosts.len()];
+        for host in after.vms.iter().flat_map(|vm| vm.state.hosts()) {
+            held.get_mut(host.index()).into_iter().for_each(|held| *held += 1);
+        }
         for step in &self.steps {
-            step.action.apply(&mut after)?;
+            let first_on = match step.action {
+                Action::Sleep { host } if held[host.index()] > 0 => after.vms_on(host).next(),
+                _ => None,
+            };
+            step.action.apply_knowing(&mut after, first_on).map_err(|premise| (step.id, premise))?;
+            match step.action {
+                Action::Migrate { from, to, .. } => {
+                    held[from.index()] -= 1;
+                    held[to.index()] += 1;
+                }
+                Action::Start { host, .. } => held[host.index()] += 1,
+                Action::Stop { host, .. } => held[host.index()] -= 1,
+                Action::Wake { .. } | Action::Sleep { .. } => {}
+            }
         }
         Ok(after)
     }

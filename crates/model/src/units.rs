@@ -153,12 +153,14 @@ impl Mib {
     /// The shortest time in which this much memory crosses a link of that rate
     /// (2^20 bytes of 8 bits over 10^6 bits per second, rounded up). A rate of zero never ends.
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "compared before")]
     pub const fn transfer_time(self, rate: Mbps) -> Millis {
         if rate.0 == 0 {
             return Millis::MAX;
         }
-        // MiB * 8 * 1048576 bits / (Mbps * 1000 bits per ms)
-        Millis((self.0 * 8_388_608).div_ceil(rate.0 * 1000))
+        // MiB * 8 * 1048576 bits / (Mbps * 1000 bits per ms). The VMs of a whole host may be more than fits 64 bits.
+        let millis = (self.0 as u128 * 8_388_608).div_ceil(rate.0 as u128 * 1000);
+        if millis > u64::MAX as u128 { Millis::MAX } else { Millis(millis as u64) }
     }
 }
 
@@ -234,6 +236,7 @@ mod tests {
     fn the_seeds_clone_crosses_a_gigabit_link_in_two_seconds() {
         assert_eq!(Mib(256).transfer_time(Mbps(1000)), Millis(2148));
         assert_eq!(Mib(1).transfer_time(Mbps(0)), Millis::MAX);
+        assert_eq!(Mib::MAX.transfer_time(Mbps(1)), Millis::MAX, "no wrap, no panic");
     }
 
     #[test]

@@ -1,210 +1,127 @@
 //! Memory, slots and CPU at every instant of every order that the needs allow.
 //!
 //! A move holds room at both ends while it runs. So at any instant a host holds what it held, plus all that has come or
-//! is coming, less what is over. Of all instants that can be, the worst is found exactly: choosing a set of arrivals
-//! forces the departures that they need, and the heaviest such choice is a cut of a small network (departures that an
-//! arrival needs cost what they free; arrivals gain what they bring).
+//! is coming, less what is over. Of all instants that can be, the worst is found exactly (see [`super::flow`]).
+//!
+//! CPU is judged in two bands: that of minutes at every instant, as memory is; that of hours where the host will be
+//! left, for VMs that came only so that another host can sleep. What a host holds before anything comes is not the
+//! plan's doing, even if that is too much already.
 
 use super::Violation;
+use super::course::{Course, Traffic};
+use super::flow::Network;
 use super::graph::Graph;
-use dormouse_model::{Action, Goal, HostId, Mib, MilliCpu, Plan, PolicyName, Snapshot, StepId, VmId};
-use std::collections::BTreeMap;
+use dormouse_model::{Action, Goal, HostId, Mib, MilliCpu, Plan, PolicyName, Snapshot, VmId};
 
-#[derive(Default)]
-struct Traffic {
-    arrivals: Vec<(StepId, VmId)>,
-    departures: Vec<(StepId, VmId)>,
-}
-
-pub(super) fn check(before: &Snapshot, plan: &Plan, graph: &Graph<'_>, found: &mut Vec<Violation>) {
-    let mut traffic: BTreeMap<HostId, Traffic> = BTreeMap::new();
-    for step in &plan.steps {
-        if let Action::Migrate { vm, from, to } = step.action {
-            traffic.entry(to).or_default().arrivals.push((step.id, vm));
-            traffic.entry(from).or_default().departures.push((step.id, vm));
-        }
-    }
-    let residents = residents(before);
+pub(super) fn check(
+    before: &Snapshot,
+    plan: &Plan,
+    course: &Course,
+    graph: &mut Graph<'_>,
+    found: &mut Vec<Violation>,
+) {
     let seed = plan.policy == PolicyName::Seed;
     let slot = u64::from(before.cluster.policy.knobs.slot_mib.max(1));
-    for (host, traffic) in traffic.iter().filter(|(_, traffic)| !traffic.arrivals.is_empty()) {
-        let spec = &before.host(*host).spec;
-        let mem = |vm: &VmId| before.vm(*vm).spec.mem.0 + spec.overhead.0;
-        let here = &residents[host.index()];
+    let sleeps = sleepers(before, plan);
+    for (host, traffic) in course.traffic().filter(|(_, traffic)| !traffic.arrivals.is_empty()) {
+        let spec = &before.host(host).spec;
+        let here = course.residents(host);
         let limit = spec.mem.0.saturating_sub(spec.reserve.0);
-        let most = peak(here, traffic, graph, mem, limit);
-        if most > limit {
-            found.push(Violation::Memory { host: *host, peak: Mib(most), limit: Mib(limit) });
+        let mem = |vm: VmId| u128::from(before.vm(vm).spec.mem.0) + u128::from(spec.overhead.0);
+        if let Some(peak) = above(here, traffic, graph, mem, limit) {
+            found.push(Violation::Memory { host, peak: Mib(peak), limit: Mib(limit) });
         }
         let slots = spec.slots.map(u64::from).or_else(|| seed.then(|| spec.mem.0 / slot));
-        if let Some(limit) = slots {
-            let most = peak(here, traffic, graph, |_| 1, limit);
-            if most > limit {
-                found.push(Violation::Slots { host: *host, peak: most, limit });
-            }
+        if let Some(limit) = slots
+            && let Some(peak) = above(here, traffic, graph, |_| 1, limit)
+        {
+            found.push(Violation::Slots { host, peak, limit });
         }
-        if !seed && !matches!(plan.goal, Goal::Spread { .. }) {
-            cpu(before, *host, traffic, here, found);
+        if seed || matches!(plan.goal, Goal::Spread { .. }) {
+            continue;
+        }
+        let target = target(before, host);
+        let minutes = |vm: VmId| u128::from(before.vm(vm).demand.wake.0);
+        let hours = hours(before, traffic, here, |vm| {
+            course.passages(vm).iter().any(|passage| passage.from.is_some_and(|from| sleeps[from.index()]))
+        });
+        let hours = hours.filter(|demand| *demand > target);
+        if let Some(demand) = above(here, traffic, graph, minutes, target).or(hours) {
+            found.push(Violation::Cpu { host, demand: MilliCpu(demand), limit: MilliCpu(target) });
         }
     }
 }
 
-/// VMs that hold, or may hold, memory on each host.
-fn residents(before: &Snapshot) -> Vec<Vec<VmId>> {
-    let mut residents = vec![vec![]; before.hosts.len()];
-    for vm in before.vm_ids() {
-        for host in before.vm(vm).state.hosts() {
-            residents[host.index()].push(vm);
-        }
-    }
-    residents
-}
-
-/// The most that a host can come to hold at an instant at which something has come or is coming.
-///
-/// What it holds before anything comes is not the plan's doing, even if that is too much already.
-fn peak(
+/// The most that a host can come to hold at an instant at which something has come or is coming, if it is too much.
+fn above(
     here: &[VmId],
     traffic: &Traffic,
-    graph: &Graph<'_>,
-    weight: impl Fn(&VmId) -> u64,
+    graph: &mut Graph<'_>,
+    weight: impl Fn(VmId) -> u128,
     limit: u64,
-) -> u64 {
-    let first: u64 = here.iter().map(&weight).sum();
-    let all: u64 = traffic.arrivals.iter().map(|(_, vm)| weight(vm)).sum();
-    if first + all <= limit || traffic.departures.is_empty() {
-        return first + all;
-    }
-    let network = Network {
-        arrivals: traffic.arrivals.iter().map(|(_, vm)| weight(vm)).collect(),
-        departures: traffic.departures.iter().map(|(_, vm)| weight(vm)).collect(),
-        flow: BTreeMap::new(),
-        needs: traffic
-            .arrivals
-            .iter()
-            .map(|(step, _)| {
-                let over = graph.before(*step);
-                (0..traffic.departures.len()).filter(|at| over.contains(&traffic.departures[*at].0)).collect()
-            })
-            .collect(),
+) -> Option<u64> {
+    let limit = u128::from(limit);
+    let first: u128 = here.iter().map(|vm| weight(*vm)).sum();
+    let all: u128 = traffic.arrivals.iter().map(|(_, vm)| weight(*vm)).sum();
+    let most = match traffic.departures.first() {
+        _ if first + all <= limit => return None,
+        None => first + all,
+        Some((earliest, _)) => {
+            let departures = &traffic.departures;
+            let mut over = |step| {
+                graph.ask(step, *earliest);
+                (0..departures.len()).filter(|at| graph.over(departures[*at].0)).collect()
+            };
+            let needs = traffic.arrivals.iter().map(|(step, _)| over(*step)).collect();
+            let come = traffic.arrivals.iter().map(|(_, vm)| weight(*vm)).collect();
+            let gone = departures.iter().map(|(_, vm)| weight(*vm)).collect();
+            let network = Network::new(come, gone, needs);
+            if first <= limit { first + network.heaviest() } else { network.peak(first) }
+        }
     };
-    if first <= limit {
-        return first + network.heaviest();
-    }
-    // Each arrival in turn is there for certain, and so are the departures that it needs.
-    let forced = |arrival: usize| {
-        let mut rest = network.clone();
-        let mut gone = 0;
-        for departure in &network.needs[arrival] {
-            gone += std::mem::take(&mut rest.departures[*departure]);
-        }
-        let come = std::mem::take(&mut rest.arrivals[arrival]);
-        first + come + rest.heaviest() - gone
-    };
-    (0..network.arrivals.len()).map(forced).max().unwrap_or(0)
+    (most > limit).then(|| u64::try_from(most).unwrap_or(u64::MAX))
 }
 
-/// Source to arrivals to the departures they need to sink.
-#[derive(Clone)]
-struct Network {
-    /// What is left to send into each arrival, and out of each departure.
-    arrivals: Vec<u64>,
-    departures: Vec<u64>,
-    flow: BTreeMap<(usize, usize), u64>,
-    needs: Vec<Vec<usize>>,
+/// CPU demand up to which a host may be filled.
+fn target(before: &Snapshot, host: HostId) -> u64 {
+    let capacity = u128::from(before.host(host).spec.cpus) * 1000;
+    let target = capacity * u128::from(before.cluster.policy.knobs.cpu_target.0) / 1000;
+    u64::try_from(target).unwrap_or(u64::MAX)
 }
 
-impl Network {
-    /// The most that arrivals can outweigh the departures that they force.
-    fn heaviest(&self) -> u64 {
-        self.arrivals.iter().sum::<u64>() - self.clone().max_flow()
-    }
-
-    fn max_flow(&mut self) -> u64 {
-        let mut sum = 0;
-        for start in 0..self.arrivals.len() {
-            while self.arrivals[start] > 0 {
-                let pushed = self.augment(start);
-                if pushed == 0 {
-                    break;
-                }
-                self.arrivals[start] -= pushed;
-                sum += pushed;
-            }
+/// Hosts that this plan empties to put them to sleep, and not because they are overloaded.
+fn sleepers(before: &Snapshot, plan: &Plan) -> Vec<bool> {
+    let mut demand = vec![0u128; before.hosts.len()];
+    for vm in &before.vms {
+        if let Some(used) = vm.state.host().and_then(|at| demand.get_mut(at.index())) {
+            *used += u128::from(vm.demand.wake.0);
         }
-        sum
     }
-
-    /// One path from an arrival to a departure with something left, over flows that can be turned back.
-    fn augment(&mut self, start: usize) -> u64 {
-        // For each departure reached, the arrival it was reached from; for each arrival, the departure.
-        let mut reached: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut came_by: BTreeMap<usize, Option<usize>> = BTreeMap::from([(start, None)]);
-        let mut open = vec![start];
-        while let Some(arrival) = open.pop() {
-            for departure in self.needs[arrival].clone() {
-                if reached.contains_key(&departure) {
-                    continue;
-                }
-                reached.insert(departure, arrival);
-                if self.departures[departure] > 0 {
-                    return self.push_along(start, departure, &reached, &came_by);
-                }
-                for other in 0..self.arrivals.len() {
-                    let turned = self.flow.get(&(other, departure)).is_some_and(|flow| *flow > 0);
-                    if turned && !came_by.contains_key(&other) {
-                        came_by.insert(other, Some(departure));
-                        open.push(other);
-                    }
-                }
-            }
+    let mut sleeps = vec![false; before.hosts.len()];
+    for step in &plan.steps {
+        if let Action::Sleep { host } = step.action {
+            let spec = &before.host(host).spec;
+            let high = u128::from(spec.cpus) * u128::from(before.cluster.policy.knobs.load_high.0);
+            sleeps[host.index()] = demand[host.index()] <= high;
         }
-        0
     }
-
-    fn push_along(
-        &mut self,
-        start: usize,
-        end: usize,
-        reached: &BTreeMap<usize, usize>,
-        came_by: &BTreeMap<usize, Option<usize>>,
-    ) -> u64 {
-        let mut amount = self.arrivals[start].min(self.departures[end]);
-        let mut path = vec![];
-        let mut departure = end;
-        loop {
-            let arrival = reached[&departure];
-            path.push((arrival, departure, true));
-            match came_by[&arrival] {
-                None => break,
-                Some(back) => {
-                    amount = amount.min(self.flow[&(arrival, back)]);
-                    path.push((arrival, back, false));
-                    departure = back;
-                }
-            }
-        }
-        for (arrival, departure, forth) in path {
-            let flow = self.flow.entry((arrival, departure)).or_insert(0);
-            *flow = if forth { *flow + amount } else { *flow - amount };
-        }
-        self.departures[end] -= amount;
-        amount
-    }
+    sleeps
 }
 
-/// A host that took something must stay within `cpu.target` in the end, by the demand of these minutes.
-fn cpu(before: &Snapshot, host: HostId, traffic: &Traffic, here: &[VmId], found: &mut Vec<Violation>) {
-    let knobs = &before.cluster.policy.knobs;
-    let gone = |vm: &VmId| traffic.departures.iter().any(|(_, other)| other == vm);
-    let stays = here
+/// Demand of the hours to come on a host in the end, if something `came` only so that another host can sleep.
+fn hours(before: &Snapshot, traffic: &Traffic, here: &[VmId], came: impl Fn(VmId) -> bool) -> Option<u64> {
+    let goes = |vm: VmId| traffic.departures.iter().any(|(_, other)| *other == vm);
+    let stay = |vm: &VmId| traffic.departures.is_empty() || !goes(*vm);
+    let arrived = traffic.arrivals.iter().map(|(_, vm)| *vm).filter(stay);
+    if !arrived.clone().any(came) {
+        return None;
+    }
+    let demand: u128 = here
         .iter()
-        .filter(|vm| !gone(vm))
-        .chain(traffic.arrivals.iter().map(|(_, vm)| vm).filter(|vm| !gone(vm)));
-    let demand: u64 = stays.map(|vm| before.vm(*vm).demand.wake.0).sum();
-    let capacity = u64::from(before.host(host).spec.cpus) * 1000;
-    let target = capacity * knobs.cpu_target.0 / 1000;
-    if demand > target {
-        found.push(Violation::Cpu { host, demand: MilliCpu(demand), limit: MilliCpu(target) });
-    }
+        .copied()
+        .filter(stay)
+        .chain(arrived)
+        .map(|vm| u128::from(before.vm(vm).demand.sleep.0))
+        .sum();
+    Some(u64::try_from(demand).unwrap_or(u64::MAX))
 }

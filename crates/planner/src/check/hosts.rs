@@ -1,27 +1,32 @@
 //! Hosts: who may take, give, sleep and wake, and that each is up or empty when it has to be.
 
 use super::Violation;
+use super::course::Course;
 use super::graph::Graph;
-use dormouse_model::{Action, Goal, Host, HostId, HostState, Obstacle, Plan, PolicyName, Snapshot, StepId};
+use dormouse_model::{
+    Action, Goal, Host, HostId, HostState, Obstacle, Plan, PolicyName, Snapshot, StepId, VmId,
+};
+use std::collections::BTreeMap;
 
 pub(super) fn check(
     before: &Snapshot,
     after: &Snapshot,
     plan: &Plan,
-    graph: &Graph<'_>,
+    course: &Course,
+    graph: &mut Graph<'_>,
     found: &mut Vec<Violation>,
 ) {
     for step in &plan.steps {
         match step.action {
             Action::Migrate { from, to, .. } => {
-                let brought_up = woken(plan, graph, step.id, from);
+                let brought_up = woken(course, graph, step.id, from);
                 if let Some(why) = gives_none(before.host(from)).filter(|_| !brought_up) {
                     found.push(Violation::GivesNone { step: step.id, host: from, why });
                 }
-                target(before, plan, graph, step.id, to, found);
+                target(before, course, graph, step.id, to, found);
             }
-            Action::Start { host, .. } => target(before, plan, graph, step.id, host, found),
-            Action::Stop { .. } => {}
+            Action::Start { host, .. } => target(before, course, graph, step.id, host, found),
+            Action::Stop { vm, .. } => found.push(Violation::Stops { step: step.id, vm }),
             Action::Wake { host } => {
                 if let Some(why) = must_not_wake(before.host(host), plan.goal) {
                     found.push(Violation::MustNotWake { step: step.id, host, why });
@@ -31,7 +36,7 @@ pub(super) fn check(
                 if let Some(why) = must_not_sleep(before, host) {
                     found.push(Violation::MustNotSleep { step: step.id, host, why });
                 }
-                emptied(before, plan, graph, step.id, host, found);
+                emptied(course, graph, step.id, host, found);
             }
         }
     }
@@ -63,15 +68,16 @@ fn gives_none(host: &Host) -> Option<&'static str> {
 }
 
 /// A step that is over by then wakes it.
-fn woken(plan: &Plan, graph: &Graph<'_>, step: StepId, host: HostId) -> bool {
-    graph.before(step).iter().any(|id| plan.steps[id.index()].action == Action::Wake { host })
+fn woken(course: &Course, graph: &mut Graph<'_>, step: StepId, host: HostId) -> bool {
+    course.wake_of(host).is_some_and(|wake| graph.follows(wake, step))
 }
 
-/// The destination is up, seen and open, or woken by a step that is over by then; and nothing puts it to sleep.
+/// The destination is up, seen and open, or woken by a step that is over by then.
+/// That nothing puts it to sleep with the VM on it is for [`emptied`].
 fn target(
     before: &Snapshot,
-    plan: &Plan,
-    graph: &Graph<'_>,
+    course: &Course,
+    graph: &mut Graph<'_>,
     step: StepId,
     to: HostId,
     found: &mut Vec<Violation>,
@@ -86,7 +92,7 @@ fn target(
         found.push(Violation::TakesNone { step, host: to, why });
     }
     let up = host.state == HostState::On && seen(host);
-    if !up && !woken(plan, graph, step, to) {
+    if !up && !woken(course, graph, step, to) {
         found.push(Violation::NotUp { step, host: to });
     }
 }
@@ -123,43 +129,32 @@ fn must_not_sleep(before: &Snapshot, id: HostId) -> Option<&'static str> {
     }
 }
 
-/// Every VM that was there or comes there has left, by steps that are over when the host goes to sleep.
-fn emptied(
-    before: &Snapshot,
-    plan: &Plan,
-    graph: &Graph<'_>,
-    step: StepId,
-    host: HostId,
-    found: &mut Vec<Violation>,
-) {
-    let over = graph.before(step);
-    let leaves = |vm, after: Option<StepId>| {
-        over.iter().any(|id| match plan.steps[id.index()].action {
-            Action::Migrate { vm: other, from, .. } => {
-                other == vm && from == host && after.is_none_or(|came| *id > came)
-            }
-            Action::Stop { vm: other, host: there } => other == vm && there == host,
-            _ => false,
-        })
-    };
-    for vm in before.vms_on(host).filter(|vm| !leaves(*vm, None)) {
-        found.push(Violation::NotEmptied { step, host, vm });
+/// Every VM that was there or comes there has left, by steps that are over when the host goes to sleep: one that
+/// failed to leave must keep it on.
+fn emptied(course: &Course, graph: &mut Graph<'_>, step: StepId, host: HostId, found: &mut Vec<Violation>) {
+    let traffic = course.traffic_of(host);
+    let (arrivals, departures) =
+        traffic.map_or((&[][..], &[][..]), |traffic| (&traffic.arrivals, &traffic.departures));
+    // For each VM the last time that it has certainly left.
+    let mut left: BTreeMap<VmId, StepId> = BTreeMap::new();
+    if let Some((earliest, _)) = departures.first() {
+        graph.ask(step, *earliest);
+        left.extend(departures.iter().filter(|(id, _)| graph.over(*id)).map(|(id, vm)| (*vm, *id)));
     }
-    for other in &plan.steps {
-        if let Action::Migrate { vm, to, .. } | Action::Start { vm, host: to } = other.action
-            && to == host
-            && !leaves(vm, Some(other.id))
-        {
-            found.push(Violation::NotEmptied { step, host, vm });
-        }
+    let stays = course.residents(host).iter().filter(|vm| !left.contains_key(vm));
+    let comes = arrivals.iter().filter(|(came, vm)| left.get(vm).is_none_or(|gone| gone < came));
+    for vm in stays.chain(comes.map(|(_, vm)| vm)) {
+        found.push(Violation::NotEmptied { step, host, vm: *vm });
     }
 }
 
 /// `min_on` and `keep N of`, where they held before.
 fn numbers(before: &Snapshot, after: &Snapshot, found: &mut Vec<Violation>) {
-    let usable = |picture: &Snapshot, host: HostId| picture.host(host).state == HostState::On;
+    let usable = |picture: &Snapshot, host: &HostId| {
+        picture.hosts.get(host.index()).is_some_and(|host| host.state == HostState::On)
+    };
     let count = |picture: &Snapshot, hosts: &mut dyn Iterator<Item = HostId>| {
-        u32::try_from(hosts.filter(|host| usable(picture, *host)).count()).unwrap_or(u32::MAX)
+        u32::try_from(hosts.filter(|host| usable(picture, host)).count()).unwrap_or(u32::MAX)
     };
     let wanted = before.cluster.policy.knobs.min_on;
     let on = count(after, &mut after.host_ids());

@@ -5,6 +5,8 @@
 //! can prove, so that what it says is never a matter of taste.
 
 mod capacity;
+mod course;
+mod flow;
 mod graph;
 mod hosts;
 mod reserve;
@@ -13,6 +15,7 @@ mod violation;
 
 pub use violation::Violation;
 
+use course::Course;
 use dormouse_model::{Action, Goal, Plan, Snapshot, StepId};
 use graph::Graph;
 
@@ -25,11 +28,15 @@ pub fn check(before: &Snapshot, plan: &Plan) -> Vec<Violation> {
         // What names things that do not exist cannot be replayed.
         return found;
     }
-    let Some(after) = replay(before, plan, &mut found) else { return found };
-    let graph = Graph::of(plan);
-    hosts::check(before, &after, plan, &graph, &mut found);
-    capacity::check(before, plan, &graph, &mut found);
-    rules::check(before, &after, plan, &graph, &mut found);
+    let after = match plan.replay(before) {
+        Ok(after) => after,
+        Err((step, premise)) => return vec![Violation::Premise { step, premise }],
+    };
+    let course = Course::of(before, plan);
+    let mut graph = Graph::of(plan);
+    hosts::check(before, &after, plan, &course, &mut graph, &mut found);
+    capacity::check(before, plan, &course, &mut graph, &mut found);
+    rules::check(before, &after, &course, &mut graph, &mut found);
     reserve::check(before, &after, plan, &mut found);
     found
 }
@@ -61,16 +68,4 @@ fn shape(before: &Snapshot, plan: &Plan, found: &mut Vec<Violation>) {
             found.push(Violation::ActsWhileHolding { step: id });
         }
     }
-}
-
-/// The steps one by one, as listed.
-fn replay(before: &Snapshot, plan: &Plan, found: &mut Vec<Violation>) -> Option<Snapshot> {
-    let mut now = before.clone();
-    for step in &plan.steps {
-        if let Err(premise) = step.action.apply(&mut now) {
-            found.push(Violation::Premise { step: step.id, premise });
-            return None;
-        }
-    }
-    Some(now)
 }

@@ -32,6 +32,8 @@ pub enum Violation {
     MustNotSleep { step: StepId, host: HostId, why: &'static str },
     #[error("{step}: {host} must not be woken: {why}")]
     MustNotWake { step: StepId, host: HostId, why: &'static str },
+    #[error("{step} stops {vm}, which no goal asks for")]
+    Stops { step: StepId, vm: VmId },
     #[error("{host} can be asked for {peak} of its {limit}")]
     Memory { host: HostId, peak: Mib, limit: Mib },
     #[error("{host} can come to hold {peak} VMs in {limit} slots")]

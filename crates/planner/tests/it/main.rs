@@ -5,6 +5,7 @@
 mod balanced;
 mod checker;
 mod laws;
+mod mistakes;
 mod place;
 mod relief;
 mod seed;
