@@ -3,7 +3,6 @@
 use crate::run::{cargo, output, root, succeeds};
 use crate::tidy;
 use anyhow::Result;
-use std::fs;
 use std::process::Command;
 
 /// The crates whose tests need nothing and take seconds: the loop of every change.
@@ -52,29 +51,6 @@ pub(crate) fn bless() -> Result<bool> {
     let good = succeeds(command.env("DORMOUSE_BLESS", "1").env("UPDATE_EXPECT", "1"))?;
     println!("\nWhat the new goldens change (read it line by line before you commit it):");
     Ok(succeeds(Command::new("git").current_dir(root()).args(["--no-pager", "diff", "--stat"]))? && good)
-}
-
-/// Runs every example with `bench` in its name: they print figures and judge nothing.
-pub(crate) fn bench() -> Result<bool> {
-    let mut good = true;
-    let mut crates: Vec<_> =
-        fs::read_dir(root().join("crates"))?.flatten().map(|entry| entry.path()).collect();
-    crates.sort();
-    for dir in crates {
-        let Ok(examples) = fs::read_dir(dir.join("examples")) else { continue };
-        let mut names: Vec<String> = examples
-            .flatten()
-            .filter_map(|entry| Some(entry.file_name().to_str()?.trim_end_matches(".rs").to_owned()))
-            .filter(|name| name.contains("bench"))
-            .collect();
-        names.sort();
-        let manifest = dir.join("Cargo.toml");
-        for name in names {
-            let mut command = cargo(["run", "--release", "--locked", "--quiet", "--example", &name]);
-            good &= succeeds(command.arg("--manifest-path").arg(&manifest))?;
-        }
-    }
-    Ok(good)
 }
 
 /// Whether cargo has this subcommand here: a minimal toolchain lacks rustfmt and clippy.

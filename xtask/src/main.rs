@@ -4,6 +4,7 @@
 //! allows. Never part of the shipped program; depends on nothing that the program does not need as well.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "talks to the person at the keyboard")]
 
+mod bench;
 mod chores;
 mod libtest;
 mod machine;
@@ -20,7 +21,7 @@ cargo xtask <chore>
   tidy    house rules only (under a second)
   test    everything this machine allows; names what it skipped and why
   bless   rewrite golden files from what the tests see now; read the diff before you commit it
-  bench   print the figures that PROMISES.md speaks of
+  bench   measure the figures of PROMISES.md again and print the table; --quick takes seconds
 ";
 
 fn main() -> ExitCode {
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
         "tidy" => chores::tidy(),
         "test" => test::test(),
         "bless" => chores::bless(),
-        "bench" => chores::bench(),
+        "bench" => bench::bench(std::env::args().skip(2)),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

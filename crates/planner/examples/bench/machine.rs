@@ -28,7 +28,8 @@ pub(crate) fn millis(span: Duration) -> String {
     match micros {
         0..10_000 => format!("{}.{:02} ms", micros / 1000, micros % 1000 / 10),
         10_000..100_000 => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
-        _ => format!("{} ms", micros / 1000),
+        100_000..10_000_000 => format!("{} ms", micros / 1000),
+        _ => format!("{}.{} s", micros / 1_000_000, micros % 1_000_000 / 100_000),
     }
 }
 
@@ -40,6 +41,19 @@ fn cpu() -> Duration {
     assert_eq!(failed, 0, "every POSIX system has this clock");
     let part = |part: i64| u64::try_from(part).expect("time does not run backwards");
     Duration::from_secs(part(time.tv_sec)) + Duration::from_nanos(part(time.tv_nsec))
+}
+
+/// User time of all processes that we started and that have ended.
+pub(crate) fn of_children() -> Duration {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the call writes one rusage to the place that it is given, and zeros are a valid one.
+    let (failed, usage) = unsafe {
+        let failed = libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
+        (failed, usage.assume_init())
+    };
+    assert_eq!(failed, 0, "every POSIX system counts its children");
+    let part = |part: i64| u64::try_from(part).expect("time does not run backwards");
+    Duration::from_secs(part(usage.ru_utime.tv_sec)) + Duration::from_micros(part(usage.ru_utime.tv_usec))
 }
 
 /// The system's allocator, which keeps count while it is asked to.

@@ -9,6 +9,7 @@ mod clusters;
 mod judge;
 mod machine;
 mod naive;
+mod peers;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ enum Verdict {
     Missed,
     /// A yardstick, with nothing to reach.
     Told,
+    /// Could not be measured here.
+    Skipped,
 }
 
 impl Verdict {
@@ -42,6 +45,7 @@ impl fmt::Display for Row {
             Verdict::Met => "met",
             Verdict::Missed => "missed",
             Verdict::Told => "-",
+            Verdict::Skipped => "skipped",
         };
         write!(f, "{}\t{}\t{}\t{verdict}", self.case, self.reach, self.measured)
     }
