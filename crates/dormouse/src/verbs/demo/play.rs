@@ -19,6 +19,8 @@ const SPEED_BUSY: u64 = 30;
 const SPEED_QUIET: u64 = 1800;
 /// A picture each 50 ms looks smooth and costs little.
 const PICTURE: Duration = Duration::from_millis(50);
+/// Keys heeded within one picture.
+const KEYS_MAX: u32 = 16;
 /// Time is simulated in slices, so that a quiet stretch does not run past the moment when something happens.
 const SLICE: Millis = Millis(2000);
 /// One sample of the history: 60 of them are a usual night.
@@ -74,7 +76,8 @@ pub(super) fn play(night: &mut Night, mut gear: Gear) -> Result<(), Failure> {
         let view = View { frame: &frame, history: &history.samples, trail: night.trail(), speed, paused };
         screen.0.draw(|canvas| screen::draw(canvas, &view)).map_err(failed)?;
         due += PICTURE;
-        loop {
+        // Keys that never end (a terminal whose input is gone, a cat on the keyboard) do not stop the clock.
+        for _ in 0..KEYS_MAX {
             let now = Instant::now();
             if !event::poll(due.saturating_duration_since(now)).map_err(failed)? {
                 break;
@@ -83,6 +86,8 @@ pub(super) fn play(night: &mut Night, mut gear: Gear) -> Result<(), Failure> {
                 Event::Key(key) if key.kind == KeyEventKind::Press => match key.code {
                     KeyCode::Char('q') | KeyCode::Esc => return Ok(()),
                     KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Ok(()),
+                    // What a terminal sends whose input is gone: no person's key.
+                    KeyCode::Char(_) if key.modifiers.contains(KeyModifiers::CONTROL) => {}
                     KeyCode::Char(' ') => paused = !paused,
                     KeyCode::Char('+' | '=') => gear.shift(1),
                     KeyCode::Char('-') => gear.shift(-1),
