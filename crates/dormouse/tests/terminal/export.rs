@@ -41,3 +41,56 @@ fn the_cluster_as_json_says_the_same() {
     assert_eq!(info["hosts"][1]["state"], "asleep");
     assert_eq!(info["vms"][0]["state"], "stopped");
 }
+
+#[test]
+fn lab_hours_are_a_trace_of_the_vms_and_come_from_the_seed() {
+    let lab = Terminal::with("cluster lab\nhost h cpus=8 mem=8G\nvm pc[1-3]@h vcpus=2 mem=512M\n");
+    // The sizes, the first sample, and a few of the morning.
+    let columns = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        let shown = cells.iter().enumerate().filter(|(at, _)| *at < 5 || (116..120).contains(at));
+        shown.map(|(_, cell)| *cell).collect::<Vec<_>>().join(",") + "\n"
+    };
+    let shown = lab.type_in("export lab-hours --cluster cluster --seed 7 --days 1");
+    expect![[r#"
+        $ dormouse export lab-hours --cluster cluster --seed 7 --days 1
+        vm,cores,mhz,mem_mb,t0,t33600,t33900,t34200,t34500
+        pc1,2,2000,512,12,12,12,12,12
+        pc2,2,2000,512,13,200,134,92,95
+        pc3,2,2000,512,13,295,190,188,141
+        exit status 0
+    "#]]
+    .assert_eq(&shown.lines().map(columns).collect::<String>());
+    let again = |seed| lab.type_in(&format!("export lab-hours --cluster cluster --days 2 --seed {seed}"));
+    assert_eq!(again(7), again(7));
+    assert_ne!(again(7).split_once('\n').unwrap().1, again(8).split_once('\n').unwrap().1);
+}
+
+#[test]
+fn lab_hours_that_make_no_sense_are_refused() {
+    Terminal::with(SMALL).check("export lab-hours --exams 2026-02-02..2026-01-01", expect![[r#"
+        $ dormouse export lab-hours --exams 2026-02-02..2026-01-01
+        stderr: error: invalid value '2026-02-02..2026-01-01' for '--exams <DATE..DATE>': write two days like 2026-02-02..2026-02-15, the first one first
+        stderr:
+        stderr: For more information, try '--help'.
+        exit status 2
+    "#]]);
+    Terminal::with("cluster c\nhost h cpus=8 mem=8G\n").check(
+        "export lab-hours --cluster cluster",
+        expect![[r#"
+            $ dormouse export lab-hours --cluster cluster
+            stderr: Error: the cluster has no VM
+            stderr: Hint: a line `vm pc[01-10]@h[01-10] …` adds some
+            exit status 2
+        "#]],
+    );
+    Terminal::with("cluster c\nhost h cpus=8 mem=8G\nvm \"a,b\"@h vcpus=2 mem=512M\n").check(
+        "export lab-hours --cluster cluster",
+        expect![[r#"
+            $ dormouse export lab-hours --cluster cluster
+            stderr: Error: the VM `a,b` cannot stand in a trace
+            stderr: Hint: names in a trace hold no comma, quote or control character
+            exit status 2
+        "#]],
+    );
+}

@@ -2,7 +2,7 @@
 
 use super::error::{TraceError, Wrong};
 use super::lines::Lines;
-use super::{Trace, TraceVm};
+use super::{Trace, TraceVm, is_plain};
 use dormouse_model::text::quoted;
 use dormouse_model::{Mib, MilliCpu};
 use jiff::civil::Date;
@@ -86,7 +86,7 @@ impl Trace {
         Ok(Self::new(name, start, rows.vms, &rows.samples))
     }
 
-    /// The trace in the general format: [`Trace::read`] gives it back.
+    /// The trace in the general format: [`Trace::read`] gives it back, if all names are plain.
     #[must_use]
     pub fn to_csv(&self) -> String {
         let mut out = String::from("vm,cores,mhz,mem_mb");
@@ -220,7 +220,7 @@ impl Rows {
             ("a VM without a name".to_owned(), OWN)
         } else if name.chars().count() > NAME_CHARS_MAX {
             (format!("VM {} has a name of more than {NAME_CHARS_MAX} characters", quoted(name)), OWN)
-        } else if name.chars().any(|c| c.is_control() || c == '"') {
+        } else if !is_plain(name) {
             (format!("VM {} has a quote or a control character in its name", quoted(name)), OWN)
         } else if let Some(first) = self.names.get(name) {
             (format!("VM {} stands on line {} already", quoted(name), first + 2), OWN)

@@ -54,6 +54,18 @@ pub struct MemUsed {
     pub p95: Mib,
 }
 
+impl TraceVm {
+    /// A name that CSV can hold without quoting, which neither reading nor writing does.
+    #[must_use]
+    pub fn has_plain_name(&self) -> bool {
+        is_plain(&self.name)
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.contains(|c: char| c.is_control() || matches!(c, '"' | ','))
+}
+
 impl Trace {
     /// The time that one sample stands for.
     pub const STEP: Millis = Millis::from_secs(300);

@@ -1,6 +1,9 @@
-//! `dormouse export clusterinfo`: the cluster with its hosts and their VMs for other programs, as XML or JSON.
-//! Both forms hold the same values; docs/clusterinfo.md describes them.
+//! `dormouse export`: what other programs may want of a cluster.
+//!
+//! `clusterinfo` is the cluster with its hosts and their VMs, as XML or JSON; both forms hold the same values, and
+//! docs/clusterinfo.md describes them. `lab-hours` is demand for its VMs, made up from a seed.
 
+mod lab_hours;
 mod xml;
 
 use super::input;
@@ -14,6 +17,8 @@ use std::sync::Arc;
 pub(crate) enum Command {
     /// The cluster, its hosts and the VMs on each
     Clusterinfo(Args),
+    /// A trace of demand for the VMs, made up from a seed: lectures, evenings, weekends, exams
+    LabHours(lab_hours::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -36,7 +41,13 @@ enum Form {
 }
 
 pub(crate) fn run(command: &Command, ctx: &Ctx) -> Result<(), Failure> {
-    let Command::Clusterinfo(args) = command;
+    match command {
+        Command::Clusterinfo(args) => clusterinfo(args, ctx),
+        Command::LabHours(args) => lab_hours::run(args, ctx),
+    }
+}
+
+fn clusterinfo(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
     let Some(path) = &args.cluster else {
         return Err(Failure::usage("no cluster to export").hint("name a cluster text with --cluster FILE"));
     };
