@@ -164,7 +164,7 @@ fn planned(controller: &Controller, now: Now) -> Planned {
     let started = Instant::now();
     let (plan, report) = controller.plan_now(now);
     let took = started.elapsed();
-    Planned { snapshot: controller.snapshot(now), plan, report, took }
+    Planned { snapshot: controller.snapshot(now), plan, report, took, cut_short: None }
 }
 
 pub(super) fn plan(controller: &Controller, now: Now) -> Result<PlanView, String> {

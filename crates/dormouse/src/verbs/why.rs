@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
     };
     let mut cluster = input::cluster(path)?;
     args.policy.apply(&mut cluster.policy)?;
-    let planned = Planned::make(cluster, args.goal.goal(HORIZON))?;
+    let planned = Planned::make(cluster, args.goal.goal(HORIZON), None)?;
     let cluster = &planned.snapshot.cluster;
     let answers = answers(&planned, &args.name);
     if answers.is_empty() {

@@ -114,6 +114,7 @@ fn a_plan_for_programs() {
                 }
               ],
               "refusals": [],
+              "cut_short": false,
               "planning_ms": 0
             }
             exit status 0
@@ -134,6 +135,34 @@ fn the_calendar_can_set_the_goal() {
     assert_eq!(lab.json("plan --cluster cluster --at 2026-12-01T20:00 --format json")["goal"], "compact");
     assert_eq!(lab.json("plan --cluster cluster --at 2026-12-01T08:29 --format json")["goal"], "compact");
     assert_eq!(lab.json("plan --cluster cluster --at 2026-12-01T08:30 --format json")["goal"], "spread");
+}
+
+#[test]
+fn a_deadline_ends_the_search_and_says_so() {
+    let lab = Terminal::with(LAB);
+    lab.check_head("plan --cluster cluster --deadline 0ms", 8, expect![[r#"
+        $ dormouse plan --cluster cluster --deadline 0ms
+        62 hosts on -> 62 hosts on; lower bound 0
+        2790 W -> 2790 W
+        ercolani, policy balanced, compact for 8h00m: no steps
+        the deadline of 0ms ended the search: with more time the plan may be better
+
+        Nothing to do.
+
+        Hosts
+    "#]]);
+    let (with, without) = ["--deadline 1d", ""]
+        .map(|args| lab.json(&format!("plan --cluster cluster --format json {args}")))
+        .into();
+    assert_eq!(with, without, "a deadline that is far away changes nothing");
+    assert_eq!(with["cut_short"], false);
+    lab.check("plan --cluster cluster --deadline soon", expect![[r#"
+        $ dormouse plan --cluster cluster --deadline soon
+        stderr: error: invalid value 'soon' for '--deadline <SPAN>': write a time like 10ms or 2s
+        stderr:
+        stderr: For more information, try '--help'.
+        exit status 2
+    "#]]);
 }
 
 #[test]

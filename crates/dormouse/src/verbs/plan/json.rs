@@ -16,6 +16,8 @@ pub(super) struct Document<'a> {
     steps: Vec<Step<'a>>,
     awake: Vec<Awake<'a>>,
     refusals: Vec<Refusal<'a>>,
+    /// The deadline ended the search; a longer one may find a better plan.
+    cut_short: bool,
     planning_ms: f64,
 }
 
@@ -53,7 +55,7 @@ struct Refusal<'a> {
 
 impl<'a> Document<'a> {
     pub(super) fn of(planned: &'a Planned) -> Self {
-        let Planned { snapshot, plan, report, took } = planned;
+        let Planned { snapshot, plan, report, took, cut_short } = planned;
         Self {
             policy: plan.policy.as_str(),
             goal: plan.goal.as_str(),
@@ -72,6 +74,7 @@ impl<'a> Document<'a> {
                 })
                 .collect(),
             refusals: report.refusals.iter().map(|refusal| Refusal::of(refusal, snapshot)).collect(),
+            cut_short: cut_short.is_some(),
             planning_ms: (took.as_secs_f64() * 1e6).round() / 1e3,
         }
     }

@@ -36,6 +36,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", conflicts_with_all = ["goal", "horizon"], value_parser = input::shown_time)]
     at: Option<DateTime>,
 
+    /// Answer with the best plan found within this time, like 10ms; reading the text is not part of it
+    #[arg(long, value_name = "SPAN", value_parser = deadline)]
+    deadline: Option<Duration>,
+
     #[command(flatten)]
     policy: PolicyArgs,
 
@@ -64,6 +68,15 @@ fn horizon(text: &str) -> Result<Millis, String> {
     dormouse_model::text::duration(text).ok_or_else(|| "write a time like 90m or 8h".to_owned())
 }
 
+fn deadline(text: &str) -> Result<Duration, String> {
+    let span =
+        dormouse_model::text::duration(text).ok_or_else(|| "write a time like 10ms or 2s".to_owned())?;
+    Ok(Duration::from_millis(span.0))
+}
+
+/// After this share of a deadline nothing new is begun: what has been found is still to be put in order.
+const BEGIN_UNTIL: (u32, u32) = (3, 4);
+
 impl GoalName {
     pub(crate) const fn goal(self, horizon: Millis) -> Goal {
         match self {
@@ -82,14 +95,23 @@ pub(crate) struct Planned {
     pub(crate) plan: Plan,
     pub(crate) report: Report,
     pub(crate) took: Duration,
+    /// The deadline, where it kept the planner from going on.
+    pub(crate) cut_short: Option<Duration>,
 }
 
 impl Planned {
     /// Plans, and lets the checker, which shares no code with the planner, have the last word.
-    pub(crate) fn make(cluster: Cluster, goal: Goal) -> Result<Self, Failure> {
+    pub(crate) fn make(cluster: Cluster, goal: Goal, deadline: Option<Duration>) -> Result<Self, Failure> {
         let snapshot = Snapshot::of(&Arc::new(cluster));
         let started = Instant::now();
-        let (plan, report) = dormouse_planner::plan(&snapshot, goal, PlanId(1));
+        let until = deadline.map(|deadline| deadline * BEGIN_UNTIL.0 / BEGIN_UNTIL.1);
+        let mut cut_short = None;
+        let mut more = || {
+            let time = until.is_none_or(|until| started.elapsed() < until);
+            cut_short = cut_short.or(deadline.filter(|_| !time));
+            time
+        };
+        let (plan, report) = dormouse_planner::plan_within(&snapshot, goal, PlanId(1), &mut more);
         let took = started.elapsed();
         let violations = dormouse_planner::check(&snapshot, &plan);
         if let Some(first) = violations.first() {
@@ -97,7 +119,7 @@ impl Planned {
                 .because_of(first.to_string())
                 .hint("this is a mistake in the planner: please report it with the cluster text"));
         }
-        Ok(Self { snapshot, plan, report, took })
+        Ok(Self { snapshot, plan, report, took, cut_short })
     }
 
     /// For people.
@@ -133,7 +155,7 @@ pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
         Some(shown) => goal_at(&cluster.schedule, shown)?,
         None => args.goal.goal(args.horizon),
     };
-    Planned::make(cluster, goal)?.print(ctx, args.format, args.all)
+    Planned::make(cluster, goal, args.deadline)?.print(ctx, args.format, args.all)
 }
 
 /// The goal that the calendar sets at that time. From an opening's up-by on it is the opening's.

@@ -3,7 +3,7 @@
 use super::{Planned, timeline};
 use crate::cli::{Table, counted, fold, safe, style};
 use crate::verbs::picture::{self, Tile};
-use dormouse_model::{Action, Because, Goal, HostId, Mono, Snapshot, Subject};
+use dormouse_model::{Action, Because, Goal, HostId, Millis, Mono, Snapshot, Subject};
 use std::fmt::Write as _;
 
 /// Rows of one list before it is folded.
@@ -75,6 +75,13 @@ fn head(out: &mut String, planned: &Planned) {
         plan.goal,
         steps.join(", ")
     );
+    if let Some(deadline) = planned.cut_short {
+        let deadline = Millis(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX));
+        _ = writeln!(
+            out,
+            "the deadline of {deadline} ended the search: with more time the plan may be better"
+        );
+    }
 }
 
 fn section(out: &mut String, title: &str) {

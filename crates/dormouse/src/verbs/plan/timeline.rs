@@ -141,7 +141,7 @@ mod tests {
             step(3, Action::Sleep { host: HostId(2) }, &[2]),
         ];
         let plan = Plan { id: PlanId(1), policy: PolicyName::Balanced, goal: Goal::Relieve, steps };
-        Planned { snapshot, plan, report: Report::default(), took: Duration::ZERO }
+        Planned { snapshot, plan, report: Report::default(), took: Duration::ZERO, cut_short: None }
     }
 
     fn times(policy: &str) -> Vec<(u64, u64)> {
