@@ -16,6 +16,11 @@ pub struct Report {
     pub refusals: Vec<Refusal>,
     /// Policy `seed`: rounds of moves.
     pub rounds: u32,
+    /// From the begin of the plan to the end of its last move, at the full rate of the links and within the budgets;
+    /// wakes that a move waits for are in it.
+    pub moves_time: Millis,
+    /// No order of these moves is over sooner.
+    pub moves_bound: Millis,
 }
 
 /// What keeps a host awake.

@@ -78,7 +78,7 @@ impl Places {
         ids.iter().map(|id| self.vms.get(id.index()).copied().unwrap_or(*id)).collect()
     }
 
-    /// What planning reads of a cluster: groups, keeps, policy. Its hosts and VMs are in the picture.
+    /// What planning reads of a cluster: groups, circuits, keeps, policy. Its hosts and VMs are in the picture.
     fn cluster(&self, cluster: &Cluster) -> Cluster {
         let rule = |rule: &Rule| match rule {
             Rule::Fence(hosts) => Rule::Fence(self.of_hosts(hosts)),
@@ -95,7 +95,7 @@ impl Places {
             hosts: vec![],
             vms: vec![],
             groups: cluster.groups.iter().map(group).collect(),
-            circuits: vec![],
+            circuits: cluster.circuits.clone(),
             holds: vec![],
             keeps: cluster
                 .keeps

@@ -27,6 +27,7 @@ mod why;
 
 pub use bound::lower_bound;
 pub use check::{Violation, check};
+pub use order::{Pace, pace};
 pub use place::place;
 
 use dormouse_model::{Goal, Plan, PlanId, PolicyName, Report, Snapshot};
@@ -95,10 +96,13 @@ fn plan_ordered(snapshot: &Snapshot, goal: Goal, id: PlanId, patience: &mut Pati
     }
     // The rounds of `seed` are a list in order; everything else is a layout still to be reached.
     let listed = seed && !matches!(goal, Goal::Spread { .. });
-    if !listed {
+    let ordered = if listed {
+        order::as_listed(&picture, &before, &draft)
+    } else {
         balanced::moves_between(&picture, &before, &after, &mut draft);
-        order::schedule(&picture, &before, &after.takes, &mut draft);
-    }
-    let steps = order::steps(&picture, &before, &draft, listed);
-    (plan(steps), report::report(&picture, &before, &draft, goal, patience))
+        order::arrange(&picture, &before, &after.takes, &mut draft)
+    };
+    let mut report = report::report(&picture, &before, &draft, goal, patience);
+    (report.moves_time, report.moves_bound) = (ordered.time, ordered.bound);
+    (plan(ordered.steps), report)
 }

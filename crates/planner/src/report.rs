@@ -94,6 +94,8 @@ pub(crate) fn report(
         awake,
         refusals: draft.refusals.clone(),
         rounds: draft.rounds,
+        // Times are known to who orders the moves.
+        ..Report::default()
     }
 }
 
@@ -108,7 +110,6 @@ pub(crate) fn out_of_patience(snapshot: &Snapshot) -> Report {
         watts_before: watts,
         watts_after: watts,
         awake: snapshot.host_ids().filter(on).map(|host| (host, AwakeReason::NoTime)).collect(),
-        refusals: vec![],
-        rounds: 0,
+        ..Report::default()
     }
 }

@@ -1,0 +1,368 @@
+//! Plays the moves on an imagined clock to find an order that ends early.
+//!
+//! Whenever something becomes free, the end with most left to carry chooses first, and of those who wait there for a
+//! partner that is free as well it takes the one whose other end has most left. Who would end last is thus never kept
+//! waiting by who has time. An end is looked at again only when something changed there, so all of it costs about
+//! n log n.
+
+use super::cycles;
+use super::links::{Bound, Links, Port, Rates, Way};
+use super::queues::{Queues, Waiting};
+use super::room::{Room, Size};
+use super::wakes;
+use crate::draft::{Draft, Move};
+use crate::layout::Layout;
+use crate::picture::Picture;
+use dormouse_model::{Because, HostId, Millis, RefusalReason, VmId};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+/// So many who wait at one end are looked at for a free partner. A longer list begins with those who have most to carry
+/// in all; an end where all of them are busy is asked again when one of them is free.
+const LOOK: usize = 48;
+
+/// What a play came to; the draft then lists its moves in the order of their starts.
+pub(super) struct Played {
+    /// When each move of the draft starts and ends.
+    pub(super) times: Vec<(Millis, Millis)>,
+    pub(super) time: Millis,
+    pub(super) bound: Millis,
+}
+
+/// A move, or those of VMs that move together, one after the other.
+pub(super) struct Job<'a> {
+    moves: &'a [Move],
+    pub(super) way: Way,
+    /// Of all of them.
+    pub(super) size: Size,
+    time: Millis,
+    /// It makes room for others and goes on from there.
+    aside: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Up(HostId),
+    Moved(u32),
+}
+
+/// A play at full rate, within links and budgets.
+pub(super) struct Play<'a, 'p> {
+    pub(super) picture: &'a Picture<'p>,
+    rates: &'a Rates,
+    jobs: Vec<Job<'a>>,
+    pub(super) room: Room<'a, 'p>,
+    pub(super) queues: Queues,
+    links: Links,
+    /// Time that is left to carry, by port.
+    left: Vec<Millis>,
+    /// Not up yet.
+    down: Vec<bool>,
+    /// Ends to look at, most left first; and whether each is in there.
+    open: BinaryHeap<(Millis, Reverse<Port>)>,
+    is_open: Vec<bool>,
+    events: BinaryHeap<Reverse<(Millis, Event)>>,
+    now: Millis,
+    /// Jobs in the order of their starts, with these.
+    started: Vec<(u32, Millis)>,
+    waiting: usize,
+    /// Used again and again by `look_around`.
+    around: Vec<Port>,
+    /// Where a VM that has stepped aside goes in the end.
+    onward: BTreeMap<VmId, HostId>,
+}
+
+pub(super) fn play(picture: &Picture<'_>, before: &Layout, takes: &[bool], draft: &mut Draft) -> Played {
+    let snapshot = picture.snapshot;
+    let mut moves = std::mem::take(&mut draft.moves);
+    let rates = Rates::of(snapshot);
+    let jobs = jobs(picture, &rates, &mut moves);
+    let mut bound = Bound::new(&rates, picture.knobs);
+    jobs.iter().for_each(|job| bound.add(&job.way, job.size.mem, job.time));
+    wakes::first_things_first(snapshot, &mut draft.wakes, |host| bound.of(Port::inward(host)));
+    let woken: Vec<HostId> = draft.wakes.iter().map(|(host, _)| *host).collect();
+    let by_wakes = wakes::bound(snapshot, &woken, |host| bound.of(Port::inward(host)));
+    let bound = bound.least(by_wakes);
+    let mut play = Play::new(picture, before, &rates, jobs);
+    for (host, (_, up)) in woken.iter().zip(wakes::times(snapshot, &woken)) {
+        play.down[host.index()] = true;
+        play.events.push(Reverse((up, Event::Up(*host))));
+    }
+    let refused = play.run(takes);
+    play.write(draft, &refused, bound)
+}
+
+/// One job for each move, but one for all VMs that move together.
+fn jobs<'a>(picture: &Picture<'_>, rates: &Rates, moves: &'a mut [Move]) -> Vec<Job<'a>> {
+    let unit = |one: &Move| picture.unit(one.vm).first().copied();
+    if moves.iter().any(|one| picture.unit(one.vm).len() > 1) {
+        // The hardest of them first, so that a failure most likely comes while none has gone.
+        moves.sort_by_cached_key(|one| {
+            let spec = &picture.snapshot.vm(one.vm).spec;
+            (unit(one), Reverse(spec.dirty_mib_s), Reverse(spec.mem), one.vm)
+        });
+    }
+    let together = |a: &Move, b: &Move| unit(a) == unit(b) && (a.from, a.to) == (b.from, b.to);
+    let job = |moves: &'a [Move]| Job::new(picture, rates.way(moves[0].from, moves[0].to), moves);
+    let mut jobs: Vec<Job<'a>> = moves.chunk_by(together).map(job).collect();
+    let mut ends = vec![(0usize, 0u64); picture.hosts.len() * 2];
+    for job in &jobs {
+        for port in job.way.ports() {
+            let (count, time) = &mut ends[port.index()];
+            (*count, *time) = (*count + 1, time.saturating_add(job.time.0));
+        }
+    }
+    if ends.iter().any(|(count, _)| *count > LOOK) {
+        jobs.sort_by_cached_key(|job| {
+            let [into, out] = job.way.ports().map(|port| ends[port.index()].1);
+            (Reverse(into.saturating_add(out)), Reverse(job.time), job.moves[0].vm)
+        });
+    }
+    jobs
+}
+
+impl<'a> Job<'a> {
+    fn new(picture: &Picture<'_>, way: Way, moves: &'a [Move]) -> Self {
+        let time = |one: &Move| picture.vm(one.vm).mem.transfer_time(way.rate);
+        let time = moves.iter().map(time).fold(Millis::ZERO, Millis::saturating_add);
+        let size = Size::of(picture, moves.iter().map(|one| one.vm));
+        Self { moves, way, size, time, aside: false }
+    }
+
+    pub(super) fn vms(&self) -> impl Iterator<Item = VmId> + use<'a> {
+        self.moves.iter().map(|one| one.vm)
+    }
+
+    /// The VM, if it is one alone.
+    pub(super) fn lone(&self) -> Option<VmId> {
+        if let [one] = self.moves { Some(one.vm) } else { None }
+    }
+}
+
+impl<'a, 'p> Play<'a, 'p> {
+    fn new(picture: &'a Picture<'p>, before: &Layout, rates: &'a Rates, jobs: Vec<Job<'a>>) -> Self {
+        let hosts = picture.hosts.len();
+        let room = Room::new(picture, before, &jobs);
+        let mut play = Self {
+            picture,
+            rates,
+            room,
+            queues: Queues::new(hosts, jobs.len()),
+            links: Links::new(rates, picture.knobs),
+            left: vec![Millis::ZERO; hosts * 2],
+            down: vec![false; hosts],
+            open: BinaryHeap::with_capacity(hosts * 2),
+            is_open: vec![false; hosts * 2],
+            events: BinaryHeap::new(),
+            now: Millis::ZERO,
+            started: Vec::with_capacity(jobs.len()),
+            waiting: 0,
+            around: vec![],
+            onward: BTreeMap::new(),
+            jobs: Vec::with_capacity(jobs.len()),
+        };
+        for job in jobs {
+            play.wait(job);
+        }
+        play
+    }
+
+    /// Enters a job in the lists of those who wait.
+    fn wait(&mut self, job: Job<'a>) -> u32 {
+        let index = u32::try_from(self.jobs.len()).expect("fewer than 2^32 moves");
+        for port in job.way.ports() {
+            self.left[port.index()] = self.left[port.index()].saturating_add(job.time);
+        }
+        self.queues.push(index, &job.way);
+        self.waiting += 1;
+        self.jobs.push(job);
+        index
+    }
+
+    fn no_longer_waits(&mut self, index: u32) {
+        let job = &self.jobs[index as usize];
+        for port in job.way.ports() {
+            self.left[port.index()] = self.left[port.index()].saturating_sub(job.time);
+        }
+        self.queues.remove(index, &job.way);
+        self.waiting -= 1;
+    }
+
+    /// Until nothing waits; returns the VMs that could not get to where they should.
+    fn run(&mut self, takes: &[bool]) -> Vec<VmId> {
+        let mut refused = vec![];
+        self.open_all();
+        loop {
+            self.start_what_can(LOOK);
+            if let Some(Reverse((now, event))) = self.events.pop() {
+                self.now = now;
+                self.end(event);
+                while self.events.peek().is_some_and(|Reverse((at, _))| *at == now) {
+                    let Some(Reverse((_, event))) = self.events.pop() else { break };
+                    self.end(event);
+                }
+                continue;
+            }
+            if self.waiting == 0 {
+                return refused;
+            }
+            // Nothing runs and nothing starts: look at everything before calling it a cycle.
+            self.open_all();
+            self.start_what_can(usize::MAX);
+            if self.events.is_empty() {
+                refused.extend(cycles::resolve(self, takes));
+                self.open_all();
+            }
+        }
+    }
+
+    fn open_all(&mut self) {
+        for port in Port::all(self.picture.hosts.len()) {
+            self.look_at(port);
+        }
+    }
+
+    fn look_at(&mut self, port: Port) {
+        if !self.is_open[port.index()] && !self.queues.is_empty(port) && self.links.is_open(port) {
+            self.is_open[port.index()] = true;
+            self.open.push((self.left[port.index()], Reverse(port)));
+        }
+    }
+
+    /// Where the budget of all moves is short, who waits for this end may have more to carry than it has itself, and
+    /// must not come after it.
+    fn look_around(&mut self, port: Port) {
+        if self.links.are_rationed() {
+            let mut others = std::mem::take(&mut self.around);
+            others.extend(self.queues.of(port).take(LOOK).map(|waiting| waiting.other));
+            others.drain(..).for_each(|other| self.look_at(other));
+            self.around = others;
+        }
+    }
+
+    fn start_what_can(&mut self, look: usize) {
+        while self.links.any() {
+            let Some((left, Reverse(port))) = self.open.pop() else { return };
+            self.is_open[port.index()] = false;
+            if left != self.left[port.index()] {
+                // It took something since; its turn comes later.
+                self.look_at(port);
+            } else if let Some(job) = self.best(port, look) {
+                self.start(job);
+                self.look_at(port);
+            }
+        }
+    }
+
+    /// Of those who wait here and could start, the one whose other end has most left to carry; then the longest.
+    fn best(&self, port: Port, look: usize) -> Option<u32> {
+        let mut best: Option<(Millis, u32)> = None;
+        for waiting in self.queues.of(port).take(look) {
+            if !self.links.has(waiting.other, waiting.rate) {
+                continue;
+            }
+            let left = self.left[waiting.other.index()];
+            let better = best.is_none_or(|(most, job)| {
+                left > most || left == most && self.job(waiting.job).time > self.job(job).time
+            });
+            if better && self.may_enter(port, waiting) {
+                best = Some((left, waiting.job));
+            }
+        }
+        best.map(|(_, job)| job)
+    }
+
+    /// Its other end is free; is there rate enough here, and room at the destination?
+    fn may_enter(&self, port: Port, waiting: Waiting) -> bool {
+        let job = self.job(waiting.job);
+        self.links.has(port, waiting.rate) && !self.down[job.way.to.index()] && self.room.lets_in(job)
+    }
+
+    pub(super) fn job(&self, index: u32) -> &Job<'a> {
+        &self.jobs[index as usize]
+    }
+
+    fn start(&mut self, index: u32) {
+        self.no_longer_waits(index);
+        let job = &self.jobs[index as usize];
+        self.links.take(&job.way);
+        self.room.enter(job);
+        self.events.push(Reverse((self.now.saturating_add(job.time), Event::Moved(index))));
+        self.started.push((index, self.now));
+    }
+
+    fn end(&mut self, event: Event) {
+        match event {
+            Event::Up(host) => {
+                self.down[host.index()] = false;
+                self.look_at(Port::inward(host));
+            }
+            Event::Moved(index) => {
+                let job = &self.jobs[index as usize];
+                let (way, moves) = (job.way, job.moves);
+                self.links.give_back(&way);
+                self.room.leave(job);
+                if job.aside
+                    && let Some(to) = self.onward.get(&moves[0].vm).copied()
+                {
+                    self.wait(Job::new(self.picture, self.rates.way(way.to, to), moves));
+                    self.look_at(Port::inward(to));
+                }
+                way.ports().into_iter().for_each(|port| self.look_around(port));
+                // Its room may be what somebody waits for at the source.
+                for port in way.ports().into_iter().chain([Port::inward(way.from), Port::outward(way.to)]) {
+                    self.look_at(port);
+                }
+            }
+        }
+    }
+
+    /// Nobody on its way here: the best place for somebody to step aside to.
+    pub(super) fn is_quiet(&self, host: HostId) -> bool {
+        self.queues.is_empty(Port::inward(host))
+    }
+
+    /// The VM goes to a third host first, at once.
+    pub(super) fn step_aside(&mut self, index: u32, spare: HostId) {
+        self.no_longer_waits(index);
+        let (moves, way) = (self.job(index).moves, self.job(index).way);
+        self.onward.insert(moves[0].vm, way.to);
+        self.room.watch(spare);
+        let aside = Job { aside: true, ..Job::new(self.picture, self.rates.way(way.from, spare), moves) };
+        let first = self.wait(aside);
+        self.start(first);
+    }
+
+    pub(super) fn has_stepped_aside(&self, vm: VmId) -> bool {
+        self.onward.contains_key(&vm)
+    }
+
+    /// Its VMs stay where they are for good.
+    pub(super) fn give_up(&mut self, index: u32) -> impl Iterator<Item = VmId> + use<'a> {
+        self.no_longer_waits(index);
+        self.job(index).vms()
+    }
+
+    /// Lists the moves of the draft as they were played.
+    fn write(self, draft: &mut Draft, refused: &[VmId], bound: Millis) -> Played {
+        refused.iter().for_each(|vm| draft.refuse_vm(*vm, RefusalReason::Cycle));
+        let origin = |vm: &VmId| self.picture.snapshot.vm(*vm).state.host();
+        let stays: BTreeSet<HostId> = refused.iter().filter_map(origin).collect();
+        draft.sleeps.retain(|(host, _)| !stays.contains(host));
+        draft.moves = Vec::with_capacity(self.started.len());
+        let mut times = Vec::with_capacity(self.started.len());
+        for (index, start) in &self.started {
+            let job = self.job(*index);
+            let mut now = *start;
+            for one in job.moves {
+                let because = if job.aside { Because::BreaksCycle } else { one.because.clone() };
+                draft.moves.push(Move { vm: one.vm, from: job.way.from, to: job.way.to, because });
+                let end = now.saturating_add(self.picture.vm(one.vm).mem.transfer_time(job.way.rate));
+                times.push((now, end));
+                now = end;
+            }
+        }
+        let time = times.iter().map(|(_, end)| *end).max().unwrap_or_default();
+        Played { times, time, bound }
+    }
+}
