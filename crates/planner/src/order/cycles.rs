@@ -95,7 +95,8 @@ struct Spares {
 impl Spares {
     fn of(play: &Play<'_, '_>, takes: &[bool]) -> Self {
         let open = play.picture.host_ids().filter(|host| takes[host.index()]);
-        let (mut quiet, mut awaited): (Vec<HostId>, Vec<HostId>) = open.partition(|host| play.is_quiet(*host));
+        let (mut quiet, mut awaited): (Vec<HostId>, Vec<HostId>) =
+            open.partition(|host| play.is_quiet(*host));
         for hosts in [&mut quiet, &mut awaited] {
             hosts.sort_by_key(|host| (Reverse(play.room.free(*host)), *host));
         }

@@ -115,7 +115,11 @@ impl<'a> Run<'a> {
     }
 
     fn play(&mut self) {
-        (0..self.steps.len()).filter(|at| self.missing[*at] == 0).collect::<Vec<_>>().into_iter().for_each(|at| self.may(at));
+        (0..self.steps.len())
+            .filter(|at| self.missing[*at] == 0)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|at| self.may(at));
         loop {
             self.start_what_can();
             let Some(Reverse((now, index))) = self.running.pop() else { return };

@@ -157,7 +157,8 @@ impl Listing<'_, '_> {
         for mate in unit {
             load.add(picture.load_of(mate.vm));
             let groups = picture.spread_of(mate.vm);
-            let meets = |gone: &&Departure| picture.spread_of(gone.vm).iter().any(|group| groups.contains(group));
+            let meets =
+                |gone: &&Departure| picture.spread_of(gone.vm).iter().any(|group| groups.contains(group));
             if !groups.is_empty() {
                 needs.extend(site.departures.iter().filter(meets).map(|gone| gone.step));
             }

@@ -147,7 +147,9 @@ impl Circuits {
 
     /// Lets in who waited for boots that are over by then.
     fn up_to(&mut self, now: Millis, ready: &mut BinaryHeap<Reverse<usize>>) {
-        while let Some(Reverse((_, circuit))) = self.ends.peek().copied().filter(|Reverse((end, _))| *end <= now) {
+        while let Some(Reverse((_, circuit))) =
+            self.ends.peek().copied().filter(|Reverse((end, _))| *end <= now)
+        {
             self.ends.pop();
             match self.waiting[circuit].pop_front() {
                 Some(place) => ready.push(Reverse(place)),
