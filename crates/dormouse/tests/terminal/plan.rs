@@ -140,7 +140,10 @@ fn the_calendar_can_set_the_goal() {
 #[test]
 fn a_deadline_ends_the_search_and_says_so() {
     let lab = Terminal::with(LAB);
-    lab.check_head("plan --cluster cluster --deadline 0ms", 8, expect![[r#"
+    lab.check_head(
+        "plan --cluster cluster --deadline 0ms",
+        8,
+        expect![[r#"
         $ dormouse plan --cluster cluster --deadline 0ms
         62 hosts on -> 62 hosts on; lower bound 0
         2790 W -> 2790 W
@@ -150,19 +153,23 @@ fn a_deadline_ends_the_search_and_says_so() {
         Nothing to do.
 
         Hosts
-    "#]]);
+    "#]],
+    );
     let (with, without) = ["--deadline 1d", ""]
         .map(|args| lab.json(&format!("plan --cluster cluster --format json {args}")))
         .into();
     assert_eq!(with, without, "a deadline that is far away changes nothing");
     assert_eq!(with["cut_short"], false);
-    lab.check("plan --cluster cluster --deadline soon", expect![[r#"
+    lab.check(
+        "plan --cluster cluster --deadline soon",
+        expect![[r#"
         $ dormouse plan --cluster cluster --deadline soon
         stderr: error: invalid value 'soon' for '--deadline <SPAN>': write a time like 10ms or 2s
         stderr:
         stderr: For more information, try '--help'.
         exit status 2
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{Planned, timeline};
 use crate::cli::{Table, counted, fold, safe, style};
 use crate::verbs::picture::{self, Tile};
-use dormouse_model::{Action, Because, Goal, HostId, Millis, Mono, Snapshot, Subject};
+use dormouse_model::{Action, Because, Goal, HostId, Millis, Snapshot, Subject};
 use std::fmt::Write as _;
 
 /// Rows of one list before it is folded.
@@ -22,7 +22,7 @@ pub(super) fn render(planned: &Planned, all: bool) -> String {
         grouped_steps(&mut out, planned);
     }
     if !planned.plan.steps.is_empty() {
-        pace(&mut out, planned);
+        pace(&mut out, planned, all);
     }
     after(&mut out, planned);
     awake(&mut out, planned, all);
@@ -244,48 +244,14 @@ fn folded(mut names: Vec<(usize, &str)>) -> String {
     }
 }
 
-/// The estimate of the time it would take.
-fn pace(out: &mut String, planned: &Planned) {
-    const COLUMNS: usize = 40;
-    let times = timeline::estimate(planned);
-    let end = times.iter().map(|(_, end)| *end).max().unwrap_or(Mono::ZERO);
-    let knobs = &planned.snapshot.cluster.policy.knobs;
-    if end == Mono::ZERO {
-        return;
-    }
-    section(
-        out,
-        &format!(
-            "Pace (estimate: {} moves at once, {} out of and {} into a host)",
-            if knobs.moves_all == 0 { "any number of".to_owned() } else { knobs.moves_all.to_string() },
-            knobs.moves_host_out,
-            knobs.moves_host_in
-        ),
-    );
-    let mut table = Table::new(&["", "", "from ", "to "]);
-    for (kind, title) in [("wake", "wakes"), ("migrate", "moves"), ("sleep", "sleeps")] {
-        let spans: Vec<(Mono, Mono)> = planned
-            .plan
-            .steps
-            .iter()
-            .zip(&times)
-            .filter(|(step, _)| step.action.kind() == kind)
-            .map(|(_, span)| *span)
-            .collect();
-        let (Some(from), Some(to)) =
-            (spans.iter().map(|span| span.0).min(), spans.iter().map(|span| span.1).max())
-        else {
-            continue;
-        };
-        let drawn = format!("{:COLUMNS$}", timeline::bar(&spans, end, COLUMNS));
-        table.row([
-            title.to_owned(),
-            drawn,
-            from.since(Mono::ZERO).to_string(),
-            to.since(Mono::ZERO).to_string(),
-        ]);
-    }
-    _ = write!(out, "{table}");
+/// When everything would happen.
+fn pace(out: &mut String, planned: &Planned, all: bool) {
+    let at_once = match planned.snapshot.cluster.policy.knobs.moves_all {
+        0 => "any number of moves".to_owned(),
+        limit => counted(limit as usize, "move"),
+    };
+    section(out, &format!("Timeline (estimate: links at full rate, {at_once} at once)"));
+    out.push_str(&timeline::draw(planned, all));
 }
 
 /// The hosts as they would be.

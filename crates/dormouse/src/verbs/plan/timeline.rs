@@ -1,170 +1,242 @@
-//! How long a plan would take: an estimate from memory, links, boot and shutdown times under the policy's budgets.
-//! It only informs; the executor sets its own pace.
+//! A plan over time: a bar for each host, or for all hosts whose bars are the same, and how near the moves are to what
+//! no order beats. An estimate in the shortest times: the executor sets its own pace.
 
 use super::Planned;
-use dormouse_model::{Action, HostId, Mbps, Millis, Mono, StepId};
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use crate::cli::{Table, counted, fold, safe};
+use dormouse_model::{Action, HostId, Millis};
+use dormouse_planner::Pace;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
-/// When each step would run, in the order of the plan.
-pub(super) fn estimate(planned: &Planned) -> Vec<(Mono, Mono)> {
-    let knobs = &planned.snapshot.cluster.policy.knobs;
-    let steps = &planned.plan.steps;
-    let place: BTreeMap<StepId, usize> =
-        steps.iter().enumerate().map(|(index, step)| (step.id, index)).collect();
-    let mut times = vec![(Mono::ZERO, Mono::ZERO); steps.len()];
-    // Ready or waiting for a budget, in the order of the plan; running, by their end.
-    let mut missing: Vec<usize> =
-        steps.iter().map(|step| step.needs.iter().filter(|id| place.contains_key(id)).count()).collect();
-    let mut dependents: Vec<Vec<usize>> = vec![vec![]; steps.len()];
-    for (index, step) in steps.iter().enumerate() {
-        for needed in step.needs.iter().filter_map(|id| place.get(id)) {
-            dependents[*needed].push(index);
-        }
-    }
-    let mut ready: Vec<usize> = (0..steps.len()).filter(|index| missing[*index] == 0).collect();
-    let mut running: BinaryHeap<Reverse<(Mono, usize)>> = BinaryHeap::new();
-    let mut moves = Moves::default();
-    let mut now = Mono::ZERO;
-    while !ready.is_empty() || !running.is_empty() {
-        ready.sort_unstable();
-        ready.retain(|&index| {
-            let action = steps[index].action;
-            if !moves.admit(action, knobs) {
-                return true;
-            }
-            let end = now + duration(planned, action);
-            times[index] = (now, end);
-            running.push(Reverse((end, index)));
-            false
-        });
-        let Some(Reverse((end, index))) = running.pop() else { break };
-        now = end;
-        moves.end(steps[index].action);
-        for &dependent in &dependents[index] {
-            missing[dependent] -= 1;
-            if missing[dependent] == 0 {
-                ready.push(dependent);
-            }
-        }
-    }
-    times
+/// Cells of a bar. With names and figures beside it a line stays within 80.
+const CELLS: usize = 36;
+const NAMES_MAX: usize = 20;
+/// Lines for hosts that take VMs, and again for those that only give, before the rest is folded.
+const LINES_MAX: usize = 12;
+
+/// What a host does in a part of the time. The later, the more it hides what else falls into one cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Doing {
+    GoesOff,
+    Wakes,
+    Gives,
+    Takes,
+    Both,
 }
 
+impl Doing {
+    const ALL: [Self; 5] = [Self::Wakes, Self::Takes, Self::Gives, Self::Both, Self::GoesOff];
+
+    const fn mark(self) -> char {
+        match self {
+            Self::GoesOff => 'z',
+            Self::Wakes => '^',
+            Self::Gives => '>',
+            Self::Takes => '<',
+            Self::Both => 'x',
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::GoesOff => "goes off",
+            Self::Wakes => "wakes",
+            Self::Gives => "gives VMs",
+            Self::Takes => "takes VMs",
+            Self::Both => "both",
+        }
+    }
+}
+
+/// A host's part in the plan.
 #[derive(Default)]
-struct Moves {
-    all: u32,
-    out: BTreeMap<HostId, u32>,
-    into: BTreeMap<HostId, u32>,
+struct Part {
+    spans: Vec<(Doing, Millis, Millis)>,
+    takes: usize,
+    gives: usize,
+    until: Millis,
 }
 
-impl Moves {
-    fn admit(&mut self, action: Action, knobs: &dormouse_model::Knobs) -> bool {
-        let Action::Migrate { from, to, .. } = action else { return true };
-        let out = self.out.entry(from).or_default();
-        let into = self.into.entry(to).or_default();
-        let all_free = knobs.moves_all == 0 || self.all < knobs.moves_all;
-        if !all_free || *out >= knobs.moves_host_out.max(1) || *into >= knobs.moves_host_in.max(1) {
-            return false;
-        }
-        *out += 1;
-        *into += 1;
-        self.all += 1;
-        true
-    }
+/// Hosts that look alike.
+struct Line {
+    hosts: Vec<HostId>,
+    bar: String,
+    takes: usize,
+    gives: usize,
+    until: Millis,
+}
 
-    fn end(&mut self, action: Action) {
-        if let Action::Migrate { from, to, .. } = action {
-            self.all -= 1;
-            *self.out.entry(from).or_default() -= 1;
-            *self.into.entry(to).or_default() -= 1;
+/// The bars and the closing line.
+pub(super) fn draw(planned: &Planned, all: bool) -> String {
+    let pace = dormouse_planner::pace(&planned.snapshot, &planned.plan);
+    let end = pace.spans.iter().map(|(_, end)| *end).max().unwrap_or_default();
+    let mut out = String::new();
+    if end > Millis::ZERO {
+        let lines = lines(&parts(planned, &pace), end);
+        bars(&mut out, planned, &lines, end, all);
+        legend(&mut out, &lines);
+    }
+    closing(&mut out, planned, &pace, end);
+    out
+}
+
+fn parts(planned: &Planned, pace: &Pace) -> BTreeMap<HostId, Part> {
+    let mut parts: BTreeMap<HostId, Part> = BTreeMap::new();
+    for (step, (start, end)) in planned.plan.steps.iter().zip(&pace.spans) {
+        let mut enter = |host: HostId, doing: Doing| {
+            let part = parts.entry(host).or_default();
+            part.spans.push((doing, *start, *end));
+            part.takes += usize::from(doing == Doing::Takes);
+            part.gives += usize::from(doing == Doing::Gives);
+            part.until = part.until.max(*end);
+        };
+        match step.action {
+            Action::Migrate { from, to, .. } => {
+                enter(from, Doing::Gives);
+                enter(to, Doing::Takes);
+            }
+            Action::Wake { host } => enter(host, Doing::Wakes),
+            Action::Sleep { host } => enter(host, Doing::GoesOff),
+            Action::Start { .. } | Action::Stop { .. } => {}
         }
+    }
+    parts
+}
+
+/// One line for all hosts with the same bar and figures: those that take first, and whoever is busy longest first.
+fn lines(parts: &BTreeMap<HostId, Part>, end: Millis) -> Vec<Line> {
+    let mut alike: BTreeMap<(String, usize, usize), Line> = BTreeMap::new();
+    for (host, part) in parts {
+        let bar = bar(&part.spans, end);
+        let line = alike.entry((bar.clone(), part.takes, part.gives)).or_insert_with(|| Line {
+            hosts: vec![],
+            bar,
+            takes: part.takes,
+            gives: part.gives,
+            until: Millis::ZERO,
+        });
+        line.hosts.push(*host);
+        line.until = line.until.max(part.until);
+    }
+    let mut lines: Vec<Line> = alike.into_values().collect();
+    lines.sort_by_key(|line| (line.takes == 0, std::cmp::Reverse(line.until), line.hosts.first().copied()));
+    lines
+}
+
+/// What a host does in each of the equal parts of the time.
+fn bar(spans: &[(Doing, Millis, Millis)], end: Millis) -> String {
+    let width = end.0.div_ceil(CELLS as u64).max(1);
+    let cell = |cell: u64| {
+        let (from, to) = (cell * width, (cell + 1) * width);
+        // What only touches the cell with its last moment is drawn where it was before.
+        let in_it = |(_, start, stop): &&(Doing, Millis, Millis)| {
+            let overlap = stop.0.min(to).saturating_sub(start.0.max(from));
+            overlap * 8 >= width || (from <= start.0 && start.0 < to)
+        };
+        let mut doing: Vec<Doing> = spans.iter().filter(in_it).map(|(doing, ..)| *doing).collect();
+        doing.sort_unstable();
+        let both = doing.contains(&Doing::Gives) && doing.contains(&Doing::Takes);
+        if both { Doing::Both.mark() } else { doing.last().map_or(' ', |doing| doing.mark()) }
+    };
+    (0..CELLS as u64).map(cell).collect::<String>().trim_end().to_owned()
+}
+
+fn bars(out: &mut String, planned: &Planned, lines: &[Line], end: Millis, all: bool) {
+    let ruler = ruler(end);
+    let mut table = Table::new(&["hosts", ruler.trim_end(), "in ", "out ", "until "]);
+    let count = |count: usize| if count == 0 { String::new() } else { count.to_string() };
+    let mut row = |line: &Line| {
+        table.row([
+            names(planned, &line.hosts),
+            format!("{:CELLS$}", line.bar),
+            count(line.takes),
+            count(line.gives),
+            line.until.to_string(),
+        ]);
+    };
+    let max = if all { usize::MAX } else { LINES_MAX };
+    let mut left = 0;
+    for takes in [true, false] {
+        let these = || lines.iter().filter(|line| (line.takes > 0) == takes);
+        these().take(max).for_each(&mut row);
+        left += these().skip(max).map(|line| line.hosts.len()).sum::<usize>();
+    }
+    _ = write!(out, "{table}");
+    if left > 0 {
+        _ = writeln!(out, "  … and {} more, sooner done (--all shows them)", counted(left, "host"));
     }
 }
 
-fn duration(planned: &Planned, action: Action) -> Millis {
-    let snapshot = &planned.snapshot;
-    match action {
-        Action::Migrate { vm, from, to } => {
-            // A full link would be shared by as many moves as the budgets allow on that host.
-            let knobs = &snapshot.cluster.policy.knobs;
-            let share =
-                |host: HostId, moves: u32| Mbps(snapshot.host(host).spec.link.0 / u64::from(moves.max(1)));
-            let rate = share(from, knobs.moves_host_out).min(share(to, knobs.moves_host_in));
-            snapshot.vm(vm).spec.mem.transfer_time(rate.max(Mbps(1)))
+/// Times above the bars, at each third.
+fn ruler(end: Millis) -> String {
+    let third = CELLS / 3;
+    let mut ruler = String::new();
+    for part in 0..3 {
+        let time = Millis(end.0 * part / 3);
+        let label = if part == 0 { "0s".to_owned() } else { time.to_string() };
+        _ = write!(ruler, "{label:third$}");
+    }
+    ruler
+}
+
+/// Names of hosts, runs folded, no longer than their column.
+fn names(planned: &Planned, hosts: &[HostId]) -> String {
+    let full = fold(hosts.iter().map(|host| planned.snapshot.host(*host).spec.name.as_str()));
+    if full.chars().count() <= NAMES_MAX {
+        return full;
+    }
+    let count = format!(" … ({})", hosts.len());
+    let room = NAMES_MAX.saturating_sub(count.chars().count());
+    let cut: String = full.chars().take(room).collect();
+    match (hosts, cut.rfind(',')) {
+        ([one], _) => {
+            let name: String =
+                safe(&planned.snapshot.host(*one).spec.name).chars().take(NAMES_MAX - 1).collect();
+            format!("{name}…")
         }
-        Action::Wake { host } => snapshot.host(host).spec.boot,
-        Action::Sleep { host } => snapshot.host(host).spec.shutdown,
-        Action::Start { .. } | Action::Stop { .. } => Millis::ZERO,
+        (_, Some(comma)) => format!("{}{count}", &cut[..=comma]),
+        (_, None) => format!("{cut}{count}"),
     }
 }
 
-/// How many of the given spans run at each of `columns` equal parts of `0..end`, as blocks of rising height.
-pub(super) fn bar(spans: &[(Mono, Mono)], end: Mono, columns: usize) -> String {
-    const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let width = (end.0.max(1)).div_ceil(columns as u64).max(1);
-    let counts: Vec<usize> = (0..columns as u64)
-        .map(|column| {
-            let (from, to) = (column * width, (column + 1) * width);
-            spans.iter().filter(|(start, stop)| start.0 < to && stop.0.max(start.0 + 1) > from).count()
-        })
+fn legend(out: &mut String, lines: &[Line]) {
+    let used = |doing: &Doing| lines.iter().any(|line| line.bar.contains(doing.mark()));
+    let words: Vec<String> = Doing::ALL
+        .into_iter()
+        .filter(used)
+        .map(|doing| format!("{} {}", doing.mark(), doing.words()))
         .collect();
-    let most = counts.iter().copied().max().unwrap_or(0).max(1);
-    counts.iter().map(|count| HEIGHTS[(count * 8).div_ceil(most)]).collect::<String>().trim_end().to_owned()
+    _ = writeln!(out, "  {}", words.join("   "));
+}
+
+fn closing(out: &mut String, planned: &Planned, pace: &Pace, end: Millis) {
+    let moves = planned.plan.migrations();
+    if moves == 0 {
+        _ = writeln!(out, "  all done after {end}");
+        return;
+    }
+    let (time, bound) = (pace.moves_time, pace.moves_bound);
+    _ = write!(out, "  {}, {time}; no order can be faster than {bound}", counted(moves, "move"));
+    _ = writeln!(out, "{}", if end > time { format!("; all done after {end}") } else { String::new() });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dormouse_model::{Because, Goal, Plan, PlanId, PolicyName, Report, Snapshot, Step, VmId, text};
-    use std::sync::Arc;
-    use std::time::Duration;
 
-    /// Two VMs go to the first host, each host left behind sleeps.
-    fn planned(policy: &str) -> Planned {
-        let text = format!(
-            "host h[1-3] cpus=2 mem=2048M shutdown=10s link=1000M\nvm v[1-3]@h[1-3] mem=256M\npolicy balanced {policy}\n"
-        );
-        let snapshot = Snapshot::of(&Arc::new(text::parse(&text).unwrap()));
-        let step = |id, action, needs: &[u32]| Step {
-            id: StepId(id),
-            action,
-            needs: needs.iter().copied().map(StepId).collect(),
-            deadline: Millis::from_secs(60),
-            because: Because::Empty,
-        };
-        let migrate = |host| Action::Migrate { vm: VmId(host), from: HostId(host), to: HostId(0) };
-        let steps = vec![
-            step(0, migrate(1), &[]),
-            step(1, Action::Sleep { host: HostId(1) }, &[0]),
-            step(2, migrate(2), &[]),
-            step(3, Action::Sleep { host: HostId(2) }, &[2]),
-        ];
-        let plan = Plan { id: PlanId(1), policy: PolicyName::Balanced, goal: Goal::Relieve, steps };
-        Planned { snapshot, plan, report: Report::default(), took: Duration::ZERO, cut_short: None }
-    }
-
-    fn times(policy: &str) -> Vec<(u64, u64)> {
-        estimate(&planned(policy)).into_iter().map(|(start, end)| (start.0, end.0)).collect()
+    fn drawn(spans: &[(Doing, u64, u64)], end: u64) -> String {
+        let spans: Vec<_> =
+            spans.iter().map(|(doing, from, to)| (*doing, Millis(*from), Millis(*to))).collect();
+        bar(&spans, Millis(end))
     }
 
     #[test]
-    fn moves_share_a_link_and_steps_wait_for_what_they_need() {
-        assert_eq!(times(""), [(0, 4295), (4295, 14_295), (0, 4295), (4295, 14_295)]);
-    }
-
-    #[test]
-    fn moves_wait_for_their_budget() {
-        assert_eq!(
-            times("moves.host_in=1 moves.host_out=1"),
-            [(0, 2148), (2148, 12_148), (2148, 4296), (4296, 14_296)]
-        );
-        assert_eq!(times("moves.all=1"), [(0, 4295), (4295, 14_295), (4295, 8590), (8590, 18_590)]);
-    }
-
-    #[test]
-    fn bars_are_as_high_as_what_runs_at_once() {
-        let spans = [(Mono(0), Mono(50)), (Mono(0), Mono(100)), (Mono(0), Mono(25)), (Mono(0), Mono(25))];
-        assert_eq!(bar(&spans, Mono(100), 4), "█▄▂▂");
+    fn a_bar_shows_what_a_host_does_when() {
+        use Doing::{Gives, GoesOff, Takes, Wakes};
+        assert_eq!(drawn(&[(Wakes, 0, 1800), (Takes, 1800, 2700)], 3600), "^".repeat(18) + &"<".repeat(9));
+        assert_eq!(drawn(&[(Gives, 0, 100), (GoesOff, 100, 400)], 3600), ">zzz");
+        assert_eq!(drawn(&[(Gives, 0, 200), (Takes, 100, 300)], 3600), ">x<");
+        assert_eq!(drawn(&[(Gives, 900, 901)], 3600), format!("{}>", " ".repeat(9)), "however short");
+        assert_eq!(drawn(&[(Takes, 0, 105)], 3600), "<", "a last moment draws no cell of its own");
     }
 }
