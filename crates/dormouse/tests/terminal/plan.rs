@@ -26,10 +26,19 @@ fn a_plan_for_people() {
               count  hosts        because
                  54  lab09-lab62  empty, and the reserves hold without it
 
-            Pace (estimate: 32 moves at once, 2 out of and 2 into a host)
-                                                                from     to
-              moves   ▄▄▄▄█▄▄▄▄█▄▄▄▆▂▂▂▂▂                        0ms  17.1s
-              sleeps      ▃▃▃▃▃▅▅▅▅██████████████▆▆▆▆▄▄▄▄▄▁▁▁▁  4.2s  37.1s
+            Timeline (estimate: links at full rate, 32 moves at once)
+              hosts                0s          11.6s       23.3s         in  out  until
+              lab01-lab06          <<<<<<<<<<<<<<<<                       7       15.0s
+              lab07-lab08          <<<<<<<<<<<<<<                         6       12.8s
+              lab57-lab62                       >>>zzzzzzzzzzzzzzzzzzzz        1  35.0s
+              lab14, lab20, … (8)             >>>zzzzzzzzzzzzzzzzzzzz          1  32.8s
+              lab13, lab19, … (8)          >>>zzzzzzzzzzzzzzzzzzzzz            1  30.7s
+              lab12, lab18, … (8)        >>>zzzzzzzzzzzzzzzzzzzzz              1  28.5s
+              lab11, lab17, … (8)      >>>zzzzzzzzzzzzzzzzzzzzz                1  26.4s
+              lab10, lab16, … (8)    >>>zzzzzzzzzzzzzzzzzzzz                   1  24.2s
+              lab09, lab15, … (8)  >>>zzzzzzzzzzzzzzzzzzzz                     1  22.1s
+              < takes VMs   > gives VMs   z goes off
+              54 moves, 15.0s; no order can be faster than 15.0s; all done after 35.0s
 
             Afterwards
               lab01 ████ 8  lab02 ████ 8  lab03 ████ 8  lab04 ████ 8  lab05 ████ 8
@@ -98,6 +107,8 @@ fn a_plan_for_programs() {
               "lower_bound": 1,
               "watts_before": 92,
               "watts_after": 50,
+              "moves_ms": 0,
+              "moves_bound_ms": 0,
               "steps": [
                 {
                   "id": 0,
@@ -214,10 +225,13 @@ fn every_step_when_asked_for_all() {
               s2    migrate v3 h3 -> h1         empties h3
               s3    sleep h3             s2     empty, and the reserves hold without it
 
-            Pace (estimate: 32 moves at once, 2 out of and 2 into a host)
-                                                                from     to
-              moves   ████████                                   0ms   4.2s
-              sleeps         █████████████████████████████████  4.2s  24.2s
+            Timeline (estimate: links at full rate, 32 moves at once)
+              hosts  0s          8.0s        16.1s         in  out  until
+              h1     <<<<<<<                                2        4.2s
+              h3        >>>>zzzzzzzzzzzzzzzzzzzzzzzzzzzzz        1  24.2s
+              h2     >>>>zzzzzzzzzzzzzzzzzzzzzzzzzzzzz           1  22.1s
+              < takes VMs   > gives VMs   z goes off
+              2 moves, 4.2s; no order can be faster than 4.2s; all done after 24.2s
 
             Afterwards
               h1 █▌·· 3  h2  zz     h3  zz
