@@ -16,6 +16,7 @@ mod canon;
 mod check;
 mod draft;
 mod layout;
+mod level;
 mod order;
 mod patience;
 mod picture;

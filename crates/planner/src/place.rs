@@ -5,6 +5,7 @@
 
 use crate::canon;
 use crate::layout::{Cpu, Layout};
+use crate::level::level;
 use crate::patience::Patience;
 use crate::picture::Picture;
 use dormouse_model::{HostId, Snapshot, VmId, VmState};
@@ -39,27 +40,23 @@ fn place_ordered(snapshot: &Snapshot) -> Vec<Option<HostId>> {
     });
     // Who finds no place on all of them finds none on fewer, and does not keep the others waiting.
     let (mut best, _) = on_first(&picture, &layout, &vms, &hosts);
-    vms.retain(|vm| best[vm.index()].is_some());
+    vms.retain(|vm| best.at[vm.index()].is_some());
     let (mut fails, mut suffices) = (0, hosts.len());
     while fails + 1 < suffices {
         let middle = fails.midpoint(suffices);
-        let (at, all) = on_first(&picture, &layout, &vms, &hosts[..middle]);
+        let (placed, all) = on_first(&picture, &layout, &vms, &hosts[..middle]);
         if all {
-            (best, suffices) = (at, middle);
+            (best, suffices) = (placed, middle);
         } else {
             fails = middle;
         }
     }
-    best
+    level(&picture, &mut best, &vms);
+    best.at
 }
 
 /// The tightest fit on these hosts, in turn; and whether all found one.
-fn on_first(
-    picture: &Picture<'_>,
-    layout: &Layout,
-    vms: &[VmId],
-    hosts: &[HostId],
-) -> (Vec<Option<HostId>>, bool) {
+fn on_first(picture: &Picture<'_>, layout: &Layout, vms: &[VmId], hosts: &[HostId]) -> (Layout, bool) {
     let mut layout = layout.clone();
     hosts.iter().for_each(|host| layout.open(*host));
     let mut all = true;
@@ -76,5 +73,5 @@ fn on_first(
             None => all = false,
         }
     }
-    (layout.at, all)
+    (layout, all)
 }

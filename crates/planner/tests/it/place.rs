@@ -39,6 +39,47 @@ policy balanced spare.min=0 spare.target=0 failover=0
 }
 
 #[test]
+fn new_vms_that_could_ask_for_much_are_spread_over_the_hosts_that_memory_needs() {
+    // By memory alone the four large ones fill a host; two of them weigh as much as one `calm`.
+    check_place(
+        "cluster c
+host h[1-3] cpus=4 mem=4G
+vm calm[1-4]@h1 vcpus=1 mem=2G cpu=0.1 stopped
+vm wild[1-4]@h1 vcpus=4 mem=1G cpu=0.1 stopped
+policy balanced spare.min=0 spare.target=0 failover=0
+",
+        expect![[r#"
+            calm1 on h3
+            calm2 on h1
+            calm3 on h2
+            calm4 on h2
+            wild1 on h1
+            wild2 on h1
+            wild3 on h3
+            wild4 on h3
+        "#]],
+    );
+}
+
+#[test]
+fn of_those_alike_the_busy_are_put_beside_the_idle() {
+    check_place(
+        "cluster c
+host h[1-2] cpus=2 mem=2G
+vm busy[1-2]@h1 vcpus=1 mem=1G cpu=0.6 stopped
+vm idle[1-2]@h1 vcpus=1 mem=1G cpu=0.0 stopped
+policy balanced spare.min=0 spare.target=0 failover=0
+",
+        expect![[r#"
+            busy1 on h2
+            busy2 on h1
+            idle1 on h1
+            idle2 on h2
+        "#]],
+    );
+}
+
+#[test]
 fn with_no_patience_nothing_is_done_and_the_report_says_so() {
     let snapshot = picture(&seeds_lab("balanced"));
     let (plan, report) = dormouse_planner::plan_within(&snapshot, NIGHT, PlanId(1), &mut || false);

@@ -56,6 +56,11 @@ impl Curve {
     pub fn full(&self) -> u64 {
         self.points[self.points.len() - 1]
     }
+
+    /// The measured points as shares of full load in parts of `steps`, and microwatts.
+    pub(crate) fn points(&self) -> &[u64] {
+        &self.points
+    }
 }
 
 /// One host of a fleet.
