@@ -15,15 +15,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Calendar: the night begins so long before closing that by then every VM has been watched for `window.sleep` (its first
-/// sample is the second look's), and ends a quarter of an hour after opening.
-const BEGINS: &str = "2026-11-23T18:15:00Z";
-const NIGHT_S: u32 = 15 * 60 * 60;
-const CLOSES_S: u32 = 90 * 60;
-const OPENS_S: u32 = (14 * 60 + 45) * 60;
+/// Calendar: the night begins so long before closing that by then the guests have settled after their boot and every one
+/// has been watched for `window.sleep` (its first sample is the second look's); it ends a quarter of an hour after opening.
+const BEGINS: &str = "2026-11-23T17:15:00Z";
+const NIGHT_S: u32 = 16 * 60 * 60;
+const CLOSES_S: u32 = 150 * 60;
+const OPENS_S: u32 = (15 * 60 + 45) * 60;
 /// Real seconds of a night: so much, and so much more for each host.
 const REAL_S: u32 = 200;
-const REAL_S_PER_HOST: u32 = 6;
+const REAL_S_PER_HOST: u32 = 7;
 /// Hosts sleep and nothing has been done for so long: packed.
 const STILL: Duration = Duration::from_secs(12);
 const BURST_S: u32 = 25;
