@@ -3,7 +3,7 @@
 //! (`time.scale`), the manager is `dormouse run` on a config file, and what is reported is the lab's own truth.
 
 use super::manager::Manager;
-use super::record::Record;
+use super::record::{Record, tenths};
 use super::report::NightReport;
 use super::{Steps, failed};
 use crate::cli::{Ctx, Failure, Format};
@@ -253,7 +253,7 @@ fn night(
             && report.open_s.is_none()
             && record.is_spread()
         {
-            report.open_s = Some(record.secs() - began);
+            report.open_s = Some(tenths(record.secs() - began));
         }
         if Instant::now() >= opens && !checked_opening {
             checked_opening = true;

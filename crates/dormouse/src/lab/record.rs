@@ -7,6 +7,11 @@ use dormouse_lab::{LabStatus, Power};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+/// Seconds as they are reported.
+pub(super) fn tenths(secs: f64) -> f64 {
+    (secs * 10.0).round() / 10.0
+}
+
 #[derive(Debug)]
 pub(super) struct Record {
     closed: Instant,
@@ -56,7 +61,7 @@ impl Record {
     }
 
     pub(super) fn secs(&self) -> f64 {
-        (self.closed.elapsed().as_secs_f64() * 10.0).round() / 10.0
+        tenths(self.closed.elapsed().as_secs_f64())
     }
 
     pub(super) fn truth(&mut self, status: LabStatus) {
@@ -135,7 +140,7 @@ impl Record {
     }
 
     pub(super) fn fill(self, report: &mut NightReport) {
-        report.moves_s = self.first_move.zip(report.moves_s).map(|(first, last)| last - first);
+        report.moves_s = self.first_move.zip(report.moves_s).map(|(first, last)| tenths(last - first));
         report.first_move_s = self.first_move;
         report.hosts_on = self.series;
         report.moves = self.moves;
