@@ -167,11 +167,13 @@ impl Mib {
 impl MilliCpu {
     /// This demand as a share of `whole`, rounded up; a share of nothing is more than any load.
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "compared before")]
     pub const fn share_of(self, whole: Self) -> Permille {
         if whole.0 == 0 {
             return if self.0 == 0 { Permille(0) } else { Permille(u64::MAX) };
         }
-        Permille((self.0 * 1000).div_ceil(whole.0))
+        let share = (self.0 as u128 * 1000).div_ceil(whole.0 as u128);
+        Permille(if share > u64::MAX as u128 { u64::MAX } else { share as u64 })
     }
 }
 

@@ -24,6 +24,7 @@ mod place;
 mod report;
 mod reserve;
 mod seed;
+mod tame;
 mod why;
 
 pub use bound::lower_bound;
@@ -58,14 +59,19 @@ pub fn plan_within(
     more: &mut dyn FnMut() -> bool,
 ) -> (Plan, Report) {
     let mut patience = Patience::of(more);
-    match canon::ordered(snapshot, &mut patience) {
-        None => plan_ordered(snapshot, goal, id, &mut patience),
+    let tamed = tame::tamed(snapshot);
+    let snapshot = tamed.as_ref().unwrap_or(snapshot);
+    let tame_goal = tame::tamed_goal(goal);
+    let (mut plan, report) = match canon::ordered(snapshot, &mut patience) {
+        None => plan_ordered(snapshot, tame_goal, id, &mut patience),
         Some((ordered, canon)) => {
-            let (mut plan, mut report) = plan_ordered(&ordered, goal, id, &mut patience);
+            let (mut plan, mut report) = plan_ordered(&ordered, tame_goal, id, &mut patience);
             canon.put_back(&mut plan, &mut report);
             (plan, report)
         }
-    }
+    };
+    plan.goal = goal;
+    (plan, report)
 }
 
 fn plan_ordered(snapshot: &Snapshot, goal: Goal, id: PlanId, patience: &mut Patience<'_>) -> (Plan, Report) {

@@ -4,10 +4,13 @@
 
 mod balanced;
 mod checker;
+mod hostile;
 mod laws;
 mod mistakes;
+mod oracle;
 mod place;
 mod relief;
 mod seed;
 mod show;
 mod spread;
+mod world;
