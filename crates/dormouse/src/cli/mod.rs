@@ -58,6 +58,8 @@ enum Command {
     Why(verbs::why::Args),
     /// Play a scenario folder: its script, the rules, its golden log
     Simulate(verbs::simulate::Args),
+    /// Play days of measured demand under policies, side by side
+    Replay(verbs::replay::Args),
     /// Check the configuration, or explain what it amounts to
     #[command(subcommand)]
     Config(verbs::config::Command),
@@ -87,6 +89,7 @@ impl Command {
             Self::Plan(args) => verbs::plan::run(&args, ctx),
             Self::Why(args) => verbs::why::run(&args, ctx),
             Self::Simulate(args) => verbs::simulate::run(&args, ctx),
+            Self::Replay(args) => verbs::replay::run(&args, ctx),
             Self::Config(command) => verbs::config::run(&command, ctx),
             Self::Export(command) => verbs::export::run(&command, ctx),
             #[cfg(feature = "live")]

@@ -36,6 +36,11 @@ pub(crate) fn text(figures: &Figures) -> String {
 
 /// A run that broke a rule has failed, whatever it saved.
 pub(crate) fn judge(violations: &[Violation]) -> Result<(), Failure> {
+    judge_words(&violations.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
+/// The same for rules told in words.
+pub(crate) fn judge_words(violations: &[String]) -> Result<(), Failure> {
     if violations.is_empty() {
         return Ok(());
     }
@@ -44,7 +49,7 @@ pub(crate) fn judge(violations: &[Violation]) -> Result<(), Failure> {
         count => format!("{count} rules were broken"),
     });
     for violation in violations.iter().take(NAMED_MAX) {
-        failure = failure.because_of(violation.to_string());
+        failure = failure.because_of(violation.as_str());
     }
     Err(match violations.len().saturating_sub(NAMED_MAX) {
         0 => failure,

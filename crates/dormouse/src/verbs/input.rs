@@ -34,7 +34,7 @@ fn policy_name(text: &str) -> Result<PolicyName, String> {
         .ok_or_else(|| "use balanced or seed".to_owned())
 }
 
-fn knob_and_value(text: &str) -> Result<(String, String), String> {
+pub(crate) fn knob_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((knob, value)) => Ok((knob.trim().to_owned(), value.trim().to_owned())),
         None => Err("write KNOB=VALUE, like failover=0".to_owned()),

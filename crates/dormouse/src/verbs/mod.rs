@@ -7,5 +7,6 @@ mod figures;
 pub(crate) mod input;
 pub(crate) mod picture;
 pub(crate) mod plan;
+pub(crate) mod replay;
 pub(crate) mod simulate;
 pub(crate) mod why;

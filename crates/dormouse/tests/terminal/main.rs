@@ -9,6 +9,7 @@ mod help;
 mod live;
 mod plan;
 mod readme;
+mod replay;
 mod simulate;
 mod why;
 
