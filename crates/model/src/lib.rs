@@ -23,7 +23,7 @@ pub use cluster::{Circuit, Cluster, Group, Hold, HostSpec, Keep, Role, Rule, VmS
 pub use id::{Epoch, HostId, IntentId, ObservationId, PlanId, StepId, VmId};
 pub use intent::{GuardRefusal, Intent, Outcome, OutcomeError};
 pub use observation::{CheckFailure, DomainState, HostFacts, Job, JobKind, Observation, ProbeError, VmFacts};
-pub use plan::{Action, Because, Plan, Premise, Step};
+pub use plan::{Action, Because, Buys, Plan, Premise, Step};
 pub use policy::{KNOBS, KnobError, KnobInfo, Knobs, Policy, PolicyName};
 pub use report::{AwakeReason, Refusal, RefusalReason, Report, Subject};
 pub use seen::Seen;

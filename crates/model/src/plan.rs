@@ -1,6 +1,9 @@
 //! A plan leaves the executor no choice: every step names its objects, its deadline, what it needs, and why.
 
-use crate::{Goal, HostId, HostState, Millis, PlanId, PolicyName, Snapshot, StepId, VmId, VmState};
+use crate::{
+    Goal, HostId, HostState, MilliCpu, Millis, Permille, PlanId, PolicyName, Snapshot, StepId, VmId, VmState,
+    Watts,
+};
 use std::fmt;
 
 /// Steps in an order that could be carried out one by one; `needs` makes every parallel order safe.
@@ -228,6 +231,51 @@ impl Plan {
     #[must_use]
     pub fn migrations(&self) -> usize {
         self.steps.iter().filter(|step| matches!(step.action, Action::Migrate { .. })).count()
+    }
+}
+
+/// What a step is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Buys {
+    /// So much less power, once the host that it helps to empty is asleep.
+    Watts { host: HostId, watts: Watts },
+    /// The end of an overload: the host's load now, and the load up to which it is none.
+    Relief { host: HostId, load: Permille, limit: Permille },
+}
+
+impl Buys {
+    /// In words, with names from the picture it was planned on.
+    #[must_use]
+    pub fn words(self, snapshot: &Snapshot) -> String {
+        let name = |host: HostId| &snapshot.host(host).spec.name;
+        match self {
+            Self::Watts { host, watts } => format!("{watts} less, with {} asleep", name(host)),
+            Self::Relief { host, load, limit } => {
+                format!("load {load} on {} comes down towards {limit}", name(host))
+            }
+        }
+    }
+}
+
+impl Step {
+    /// What it buys, where that is a figure: nobody's watts change when a clone goes home.
+    #[must_use]
+    pub fn buys(&self, snapshot: &Snapshot) -> Option<Buys> {
+        let saved = |host: HostId| {
+            let spec = &snapshot.host(host).spec;
+            Buys::Watts { host, watts: spec.watts_idle.saturating_sub(spec.watts_asleep) }
+        };
+        match (&self.because, self.action) {
+            (Because::Empties { host }, _) => Some(saved(*host)),
+            (_, Action::Sleep { host }) => Some(saved(host)),
+            (Because::Relieves { host }, Action::Migrate { .. }) => {
+                let here = snapshot.vms.iter().filter(|vm| vm.state.host() == Some(*host));
+                let used: MilliCpu = here.map(|vm| vm.demand.wake).sum();
+                let load = used.share_of(snapshot.host(*host).spec.cpu_capacity());
+                Some(Buys::Relief { host: *host, load, limit: snapshot.cluster.policy.knobs.load_high })
+            }
+            _ => None,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What planning returns beside the plan: why it did no more, and how far from the best it is.
 
-use crate::{HostId, HostState, Mib, Millis, Obstacle, Permille, Role, Snapshot, VmId, Watts};
+use crate::{HostId, HostState, Mib, MilliCpu, Millis, Obstacle, Permille, Role, Snapshot, VmId, Watts};
 use std::fmt;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,8 +86,33 @@ pub enum AwakeReason {
         ratio: Permille,
         wanted: Permille,
     },
-    /// Its CPU demand does not fit elsewhere under `cpu.target`.
-    NoCpu,
+    /// All hosts beside it have less memory free, together, than its VMs ask.
+    Full {
+        vms: u32,
+        asked: Mib,
+        free: Mib,
+        hosts: u32,
+    },
+    /// The same for CPU demand below `cpu.target`.
+    FullCpu {
+        vms: u32,
+        asked: MilliCpu,
+        free: MilliCpu,
+        hosts: u32,
+    },
+    /// Without it, what the fullest host carries would find no room if that host died.
+    FailoverRoom {
+        lost: Mib,
+        free: Mib,
+        host: HostId,
+    },
+    /// Its CPU demand does not fit elsewhere under `cpu.target`: what its VM asks and the most that is free on one host.
+    NoCpu {
+        vm: VmId,
+        asked: MilliCpu,
+        best: MilliCpu,
+        on: Option<HostId>,
+    },
     /// Its memory does not fit elsewhere: what its VM asks and the most that is free on one host.
     NoMemory {
         vm: VmId,
@@ -110,7 +135,53 @@ pub enum AwakeReason {
     NoTime,
 }
 
+fn its_vms(vms: u32) -> String {
+    if vms == 1 { "its VM asks".to_owned() } else { format!("its {vms} VMs ask") }
+}
+
+fn free_on(free: &dyn fmt::Display, below: &str, hosts: u32) -> String {
+    match hosts {
+        0 => "no other host takes VMs".to_owned(),
+        1 => format!("{free} free{below} on the other host"),
+        hosts => format!("{free} free{below} on the other {hosts} hosts together"),
+    }
+}
+
 impl AwakeReason {
+    /// One stable word for JSON.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Carries { .. } => "carries",
+            Self::Window => "window",
+            Self::Role(_) => "role",
+            Self::KeepOn => "keep-on",
+            Self::Keep { .. } => "keep",
+            Self::MinOn { .. } => "min-on",
+            Self::Spare { .. } => "spare",
+            Self::Failover { .. } | Self::FailoverRoom { .. } => "failover",
+            Self::Maintenance => "maintenance",
+            Self::Hold { .. } => "hold",
+            Self::Unproven => "unproven",
+            Self::State(_) => "state",
+            Self::NotSeen => "not-seen",
+            Self::Drain => "drain",
+            Self::MinUp { .. } => "min-up",
+            Self::Cycles { .. } => "cycles",
+            Self::Immovable { .. } => "immovable",
+            Self::Obstacle(_) => "obstacle",
+            Self::Payback { .. } => "payback",
+            Self::Disrupt { .. } => "disrupt",
+            Self::Full { .. } | Self::NoMemory { .. } => "memory",
+            Self::FullCpu { .. } | Self::NoCpu { .. } => "cpu",
+            Self::NoSlot { .. } => "slot",
+            Self::Load { .. } => "load",
+            Self::GoalHold => "goal-hold",
+            Self::Later => "later",
+            Self::NoTime => "no-time",
+        }
+    }
+
     /// In words, with names from the picture it was planned on. Names, and what an obstacle or a hold says, are untrusted.
     #[must_use]
     pub fn words(&self, snapshot: &Snapshot) -> String {
@@ -151,10 +222,23 @@ impl AwakeReason {
             Self::Disrupt { ratio, wanted } => {
                 format!("disturbs too much: share of VMs over share of watts is {ratio}, {wanted} allowed")
             }
-            Self::NoCpu => "its CPU demand does not fit elsewhere under cpu.target".to_owned(),
+            Self::Full { vms, asked, free, hosts } => {
+                format!("memory: {} {asked}, {}", its_vms(*vms), free_on(free, "", *hosts))
+            }
+            Self::FullCpu { vms, asked, free, hosts } => {
+                format!("CPU: {} {asked}, {}", its_vms(*vms), free_on(free, " below cpu.target", *hosts))
+            }
+            Self::FailoverRoom { lost, free, host } => {
+                let name = &snapshot.host(*host).spec.name;
+                format!("failover: without it the {lost} on {name} would find {free} free if {name} died")
+            }
+            Self::NoCpu { vm, asked, best, on } => {
+                let on = on.map_or_else(String::new, |on| format!(" on {}", snapshot.host(on).spec.name));
+                format!("CPU: {asked} asked by {}, best free {best} below cpu.target{on}", vm_name(vm))
+            }
             Self::NoMemory { vm, asked, best, on } => {
                 let on = on.map_or_else(String::new, |on| format!(" on {}", snapshot.host(on).spec.name));
-                format!("{} does not fit elsewhere: {asked} asked, best free {best}{on}", vm_name(vm))
+                format!("memory: {asked} asked by {}, best free {best}{on}", vm_name(vm))
             }
             Self::NoSlot { vm } => format!("no other host has a slot for {}", vm_name(vm)),
             Self::Load { load } => format!("its load {load} is not below load.low"),

@@ -179,7 +179,8 @@ impl Canon {
             self.host(host);
             match reason {
                 AwakeReason::Immovable { vm, .. } | AwakeReason::NoSlot { vm } => self.vm(vm),
-                AwakeReason::NoMemory { vm, on, .. } => {
+                AwakeReason::FailoverRoom { host, .. } => self.host(host),
+                AwakeReason::NoMemory { vm, on, .. } | AwakeReason::NoCpu { vm, on, .. } => {
                     self.vm(vm);
                     on.iter_mut().for_each(|on| self.host(on));
                 }

@@ -1,10 +1,11 @@
 //! The figures beside a plan, and for every host still on the reason.
 
+use crate::bound;
 use crate::draft::Draft;
 use crate::layout::Layout;
 use crate::patience::Patience;
 use crate::picture::Picture;
-use crate::{bound, why};
+use crate::why::Why;
 use dormouse_model::{AwakeReason, Goal, HostId, HostState, MilliCpu, Report, Snapshot, Watts};
 
 /// What will be when the draft has been carried out.
@@ -76,12 +77,13 @@ pub(crate) fn report(
 ) -> Report {
     let end = End::of(picture, before, draft);
     let lower_bound = bound::of(picture, before).min(end.hosts_on());
-    let why = |host: HostId| {
+    let mut reasons = Why::of(picture, before, &end, draft, goal);
+    let mut why = |host: HostId| {
         // What is hard for it costs nothing to say; what would have to be searched for, nobody waits for now.
         if patience.is_out() {
             return picture.host(host).stays.clone().unwrap_or(AwakeReason::NoTime);
         }
-        why::awake(picture, before, &end, draft, goal, lower_bound, host)
+        reasons.awake(host)
     };
     let awake =
         picture.host_ids().filter(|host| end.on[host.index()]).map(|host| (host, why(host))).collect();

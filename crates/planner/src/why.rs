@@ -1,4 +1,8 @@
 //! What keeps each host awake that is still on at the end: the one reason that binds, with its numbers.
+//!
+//! Cheap proofs come first: what the host's VMs ask against what all others have free, and what a death would then take.
+//! Only where those leave it open the host is emptied in thought, VM by VM, and for so many hosts only as that stays a
+//! small part of planning.
 
 use crate::balanced::{Saving, spare_wanted, why_not};
 use crate::draft::Draft;
@@ -7,40 +11,285 @@ use crate::picture::Picture;
 use crate::report::End;
 use crate::{reserve, seed};
 use dormouse_model::{
-    AwakeReason, Because, Goal, HostId, Keep, Mib, Millis, PolicyName, RefusalReason, VmId,
+    AwakeReason, Because, Goal, HostId, Keep, Mib, MilliCpu, PolicyName, RefusalReason, VmId,
 };
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
-pub(crate) fn awake(
-    picture: &Picture<'_>,
-    before: &Layout,
-    end: &End,
-    draft: &Draft,
+/// Hosts are emptied in thought as long as that looks at fewer hosts than this, all in all.
+const LOOKS_MAX: usize = 4_000_000;
+
+pub(crate) struct Why<'a, 'p> {
+    picture: &'a Picture<'p>,
+    before: &'a Layout,
+    end: &'a End,
     goal: Goal,
-    lower_bound: u32,
-    host: HostId,
-) -> AwakeReason {
-    if goal == Goal::Hold {
-        return AwakeReason::GoalHold;
-    }
-    if let Some((_, because)) = draft.wakes.iter().find(|(woken, _)| *woken == host) {
-        return woken(because, end.layout.load(host).count);
-    }
-    if let Some(reason) = &picture.host(host).stays
-        && (matches!(goal, Goal::Compact { .. }) || speaks_for_itself(reason))
-    {
-        return reason.clone();
-    }
-    let carries = AwakeReason::Carries { vms: end.layout.load(host).count };
-    match goal {
-        Goal::Spread { .. } => AwakeReason::Window,
-        // Nobody is put to sleep by a plan that only relieves.
-        Goal::Relieve | Goal::Hold if end.layout.load(host).count == 0 => AwakeReason::Later,
-        Goal::Relieve | Goal::Hold => carries,
-        Goal::Compact { .. } if picture.policy == PolicyName::Seed => {
-            seed::why_awake(picture, before, &end.layout, host)
+    woken: BTreeMap<HostId, &'a Because>,
+    saving: Option<Saving>,
+    open: Open,
+    /// The end, on which hosts are emptied in thought and filled again; and its rooms by size. Made when first needed.
+    trial: Option<(Layout, BTreeSet<(Mib, HostId)>)>,
+    looks_left: usize,
+}
+
+/// The hosts that take VMs in the end, all together.
+struct Open {
+    hosts: u32,
+    free: Mib,
+    cpu_free: MilliCpu,
+    /// The two that hurt most by dying: memory used and free together, largest first.
+    worst: [(Mib, HostId); 2],
+    /// Memory for VMs of the largest host of all.
+    largest: Mib,
+}
+
+impl Open {
+    fn of(picture: &Picture<'_>, end: &End) -> Self {
+        let none = (Mib::ZERO, HostId(0));
+        let mut open = Self {
+            hosts: 0,
+            free: Mib::ZERO,
+            cpu_free: MilliCpu::ZERO,
+            worst: [none; 2],
+            largest: Mib::ZERO,
+        };
+        for host in picture.host_ids() {
+            open.largest = open.largest.max(picture.host(host).mem);
+            if !end.layout.up[host.index()] {
+                continue;
+            }
+            open.hosts += 1;
+            open.free += end.layout.free(picture, host);
+            open.cpu_free += cpu_free(picture, &end.layout, host);
+            let hurt = (end.layout.load(host).mem + end.layout.free(picture, host), host);
+            if hurt.0 > open.worst[0].0 {
+                open.worst = [hurt, open.worst[0]];
+            } else if hurt.0 > open.worst[1].0 {
+                open.worst[1] = hurt;
+            }
         }
-        Goal::Compact { horizon } => binding(picture, end, horizon, lower_bound, host),
+        open
+    }
+}
+
+fn cpu_free(picture: &Picture<'_>, layout: &Layout, host: HostId) -> MilliCpu {
+    let load = layout.load(host);
+    picture.host(host).cpu_target.saturating_sub(load.sleep.max(load.wake))
+}
+
+impl<'a, 'p> Why<'a, 'p> {
+    pub(crate) fn of(
+        picture: &'a Picture<'p>,
+        before: &'a Layout,
+        end: &'a End,
+        draft: &'a Draft,
+        goal: Goal,
+    ) -> Self {
+        Self {
+            picture,
+            before,
+            end,
+            goal,
+            woken: draft.wakes.iter().rev().map(|(host, because)| (*host, because)).collect(),
+            saving: match goal {
+                Goal::Compact { horizon } => Some(Saving::of(picture, &end.layout, &end.on, horizon)),
+                _ => None,
+            },
+            open: Open::of(picture, end),
+            trial: None,
+            looks_left: LOOKS_MAX,
+        }
+    }
+
+    pub(crate) fn awake(&mut self, host: HostId) -> AwakeReason {
+        let vms = self.end.layout.load(host).count;
+        if self.goal == Goal::Hold {
+            return AwakeReason::GoalHold;
+        }
+        if let Some(because) = self.woken.get(&host) {
+            return woken(because, vms);
+        }
+        if let Some(reason) = &self.picture.host(host).stays
+            && (matches!(self.goal, Goal::Compact { .. }) || speaks_for_itself(reason))
+        {
+            return reason.clone();
+        }
+        match self.goal {
+            Goal::Spread { .. } => AwakeReason::Window,
+            // Nobody is put to sleep by a plan that only relieves.
+            Goal::Relieve | Goal::Hold if vms == 0 => AwakeReason::Later,
+            Goal::Relieve | Goal::Hold => AwakeReason::Carries { vms },
+            Goal::Compact { .. } if self.picture.policy == PolicyName::Seed => {
+                seed::why_awake(self.picture, self.before, &self.end.layout, host)
+            }
+            Goal::Compact { .. } => self.binding(host),
+        }
+    }
+
+    /// Why packing left this host on.
+    fn binding(&mut self, host: HostId) -> AwakeReason {
+        let (picture, end) = (self.picture, self.end);
+        let usable = |host: &HostId| end.layout.up.get(host.index()) == Some(&true);
+        let kept = |rule: &&Keep| {
+            rule.hosts.contains(&host)
+                && rule.hosts.iter().filter(|host| usable(host)).count() <= rule.count as usize
+        };
+        if let Some(rule) = picture.snapshot.cluster.keeps.iter().find(kept) {
+            return AwakeReason::Keep { count: rule.count };
+        }
+        if let Some(reason) = self.too_large(host).or_else(|| self.full(host)) {
+            return reason;
+        }
+        if end.usable() <= picture.knobs.min_on {
+            return AwakeReason::MinOn { count: picture.knobs.min_on };
+        }
+        let verdict = self.saving.as_ref().map(|saving| saving.verdict(picture, &end.layout, host));
+        if let Some(Err(reason)) = verdict {
+            return reason;
+        }
+        self.failover(host).unwrap_or_else(|| self.without(host))
+    }
+
+    /// One of its VMs fits on no host at all.
+    fn too_large(&self, host: HostId) -> Option<AwakeReason> {
+        let too_large = |vm: &VmId| self.picture.vm(*vm).mem > self.open.largest;
+        let vm = self.end.layout.vms_on(host).into_iter().find(too_large)?;
+        Some(AwakeReason::Immovable { vm, why: RefusalReason::Unplaceable })
+    }
+
+    /// Its VMs ask more than all others have free.
+    fn full(&self, host: HostId) -> Option<AwakeReason> {
+        let (picture, layout) = (self.picture, &self.end.layout);
+        let load = layout.load(host);
+        let mine = layout.up[host.index()];
+        let hosts = self.open.hosts - u32::from(mine);
+        let part = |whole: u64, of: u64| if mine { whole.saturating_sub(of) } else { whole };
+        let free = Mib(part(self.open.free.0, layout.free(picture, host).0));
+        if load.mem > free {
+            return Some(AwakeReason::Full { vms: load.count, asked: load.mem, free, hosts });
+        }
+        let free = MilliCpu(part(self.open.cpu_free.0, cpu_free(picture, layout, host).0));
+        (load.sleep > free).then_some(AwakeReason::FullCpu {
+            vms: load.count,
+            asked: load.sleep,
+            free,
+            hosts,
+        })
+    }
+
+    /// With its VMs on the others and itself asleep, the host that hurts most by dying would find too little free.
+    fn failover(&self, host: HostId) -> Option<AwakeReason> {
+        let layout = &self.end.layout;
+        if self.picture.knobs.failover == 0 || !layout.up[host.index()] {
+            return None;
+        }
+        let asked = layout.load(host).mem;
+        let left = self.open.free.saturating_sub(layout.free(self.picture, host)).saturating_sub(asked);
+        let (_, worst) =
+            self.open.worst.into_iter().find(|(hurt, worst)| *worst != host && *hurt > Mib::ZERO)?;
+        let lost = layout.load(worst).mem;
+        let free = left.saturating_sub(layout.free(self.picture, worst));
+        (lost > free).then_some(AwakeReason::FailoverRoom { lost, free, host: worst })
+    }
+
+    /// What would stand in the way if this one host were emptied and put to sleep as well.
+    fn without(&mut self, host: HostId) -> AwakeReason {
+        let (picture, end) = (self.picture, self.end);
+        let carries = AwakeReason::Carries { vms: end.layout.load(host).count };
+        let Some(left) = self.looks_left.checked_sub(picture.hosts.len()) else { return carries };
+        self.looks_left = left;
+        let (mut layout, mut rooms) = self.trial.take().unwrap_or_else(|| {
+            let up = picture.host_ids().filter(|host| end.layout.takes[host.index()]);
+            (end.layout.clone(), up.map(|host| (end.layout.free(picture, host), host)).collect())
+        });
+        let was = (layout.takes[host.index()], layout.up[host.index()]);
+        layout.close(host);
+        rooms.remove(&(layout.free(picture, host), host));
+        let vms = layout.vms_on(host);
+        let (moved, stuck) = empty(picture, &mut layout, &mut rooms, host, vms.clone());
+        let reason = match stuck {
+            Some(vm) => stuck_at(picture, &layout, vm),
+            None => reserves(picture, &layout).unwrap_or(carries),
+        };
+        // Everyone back.
+        for to in moved {
+            rooms.remove(&(layout.free(picture, to), to));
+            for vm in vms.iter().filter(|vm| end.layout.at[vm.index()] == Some(host)) {
+                if layout.at[vm.index()] == Some(to) {
+                    layout.put(picture, *vm, host);
+                }
+            }
+            rooms.insert((layout.free(picture, to), to));
+        }
+        (layout.takes[host.index()], layout.up[host.index()]) = was;
+        if was.0 {
+            rooms.insert((layout.free(picture, host), host));
+        }
+        self.trial = Some((layout, rooms));
+        reason
+    }
+}
+
+/// Moves the VMs of a host away, largest first, each where it fits most tightly: where to, and the first that is stuck.
+fn empty(
+    picture: &Picture<'_>,
+    layout: &mut Layout,
+    rooms: &mut BTreeSet<(Mib, HostId)>,
+    host: HostId,
+    mut vms: Vec<VmId>,
+) -> (BTreeSet<HostId>, Option<VmId>) {
+    let mut moved = BTreeSet::new();
+    vms.sort_by_key(|vm| (Reverse(picture.vm(*vm).mem), *vm));
+    for vm in vms {
+        if layout.at[vm.index()] != Some(host) {
+            continue;
+        }
+        let unit = picture.unit(vm);
+        let load = picture.load_of_all(unit);
+        let to = rooms
+            .range((load.mem, HostId(0))..)
+            .find(|(_, to)| layout.fits(picture, unit, load, *to, Cpu::Settled).is_ok());
+        let Some((room, to)) = to.copied() else { return (moved, Some(vm)) };
+        rooms.remove(&(room, to));
+        layout.put_all(picture, unit, to);
+        rooms.insert((layout.free(picture, to), to));
+        moved.insert(to);
+    }
+    (moved, None)
+}
+
+/// The reserve that would be short.
+fn reserves(picture: &Picture<'_>, layout: &Layout) -> Option<AwakeReason> {
+    let wanted = spare_wanted(picture);
+    let places = reserve::places(picture, layout);
+    if places < wanted {
+        let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        return Some(AwakeReason::Spare { without: number(places), wanted: number(wanted) });
+    }
+    (!reserve::failover_holds(picture, layout))
+        .then_some(AwakeReason::Failover { hosts: picture.knobs.failover })
+}
+
+/// Why this VM finds no other host.
+fn stuck_at(picture: &Picture<'_>, layout: &Layout, vm: VmId) -> AwakeReason {
+    let roomiest = |free: &dyn Fn(HostId) -> u64| {
+        let open = picture.host_ids().filter(|host| layout.takes[host.index()]);
+        open.max_by_key(|host| (free(*host), Reverse(*host)))
+    };
+    match why_not(picture, layout, picture.unit(vm), Cpu::Settled) {
+        RefusalReason::NoMemory { .. } => {
+            let on = roomiest(&|host| layout.free(picture, host).0);
+            let best = on.map_or(Mib::ZERO, |host| layout.free(picture, host));
+            AwakeReason::NoMemory { vm, asked: picture.vm(vm).mem, best, on }
+        }
+        RefusalReason::NoCpu => {
+            let on = roomiest(&|host| cpu_free(picture, layout, host).0);
+            let best = on.map_or(MilliCpu::ZERO, |host| cpu_free(picture, layout, host));
+            let view = picture.vm(vm);
+            AwakeReason::NoCpu { vm, asked: view.sleep.max(view.wake), best, on }
+        }
+        RefusalReason::NoSlot => AwakeReason::NoSlot { vm },
+        why => AwakeReason::Immovable { vm, why },
     }
 }
 
@@ -65,77 +314,4 @@ fn speaks_for_itself(reason: &AwakeReason) -> bool {
             | AwakeReason::Drain
             | AwakeReason::Hold { .. }
     )
-}
-
-/// Why packing left this host on.
-fn binding(picture: &Picture<'_>, end: &End, horizon: Millis, lower_bound: u32, host: HostId) -> AwakeReason {
-    let load = end.layout.load(host);
-    if load.count > 0 && end.hosts_on() <= lower_bound {
-        return AwakeReason::Carries { vms: load.count };
-    }
-    let usable = |host: &HostId| end.layout.up.get(host.index()) == Some(&true);
-    let kept = |rule: &&Keep| {
-        rule.hosts.contains(&host)
-            && rule.hosts.iter().filter(|host| usable(host)).count() <= rule.count as usize
-    };
-    if let Some(rule) = picture.snapshot.cluster.keeps.iter().find(kept) {
-        return AwakeReason::Keep { count: rule.count };
-    }
-    if end.usable() <= picture.knobs.min_on {
-        return AwakeReason::MinOn { count: picture.knobs.min_on };
-    }
-    match Saving::of(picture, &end.layout, &end.on, horizon).verdict(picture, &end.layout, host) {
-        Err(reason) => reason,
-        Ok(()) => without(picture, end, host),
-    }
-}
-
-/// What would stand in the way if this one host were emptied and put to sleep as well.
-fn without(picture: &Picture<'_>, end: &End, host: HostId) -> AwakeReason {
-    let mut layout = end.layout.clone();
-    layout.close(host);
-    let mut vms = layout.vms_on(host);
-    vms.sort_by_key(|vm| (Reverse(picture.vm(*vm).mem), *vm));
-    for vm in vms {
-        if layout.at[vm.index()] != Some(host) {
-            continue;
-        }
-        let unit = picture.unit(vm);
-        let load = picture.load_of_all(unit);
-        let to = picture
-            .host_ids()
-            .filter(|to| layout.fits(picture, unit, load, *to, Cpu::Settled).is_ok())
-            .min_by_key(|to| (layout.free(picture, *to), *to));
-        match to {
-            Some(to) => layout.put_all(picture, unit, to),
-            None => return stuck(picture, &layout, vm, unit),
-        }
-    }
-    let wanted = spare_wanted(picture);
-    let places = reserve::places(picture, &layout);
-    if places < wanted {
-        let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-        return AwakeReason::Spare { without: number(places), wanted: number(wanted) };
-    }
-    if !reserve::failover_holds(picture, &layout) {
-        return AwakeReason::Failover { hosts: picture.knobs.failover };
-    }
-    AwakeReason::Carries { vms: end.layout.load(host).count }
-}
-
-fn stuck(picture: &Picture<'_>, layout: &Layout, vm: VmId, unit: &[VmId]) -> AwakeReason {
-    match why_not(picture, layout, unit, Cpu::Settled) {
-        RefusalReason::NoMemory { .. } | RefusalReason::Unplaceable => {
-            let asked = picture.vm(vm).mem;
-            let roomiest = picture
-                .host_ids()
-                .filter(|host| layout.takes[host.index()])
-                .max_by_key(|host| (layout.free(picture, *host), Reverse(*host)));
-            let best = roomiest.map_or(Mib::ZERO, |host| layout.free(picture, host));
-            AwakeReason::NoMemory { vm, asked, best, on: roomiest }
-        }
-        RefusalReason::NoCpu => AwakeReason::NoCpu,
-        RefusalReason::NoSlot => AwakeReason::NoSlot { vm },
-        why => AwakeReason::Immovable { vm, why },
-    }
 }

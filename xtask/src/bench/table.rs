@@ -40,6 +40,11 @@ impl Verdict {
 }
 
 impl Row {
+    pub(super) fn pending(case: &str, reach: &str) -> Self {
+        let [case, reach, measured] = [case, reach, "-"].map(str::to_owned);
+        Self { case, reach, measured, verdict: Verdict::Pending }
+    }
+
     /// A line of a bench: four columns with tabs between. Anything else is a failure that shows itself.
     pub(super) fn read(line: &str) -> Self {
         let columns: Vec<&str> = line.split('\t').collect();

@@ -56,6 +56,9 @@ struct Fact {
 struct Planning {
     what: String,
     because: String,
+    /// Watts or the end of an overload; absent where nobody's figures change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    buys: Option<String>,
 }
 
 pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
@@ -245,6 +248,7 @@ fn steps(planned: &Planned, concerns: impl Fn(Action) -> bool) -> Vec<Planning> 
         .map(|step| Planning {
             what: super::plan::action_words(snapshot, step.action),
             because: step.because.words(snapshot),
+            buys: step.buys(snapshot).map(|buys| buys.words(snapshot)),
         })
         .collect()
 }
@@ -274,6 +278,9 @@ impl Answer {
         }
         for step in &self.steps {
             _ = writeln!(out, "  {:9} {} ({})", "planned", safe(&step.what), safe(&step.because));
+            if let Some(buys) = &step.buys {
+                _ = writeln!(out, "  {:9} {}", "buys", safe(buys));
+            }
         }
         out
     }

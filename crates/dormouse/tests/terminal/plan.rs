@@ -12,19 +12,19 @@ fn a_plan_for_people() {
             ercolani, policy balanced, compact for 8h00m: 54 moves, 54 sleeps
 
             Moves
-              count  VMs              from                to     because
-                  7  pc09-pc14, pc57  lab09-lab14, lab57  lab01  empties the source
-                  7  pc15-pc20, pc58  lab15-lab20, lab58  lab02  empties the source
-                  7  pc21-pc26, pc59  lab21-lab26, lab59  lab03  empties the source
-                  7  pc27-pc32, pc60  lab27-lab32, lab60  lab04  empties the source
-                  7  pc33-pc38, pc61  lab33-lab38, lab61  lab05  empties the source
-                  7  pc39-pc44, pc62  lab39-lab44, lab62  lab06  empties the source
-                  6  pc45-pc50        lab45-lab50         lab07  empties the source
-                  6  pc51-pc56        lab51-lab56         lab08  empties the source
+              count  VMs              from                to     because             buys
+                  7  pc09-pc14, pc57  lab09-lab14, lab57  lab01  empties the source  294 W less
+                  7  pc15-pc20, pc58  lab15-lab20, lab58  lab02  empties the source  294 W less
+                  7  pc21-pc26, pc59  lab21-lab26, lab59  lab03  empties the source  294 W less
+                  7  pc27-pc32, pc60  lab27-lab32, lab60  lab04  empties the source  294 W less
+                  7  pc33-pc38, pc61  lab33-lab38, lab61  lab05  empties the source  294 W less
+                  7  pc39-pc44, pc62  lab39-lab44, lab62  lab06  empties the source  294 W less
+                  6  pc45-pc50        lab45-lab50         lab07  empties the source  252 W less
+                  6  pc51-pc56        lab51-lab56         lab08  empties the source  252 W less
 
             Sleeps
-              count  hosts        because
-                 54  lab09-lab62  empty, and the reserves hold without it
+              count  hosts        because                                  buys
+                 54  lab09-lab62  empty, and the reserves hold without it  2268 W less
 
             Timeline (estimate: links at full rate, 32 moves at once)
               hosts                0s          11.6s       23.3s         in  out  until
@@ -58,8 +58,8 @@ fn a_plan_for_people() {
 
             What keeps hosts awake
               count  hosts        because
-                  6  lab01-lab06  carries 8 VMs
-                  2  lab07-lab08  carries 7 VMs
+                  6  lab01-lab06  memory: its 8 VMs ask 2 GiB, 512 MiB free on the other 7 hosts together
+                  2  lab07-lab08  memory: its 7 VMs ask 1792 MiB, 256 MiB free on the other 7 hosts together
             exit status 0
         "#]],
     );
@@ -71,24 +71,24 @@ fn a_plan_under_the_seeds_policy() {
         "plan --cluster cluster --policy seed",
         16,
         expect![[r#"
-        $ dormouse plan --cluster cluster --policy seed
-        62 hosts on -> 8 hosts on; lower bound 8, no placement needs fewer
-        2790 W -> 553 W, 2237 W less (80 %)
-        ercolani, policy seed, compact for 8h00m: 91 moves, 54 sleeps, 7 rounds
+            $ dormouse plan --cluster cluster --policy seed
+            62 hosts on -> 8 hosts on; lower bound 8, no placement needs fewer
+            2790 W -> 553 W, 2237 W less (80 %)
+            ercolani, policy seed, compact for 8h00m: 91 moves, 54 sleeps, 7 rounds
 
-        Moves
-          count  VMs              from         to           because
-             31  pc32-pc62        lab32-lab62  lab01-lab31  round 1
-             15  pc17-pc31        lab17-lab31  lab01-lab15  round 2
-             15  pc32-pc46        lab17-lab31  lab01-lab15  round 3
-              8  pc09-pc16        lab09-lab16  lab01-lab08  round 4
-              8  pc17-pc23, pc47  lab09-lab16  lab01-lab08  round 5
-              7  pc40-pc46        lab09-lab15  lab01-lab07  round 6
-              7  pc48-pc54        lab09-lab15  lab01-lab07  round 7
+            Moves
+              count  VMs              from         to           because  buys
+                 31  pc32-pc62        lab32-lab62  lab01-lab31  round 1
+                 15  pc17-pc31        lab17-lab31  lab01-lab15  round 2
+                 15  pc32-pc46        lab17-lab31  lab01-lab15  round 3
+                  8  pc09-pc16        lab09-lab16  lab01-lab08  round 4
+                  8  pc17-pc23, pc47  lab09-lab16  lab01-lab08  round 5
+                  7  pc40-pc46        lab09-lab15  lab01-lab07  round 6
+                  7  pc48-pc54        lab09-lab15  lab01-lab07  round 7
 
-        Sleeps
-          count  hosts        because
-    "#]],
+            Sleeps
+              count  hosts        because                                  buys
+        "#]],
     );
 }
 
@@ -115,13 +115,17 @@ fn a_plan_for_programs() {
                   "kind": "sleep",
                   "host": "h1",
                   "needs": [],
-                  "because": "empty, and the reserves hold without it"
+                  "because": "empty, and the reserves hold without it",
+                  "saves_watts": 42
                 }
               ],
               "awake": [
                 {
                   "host": "h2",
-                  "because": "carries 1 VM"
+                  "reason": "memory",
+                  "because": "memory: its VM asks 256 MiB, and no other host takes VMs",
+                  "asked_mib": 256,
+                  "free_mib": 0
                 }
               ],
               "refusals": [],
@@ -219,11 +223,11 @@ fn every_step_when_asked_for_all() {
             cluster, policy balanced, compact for 8h00m: 2 moves, 2 sleeps
 
             Steps, in an order that could be carried out one by one
-              step  what                 needs  because
-              s0    migrate v2 h2 -> h1         empties h2
-              s1    sleep h2             s0     empty, and the reserves hold without it
-              s2    migrate v3 h3 -> h1         empties h3
-              s3    sleep h3             s2     empty, and the reserves hold without it
+              step  what                 needs  because                                  buys
+              s0    migrate v2 h2 -> h1         empties h2                               42 W less, with h2 asleep
+              s1    sleep h2             s0     empty, and the reserves hold without it  42 W less, with h2 asleep
+              s2    migrate v3 h3 -> h1         empties h3                               42 W less, with h3 asleep
+              s3    sleep h3             s2     empty, and the reserves hold without it  42 W less, with h3 asleep
 
             Timeline (estimate: links at full rate, 32 moves at once)
               hosts  0s          8.0s        16.1s         in  out  until
@@ -239,7 +243,7 @@ fn every_step_when_asked_for_all() {
 
             What keeps hosts awake
               count  hosts  because
-                  1  h1     carries 3 VMs
+                  1  h1     memory: its 3 VMs ask 768 MiB, and no other host takes VMs
             exit status 0
         "#]],
     );

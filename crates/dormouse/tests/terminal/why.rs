@@ -8,18 +8,25 @@ fn what_keeps_a_host_awake_and_what_would_become_of_a_vm() {
         "why lab01 --cluster cluster",
         expect![[r#"
             $ dormouse why lab01 --cluster cluster
-            host lab01 (on): stays awake: carries 8 VMs
+            host lab01 (on): stays awake: memory: its 8 VMs ask 2 GiB, 512 MiB free on the other 7 hosts together
               VMs       1 now (pc01)
               memory    256 MiB of 2 GiB taken
               load      0.01
               power     45 W idle, 95 W busy, 3 W asleep
               planned   migrate pc09 lab09 -> lab01 (empties lab09)
+              buys      42 W less, with lab09 asleep
               planned   migrate pc10 lab10 -> lab01 (empties lab10)
+              buys      42 W less, with lab10 asleep
               planned   migrate pc11 lab11 -> lab01 (empties lab11)
+              buys      42 W less, with lab11 asleep
               planned   migrate pc12 lab12 -> lab01 (empties lab12)
+              buys      42 W less, with lab12 asleep
               planned   migrate pc13 lab13 -> lab01 (empties lab13)
+              buys      42 W less, with lab13 asleep
               planned   migrate pc14 lab14 -> lab01 (empties lab14)
+              buys      42 W less, with lab14 asleep
               planned   migrate pc57 lab57 -> lab01 (empties lab57)
+              buys      42 W less, with lab57 asleep
             exit status 0
         "#]],
     );
@@ -33,22 +40,25 @@ fn what_keeps_a_host_awake_and_what_would_become_of_a_vm() {
               load      0.01
               power     45 W idle, 95 W busy, 3 W asleep
               planned   migrate pc62 lab62 -> lab06 (empties lab62)
+              buys      42 W less, with lab62 asleep
               planned   sleep lab62 (empty, and the reserves hold without it)
+              buys      42 W less, with lab62 asleep
             exit status 0
         "#]],
     );
     lab.check(
         "why pc62 --cluster cluster",
         expect![[r#"
-        $ dormouse why pc62 --cluster cluster
-        vm pc62 (running): the plan moves it
-          at        lab62
-          memory    256 MiB
-          CPU       0.020 cores of 1.000 cores
-          home      lab62
-          planned   migrate pc62 lab62 -> lab06 (empties lab62)
-        exit status 0
-    "#]],
+            $ dormouse why pc62 --cluster cluster
+            vm pc62 (running): the plan moves it
+              at        lab62
+              memory    256 MiB
+              CPU       0.020 cores of 1.000 cores
+              home      lab62
+              planned   migrate pc62 lab62 -> lab06 (empties lab62)
+              buys      42 W less, with lab62 asleep
+            exit status 0
+        "#]],
     );
 }
 

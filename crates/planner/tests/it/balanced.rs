@@ -52,9 +52,9 @@ vm c[1-6]@h3 mem=256M cpu=0.01",
         ),
         expect![[r#"
             3 -> 3 on (bound 3), 135 W -> 135 W, 0 moves
-            h1 awake: carries 6 VMs
-            h2 awake: carries 6 VMs
-            h3 awake: carries 6 VMs
+            h1 awake: memory: its 6 VMs ask 1536 MiB, 1 GiB free on the other 2 hosts together
+            h2 awake: memory: its 6 VMs ask 1536 MiB, 1 GiB free on the other 2 hosts together
+            h3 awake: memory: its 6 VMs ask 1536 MiB, 1 GiB free on the other 2 hosts together
         "#]],
     );
 }
@@ -78,7 +78,7 @@ vm c@new1 mem=1G cpu=0.1",
             s4 sleep old1 after s1 after s2 after s3 (empty, and the reserves hold without it)
             s5 b: old2 -> new1 (empties old2)
             s6 sleep old2 after s5 (empty, and the reserves hold without it)
-            new1 awake: carries 5 VMs
+            new1 awake: memory: its 5 VMs ask 5 GiB, and no other host takes VMs
         "#]],
     );
 }
@@ -98,8 +98,8 @@ vm c d@large mem=2G cpu=0.1",
             s0 c: large -> small1 (empties large)
             s1 d: large -> small2 (empties large)
             s2 sleep large after s0 after s1 (empty, and the reserves hold without it)
-            small1 awake: a does not fit elsewhere: 2 GiB asked, best free 0 MiB on small2
-            small2 awake: b does not fit elsewhere: 2 GiB asked, best free 0 MiB on small1
+            small1 awake: memory: its 2 VMs ask 4 GiB, 0 MiB free on the other host
+            small2 awake: memory: its 2 VMs ask 4 GiB, 0 MiB free on the other host
         "#]],
     );
 }
@@ -153,12 +153,12 @@ vm c@h3 mem=256M cpu=0.1",
         &snapshot,
         NIGHT,
         expect![[r#"
-        3 -> 2 on (bound 2), 138 W -> 96 W, 1 moves
-        s0 c: h3 -> h2 (empties h3)
-        s1 sleep h3 after s0 (empty, and the reserves hold without it)
-        h1 awake: not seen in this cycle: counts as full and busy
-        h2 awake: carries 2 VMs
-    "#]],
+            3 -> 2 on (bound 2), 138 W -> 96 W, 1 moves
+            s0 c: h3 -> h2 (empties h3)
+            s1 sleep h3 after s0 (empty, and the reserves hold without it)
+            h1 awake: not seen in this cycle: counts as full and busy
+            h2 awake: memory: its 2 VMs ask 512 MiB, and no other host takes VMs
+        "#]],
     );
 }
 
@@ -183,8 +183,8 @@ group inside = db fence=h3,h4",
             s3 sleep h1 after s2 (empty, and the reserves hold without it)
             s4 web2: h2 -> h3 (empties h2)
             s5 sleep h2 after s4 (empty, and the reserves hold without it)
-            h3 awake: carries 4 VMs
-            h4 awake: carries 2 VMs
+            h3 awake: web2 has to stay: it would meet a VM of its spread group
+            h4 awake: lic has to stay: pin, ban or fence leaves it no other host
         "#]],
     );
 }
@@ -333,8 +333,8 @@ vm b@h3 mem=256M cpu=0.1",
             3 -> 2 on (bound 2), 195 W -> 153 W, 1 moves
             s0 b: h3 -> h2 (empties h3)
             s1 sleep h3 after s0 (empty, and the reserves hold without it)
-            h1 awake: carries 1 VM
-            h2 awake: carries 2 VMs
+            h1 awake: whale has to stay: larger than any host
+            h2 awake: memory: its 2 VMs ask 512 MiB, 0 MiB free on the other host
             h1 left: its CPU demand fits nowhere else
         "#]],
     );

@@ -43,12 +43,12 @@ vm empty@h2 mem=1G cpu=0.1",
         &snapshot,
         NIGHT,
         expect![[r#"
-        3 -> 1 on (bound 1), 137 W -> 53 W, 1 moves
-        s0 sleep none (empty, and the reserves hold without it)
-        s1 empty: h2 -> h1 (empties h2)
-        s2 sleep h2 after s1 (empty, and the reserves hold without it)
-        h1 awake: carries 2 VMs
-    "#]],
+            3 -> 1 on (bound 1), 137 W -> 53 W, 1 moves
+            s0 sleep none (empty, and the reserves hold without it)
+            s1 empty: h2 -> h1 (empties h2)
+            s2 sleep h2 after s1 (empty, and the reserves hold without it)
+            h1 awake: memory: its 2 VMs ask 1 GiB, and no other host takes VMs
+        "#]],
     );
 }
 
@@ -65,8 +65,8 @@ vm a b@h3,h4 mem=1G cpu=0.1",
             4 -> 3 on (bound 2), 233 W -> 191 W, 1 moves
             s0 b: h4 -> h3 (empties h4)
             s1 sleep h4 after s0 (empty, and the reserves hold without it)
-            h1 awake: does not pay: saves 0.00 times what moves and boot cost, 3.00 wanted
-            h2 awake: its CPU demand does not fit elsewhere under cpu.target
+            h1 awake: whale has to stay: larger than any host
+            h2 awake: CPU: its VM asks 65535.000 cores, 5.300 cores free below cpu.target on the other 2 hosts together
             h3 awake: disturbs too much: share of VMs over share of watts is 2.238, 2.00 allowed
             h2 left: its CPU demand fits nowhere else
         "#]],

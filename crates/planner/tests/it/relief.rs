@@ -171,19 +171,19 @@ policy balanced spare.min=0 spare.target=0
     check_plan(
         &text("1536M"),
         expect![[r#"
-        2 -> 3 on (bound 3), 93 W -> 135 W, 0 moves
-        s0 wake h3 (the VMs of a lost host would not fit on the rest)
-        h1 awake: carries 1 VM
-        h2 awake: carries 1 VM
-        h3 awake: failover: the VMs of 1 lost host must fit on the rest
-    "#]],
+            2 -> 3 on (bound 3), 93 W -> 135 W, 0 moves
+            s0 wake h3 (the VMs of a lost host would not fit on the rest)
+            h1 awake: failover: without it the 1536 MiB on h2 would find 512 MiB free if h2 died
+            h2 awake: failover: without it the 1536 MiB on h1 would find 512 MiB free if h1 died
+            h3 awake: failover: the VMs of 1 lost host must fit on the rest
+        "#]],
     );
     check_plan(
         &text("512M"),
         expect![[r#"
-        2 -> 2 on (bound 2), 93 W -> 93 W, 0 moves
-        h1 awake: carries 1 VM
-        h2 awake: carries 1 VM
-    "#]],
+            2 -> 2 on (bound 2), 93 W -> 93 W, 0 moves
+            h1 awake: failover: without it the 512 MiB on h2 would find 0 MiB free if h2 died
+            h2 awake: failover: without it the 512 MiB on h1 would find 0 MiB free if h1 died
+        "#]],
     );
 }

@@ -1,7 +1,7 @@
 //! A plan as JSON. Fields are a promise (docs/json.md): add, never rename.
 
 use super::Planned;
-use dormouse_model::{Action, HostId, Snapshot, StepId, Subject, VmId};
+use dormouse_model::{Action, AwakeReason, Buys, HostId, Snapshot, StepId, Subject, VmId};
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -38,12 +38,71 @@ struct Step<'a> {
     to: Option<&'a str>,
     needs: &'a [StepId],
     because: String,
+    /// Once the host that it helps to empty is asleep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    saves_watts: Option<u64>,
+    /// Of the overloaded host that it relieves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load_permille: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
 struct Awake<'a> {
     host: &'a str,
+    reason: &'static str,
     because: String,
+    #[serde(flatten)]
+    figures: Figures<'a>,
+}
+
+/// The numbers of a reason that has some: what is asked, and the most that is free.
+#[derive(Debug, Default, Serialize)]
+struct Figures<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vm: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked_mib: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free_mib: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked_cpu_milli: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free_cpu_milli: Option<u64>,
+    /// Where that is free; absent: on all other hosts together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on: Option<&'a str>,
+}
+
+impl<'a> Figures<'a> {
+    fn of(reason: &AwakeReason, snapshot: &'a Snapshot) -> Self {
+        let (vm_of, host_of) = (|vm| vm_name(snapshot, vm), |host| host_name(snapshot, host));
+        match *reason {
+            AwakeReason::NoMemory { vm, asked, best, on } => Self {
+                vm: Some(vm_of(vm)),
+                asked_mib: Some(asked.0),
+                free_mib: Some(best.0),
+                on: on.map(host_of),
+                ..Self::default()
+            },
+            AwakeReason::NoCpu { vm, asked, best, on } => Self {
+                vm: Some(vm_of(vm)),
+                asked_cpu_milli: Some(asked.0),
+                free_cpu_milli: Some(best.0),
+                on: on.map(host_of),
+                ..Self::default()
+            },
+            AwakeReason::Full { asked, free, .. } | AwakeReason::FailoverRoom { lost: asked, free, .. } => {
+                Self { asked_mib: Some(asked.0), free_mib: Some(free.0), ..Self::default() }
+            }
+            AwakeReason::FullCpu { asked, free, .. } => {
+                Self { asked_cpu_milli: Some(asked.0), free_cpu_milli: Some(free.0), ..Self::default() }
+            }
+            AwakeReason::Immovable { vm, .. } | AwakeReason::NoSlot { vm } => {
+                Self { vm: Some(vm_of(vm)), ..Self::default() }
+            }
+            _ => Self::default(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -75,7 +134,9 @@ impl<'a> Document<'a> {
                 .iter()
                 .map(|(host, reason)| Awake {
                     host: host_name(snapshot, *host),
+                    reason: reason.code(),
                     because: reason.words(snapshot),
+                    figures: Figures::of(reason, snapshot),
                 })
                 .collect(),
             refusals: report.refusals.iter().map(|refusal| Refusal::of(refusal, snapshot)).collect(),
@@ -95,6 +156,7 @@ impl<'a> Step<'a> {
             | Action::Stop { host, .. } => (Some(host), None, None),
         };
         let name = |host: Option<HostId>| host.map(|host| host_name(snapshot, host));
+        let buys = step.buys(snapshot);
         Self {
             id: step.id,
             kind: step.action.kind(),
@@ -104,6 +166,14 @@ impl<'a> Step<'a> {
             to: name(to),
             needs: &step.needs,
             because: step.because.words(snapshot),
+            saves_watts: match buys {
+                Some(Buys::Watts { watts, .. }) => Some(watts.0),
+                _ => None,
+            },
+            load_permille: match buys {
+                Some(Buys::Relief { load, .. }) => Some(load.0),
+                _ => None,
+            },
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::{Planned, timeline};
 use crate::cli::{Table, counted, fold, safe, style};
 use crate::verbs::picture::{self, Tile};
-use dormouse_model::{Action, Because, Goal, HostId, Millis, Snapshot, Subject};
+use dormouse_model::{Action, Because, Buys, Goal, HostId, Millis, Snapshot, Subject, Watts};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Rows of one list before it is folded.
@@ -113,9 +114,10 @@ fn every_step(out: &mut String, planned: &Planned) {
             action(snapshot, step.action),
             needs.join(" "),
             step.because.words(snapshot),
+            step.buys(snapshot).map_or_else(String::new, |buys| buys.words(snapshot)),
         ]
     });
-    rows(out, &["step", "what", "needs", "because"], lines.collect(), true);
+    rows(out, &["step", "what", "needs", "because", "buys"], lines.collect(), true);
 }
 
 /// One step in words; names are escaped.
@@ -152,6 +154,7 @@ fn grouped_steps(out: &mut String, planned: &Planned) {
         let mut groups: Vec<Group> = vec![];
         for step in planned.plan.steps.iter().filter(|step| step.action.kind() == kind) {
             let because = short(&step.because, snapshot);
+            let buys = step.buys(snapshot);
             let to = match step.action {
                 // A round of policy `seed` is one thing: its pairs are of no interest one by one.
                 Action::Migrate { .. } if matches!(step.because, Because::Round { .. }) => None,
@@ -163,18 +166,29 @@ fn grouped_steps(out: &mut String, planned: &Planned) {
             let group = match groups.iter_mut().find(|group| group.to == to && group.because == because) {
                 Some(group) => group,
                 None => {
-                    groups.push(Group { to, because, vms: vec![], hosts: vec![], targets: vec![] });
+                    groups.push(Group {
+                        to,
+                        because,
+                        vms: vec![],
+                        hosts: vec![],
+                        targets: vec![],
+                        buys: BTreeMap::new(),
+                    });
                     groups.last_mut().expect("just pushed")
                 }
             };
             group.add(step.action);
+            group.buys.extend(buys.map(|buys| match buys {
+                Buys::Watts { host, .. } | Buys::Relief { host, .. } => (host, buys),
+            }));
         }
         if groups.is_empty() {
             continue;
         }
         section(out, title);
         let head: &[&str] = match kind {
-            "migrate" => &["count ", "VMs", "from", "to", "because"],
+            "migrate" => &["count ", "VMs", "from", "to", "because", "buys"],
+            "sleep" => &["count ", "hosts", "because", "buys"],
             "start" | "stop" => &["count ", "VMs", "host", "because"],
             _ => &["count ", "hosts", "because"],
         };
@@ -188,6 +202,8 @@ struct Group {
     vms: Vec<dormouse_model::VmId>,
     hosts: Vec<HostId>,
     targets: Vec<HostId>,
+    /// By the host that is relieved or put to sleep, each once.
+    buys: BTreeMap<HostId, Buys>,
 }
 
 impl Group {
@@ -207,6 +223,18 @@ impl Group {
         }
     }
 
+    /// Watts of all hosts that go to sleep in the end; the load of a host that is relieved.
+    fn bought(&self) -> String {
+        let mut watts = Watts::ZERO;
+        for buys in self.buys.values() {
+            match buys {
+                Buys::Watts { watts: saved, .. } => watts += *saved,
+                Buys::Relief { load, limit, .. } => return format!("load {load} towards {limit}"),
+            }
+        }
+        if watts == Watts::ZERO { String::new() } else { format!("{watts} less") }
+    }
+
     fn cells(&self, kind: &str, snapshot: &Snapshot) -> Vec<String> {
         let vms =
             folded(self.vms.iter().map(|vm| (vm.index(), snapshot.vm(*vm).spec.name.as_str())).collect());
@@ -216,8 +244,10 @@ impl Group {
         let because = self.because.clone();
         match kind {
             "migrate" => {
-                vec![self.vms.len().to_string(), vms, hosts(&self.hosts), hosts(&self.targets), because]
+                let (from, to) = (hosts(&self.hosts), hosts(&self.targets));
+                vec![self.vms.len().to_string(), vms, from, to, because, self.bought()]
             }
+            "sleep" => vec![self.hosts.len().to_string(), hosts(&self.hosts), because, self.bought()],
             "start" | "stop" => vec![self.vms.len().to_string(), vms, hosts(&self.hosts), because],
             _ => vec![self.hosts.len().to_string(), hosts(&self.hosts), because],
         }
