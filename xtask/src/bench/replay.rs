@@ -115,7 +115,7 @@ pub(super) fn rows(data: Option<&Path>, quick: bool, table: &mut Table) {
     let ready = ready(data, quick);
     for case in CASES {
         let measured = match &ready {
-            Ok(ready) => ready.replay(&case.rules, &case.set, &ready.days).map(|days| (case.judge)(&days)),
+            Ok(ready) => ready.replay(case.rules, &case.set, &ready.days).map(|days| (case.judge)(&days)),
             Err(why) => Err(anyhow::anyhow!("{why}")),
         };
         add(table, case.name, case.reach, ready.is_err(), measured);

@@ -123,7 +123,7 @@ fn a_plan_for_programs() {
                 {
                   "host": "h2",
                   "reason": "memory",
-                  "because": "memory: its VM asks 256 MiB, and no other host takes VMs",
+                  "because": "memory: its VM asks 256 MiB, no other host takes VMs",
                   "asked_mib": 256,
                   "free_mib": 0
                 }
@@ -243,7 +243,7 @@ fn every_step_when_asked_for_all() {
 
             What keeps hosts awake
               count  hosts  because
-                  1  h1     memory: its 3 VMs ask 768 MiB, and no other host takes VMs
+                  1  h1     memory: its 3 VMs ask 768 MiB, no other host takes VMs
             exit status 0
         "#]],
     );

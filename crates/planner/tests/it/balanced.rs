@@ -78,7 +78,7 @@ vm c@new1 mem=1G cpu=0.1",
             s4 sleep old1 after s1 after s2 after s3 (empty, and the reserves hold without it)
             s5 b: old2 -> new1 (empties old2)
             s6 sleep old2 after s5 (empty, and the reserves hold without it)
-            new1 awake: memory: its 5 VMs ask 5 GiB, and no other host takes VMs
+            new1 awake: memory: its 5 VMs ask 5 GiB, no other host takes VMs
         "#]],
     );
 }
@@ -157,7 +157,7 @@ vm c@h3 mem=256M cpu=0.1",
             s0 c: h3 -> h2 (empties h3)
             s1 sleep h3 after s0 (empty, and the reserves hold without it)
             h1 awake: not seen in this cycle: counts as full and busy
-            h2 awake: memory: its 2 VMs ask 512 MiB, and no other host takes VMs
+            h2 awake: memory: its 2 VMs ask 512 MiB, no other host takes VMs
         "#]],
     );
 }

@@ -47,7 +47,7 @@ vm empty@h2 mem=1G cpu=0.1",
             s0 sleep none (empty, and the reserves hold without it)
             s1 empty: h2 -> h1 (empties h2)
             s2 sleep h2 after s1 (empty, and the reserves hold without it)
-            h1 awake: memory: its 2 VMs ask 1 GiB, and no other host takes VMs
+            h1 awake: memory: its 2 VMs ask 1 GiB, no other host takes VMs
         "#]],
     );
 }
