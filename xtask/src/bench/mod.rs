@@ -21,9 +21,9 @@ cargo xtask bench [--quick] [--data DIR]
 ";
 
 /// The cases of the planner's bench, in the order of the table.
-const CASES: [&str; 12] = [
-    "lab", "equal", "unlike", "thousand", "huge", "curve", "odd", "rules", "failover", "check", "parse",
-    "ganeti",
+const CASES: [&str; 13] = [
+    "lab", "equal", "unlike", "thousand", "huge", "curve", "odd", "rules", "failover", "check", "deadline",
+    "parse", "ganeti",
 ];
 
 /// Case and what is to be reached, for rows that nothing in this tree measures yet.

@@ -45,6 +45,9 @@ const CASES: [Case; 3] = [
     },
 ];
 
+const OURS: &str = "balanced";
+const PEERS: [&str; 3] = ["thr-mmt-0.8", "lr-mmt-1.2", "emptiest-first"];
+
 const ONE_DAY: (&str, &str) = ("one PlanetLab day, 800 hosts, replayed", "under 0.5 s of CPU");
 
 /// What one day came to.
@@ -115,16 +118,36 @@ pub(super) fn rows(data: Option<&Path>, quick: bool, table: &mut Table) {
     let ready = ready(data, quick);
     for case in CASES {
         let measured = match &ready {
-            Ok(ready) => ready.replay(case.rules, &case.set, &ready.days).map(|days| (case.judge)(&days)),
+            Ok(ready) => {
+                ready.replay(case.rules, OURS, &case.set, &ready.days).map(|days| (case.judge)(&days))
+            }
             Err(why) => Err(anyhow::anyhow!("{why}")),
         };
         add(table, case.name, case.reach, ready.is_err(), measured);
+    }
+    if let (Ok(ready), false) = (&ready, quick) {
+        for peer in PEERS {
+            add_peer(table, ready, peer);
+        }
     }
     let measured = match &ready {
         Ok(ready) => ready.one_day(),
         Err(why) => Err(anyhow::anyhow!("{why}")),
     };
     add(table, ONE_DAY.0, ONE_DAY.1, ready.is_err(), measured);
+}
+
+/// What the literature's policies come to under the same rules.
+fn add_peer(table: &mut Table, ready: &Ready, policy: &str) {
+    match ready.replay("honest", policy, &[], &ready.days) {
+        Ok(days) => table.add(Row {
+            case: format!("PlanetLab, honest: {policy}"),
+            reach: "-".to_owned(),
+            measured: honest(&days).0,
+            verdict: Verdict::Told,
+        }),
+        Err(error) => table.fail(policy, &error),
+    }
 }
 
 fn add(table: &mut Table, case: &str, reach: &str, skipped: bool, measured: Result<(String, bool)>) {
@@ -170,9 +193,9 @@ fn ready(data: Option<&Path>, quick: bool) -> Result<Ready, String> {
 }
 
 impl Ready {
-    fn replay(&self, rules: &str, set: &[&str], days: &[PathBuf]) -> Result<Vec<Figures>> {
+    fn replay(&self, rules: &str, policy: &str, set: &[&str], days: &[PathBuf]) -> Result<Vec<Figures>> {
         let mut command = Command::new(&self.program);
-        command.args(["replay", "--fleet", "planetlab", "--policy", "balanced", "--format", "json"]);
+        command.args(["replay", "--fleet", "planetlab", "--policy", policy, "--format", "json"]);
         command.args(["--rules", rules]);
         set.iter().for_each(|knob| _ = command.args(["--set", knob]));
         // A day with a violation ends with a failure, and tells its figures all the same.
@@ -186,7 +209,7 @@ impl Ready {
 
     fn one_day(&self) -> Result<(String, bool)> {
         let before = user_time_of_children()?;
-        self.replay("honest", &BARE, &self.days[..1])?;
+        self.replay("honest", OURS, &BARE, &self.days[..1])?;
         let spent = user_time_of_children()? - before;
         Ok((format!("{spent:.2} s, reading the trace included"), spent < 0.5))
     }

@@ -2,7 +2,7 @@
 
 use crate::clusters::{Mixed, NIGHT, lab};
 use crate::judge::{self, Move};
-use crate::machine::{cost, millis, peak};
+use crate::machine::{cost, cpu, millis, peak};
 use crate::{Row, Verdict, naive, peers};
 use dormouse_model::{Mib, Millis, Plan, PlanId, Report, Snapshot, Watts};
 use std::time::Duration;
@@ -21,6 +21,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("rules", rules),
     ("failover", failover),
     ("check", check),
+    ("deadline", deadline),
     ("parse", parse),
     ("ganeti", peers::ganeti),
 ];
@@ -350,6 +351,32 @@ fn failover(quick: bool) -> Vec<Row> {
         reach: "one host more at most on 99 % of seeds, each single death tried".to_owned(),
         measured: format!("on {good} of {count} seeds; {lost} deaths whose VMs found no place"),
         verdict: Verdict::of(good * 100 >= count * 99 && lost == 0),
+    }]
+}
+
+/// As `plan --deadline` has it: nothing new is begun in the last quarter.
+fn deadline(quick: bool) -> Vec<Row> {
+    let sizes: &[u64] = if quick { &[200, 1000] } else { &[200, 1000, 10_000, 50_000] };
+    let limit = Duration::from_millis(10);
+    let mut longest = Duration::ZERO;
+    let told: Vec<String> = sizes
+        .iter()
+        .map(|hosts| {
+            let snapshot = Mixed::of(*hosts, hosts * 10).picture();
+            let start = cpu();
+            let mut more = || cpu().saturating_sub(start) < limit * 3 / 4;
+            let (plan, report) = dormouse_planner::plan_within(&snapshot, NIGHT, PlanId(1), &mut more);
+            let spent = cpu().saturating_sub(start);
+            assert!(dormouse_planner::check(&snapshot, &plan).is_empty(), "whatever the time, it is valid");
+            longest = longest.max(spent);
+            format!("{hosts} hosts: {}, {} left on", millis(spent), report.hosts_on_after)
+        })
+        .collect();
+    vec![Row {
+        case: "a plan within 10 ms".to_owned(),
+        reach: "at every size".to_owned(),
+        measured: told.join("; "),
+        verdict: Verdict::of(longest <= limit),
     }]
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn millis(span: Duration) -> String {
 }
 
 /// Processor time that this thread has used.
-fn cpu() -> Duration {
+pub(crate) fn cpu() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the call writes one timespec to the place that it is given.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };

@@ -3,6 +3,9 @@
 //! Shares no code with the planner, on purpose: its own arithmetic, straight from the snapshot and from `Action::apply`.
 //! Where the planner argues, this counts; where a question has no exact cheap answer (failover), it only says what it
 //! can prove, so that what it says is never a matter of taste.
+//!
+//! How many moves and wakes run at once is not a plan's business: link budgets, `wakes.burst` and the wakes of a circuit
+//! are kept by the controller's gate, whatever order the needs allow.
 
 mod capacity;
 mod course;
