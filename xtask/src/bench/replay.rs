@@ -1,5 +1,6 @@
 //! Rows that replay recorded demand: the program itself is run on the days of PlanetLab, and its JSON read.
 
+use super::cost::user_time_of_children;
 use super::table::{Row, Table, Verdict};
 use crate::run::{cargo, output, root};
 use anyhow::{Context, Result, ensure};
@@ -213,15 +214,6 @@ impl Ready {
         let spent = user_time_of_children()? - before;
         Ok((format!("{spent:.2} s, reading the trace included"), spent < 0.5))
     }
-}
-
-/// In seconds, of all processes that we started and that have ended.
-fn user_time_of_children() -> Result<f64> {
-    let stat = fs::read_to_string("/proc/self/stat").context("only Linux tells what a child has cost")?;
-    // After the name in brackets; the fields are counted from 3 there, in hundredths of a second.
-    let (_, fields) = stat.rsplit_once(')').context("/proc/self/stat has no name")?;
-    let ticks: u32 = fields.split_whitespace().nth(13).context("/proc/self/stat is short")?.parse()?;
-    Ok(f64::from(ticks) / 100.0)
 }
 
 #[cfg(test)]
