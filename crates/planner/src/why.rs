@@ -4,9 +4,9 @@
 //! Only where those leave it open the host is emptied in thought, VM by VM, and for so many hosts only as that stays a
 //! small part of planning.
 
-use crate::balanced::{Saving, spare_wanted, why_not};
+use crate::balanced::{Saving, spare_wanted};
 use crate::draft::Draft;
-use crate::layout::{Cpu, Layout};
+use crate::layout::{Cpu, Layout, Misfit};
 use crate::picture::Picture;
 use crate::report::End;
 use crate::{reserve, seed};
@@ -16,8 +16,8 @@ use dormouse_model::{
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Hosts are emptied in thought as long as that looks at fewer hosts than this, all in all.
-const LOOKS_MAX: usize = 4_000_000;
+/// Hosts are emptied in thought as long as that looks at fewer rooms than this, all in all.
+const LOOKS_MAX: usize = 500_000;
 
 pub(crate) struct Why<'a, 'p> {
     picture: &'a Picture<'p>,
@@ -196,8 +196,9 @@ impl<'a, 'p> Why<'a, 'p> {
     fn without(&mut self, host: HostId) -> AwakeReason {
         let (picture, end) = (self.picture, self.end);
         let carries = AwakeReason::Carries { vms: end.layout.load(host).count };
-        let Some(left) = self.looks_left.checked_sub(picture.hosts.len()) else { return carries };
-        self.looks_left = left;
+        if self.looks_left == 0 {
+            return carries;
+        }
         let (mut layout, mut rooms) = self.trial.take().unwrap_or_else(|| {
             let up = picture.host_ids().filter(|host| end.layout.takes[host.index()]);
             (end.layout.clone(), up.map(|host| (end.layout.free(picture, host), host)).collect())
@@ -206,10 +207,14 @@ impl<'a, 'p> Why<'a, 'p> {
         layout.close(host);
         rooms.remove(&(layout.free(picture, host), host));
         let vms = layout.vms_on(host);
-        let (moved, stuck) = empty(picture, &mut layout, &mut rooms, host, vms.clone());
+        let looks = &mut self.looks_left;
+        let (moved, stuck) = empty(picture, &mut layout, &mut rooms, host, vms.clone(), looks);
         let reason = match stuck {
-            Some(vm) => stuck_at(picture, &layout, vm),
-            None => reserves(picture, &layout).unwrap_or(carries),
+            Some(vm) => stuck_at(picture, &layout, &rooms, vm),
+            None => {
+                *looks = looks.saturating_sub(picture.hosts.len());
+                reserves(picture, &layout).unwrap_or(carries)
+            }
         };
         // Everyone back.
         for to in moved {
@@ -237,6 +242,7 @@ fn empty(
     rooms: &mut BTreeSet<(Mib, HostId)>,
     host: HostId,
     mut vms: Vec<VmId>,
+    looks: &mut usize,
 ) -> (BTreeSet<HostId>, Option<VmId>) {
     let mut moved = BTreeSet::new();
     vms.sort_by_key(|vm| (Reverse(picture.vm(*vm).mem), *vm));
@@ -248,6 +254,7 @@ fn empty(
         let load = picture.load_of_all(unit);
         let to = rooms
             .range((load.mem, HostId(0))..)
+            .inspect(|_| *looks = looks.saturating_sub(1))
             .find(|(_, to)| layout.fits(picture, unit, load, *to, Cpu::Settled).is_ok());
         let Some((room, to)) = to.copied() else { return (moved, Some(vm)) };
         rooms.remove(&(room, to));
@@ -270,27 +277,45 @@ fn reserves(picture: &Picture<'_>, layout: &Layout) -> Option<AwakeReason> {
         .then_some(AwakeReason::Failover { hosts: picture.knobs.failover })
 }
 
-/// Why this VM finds no other host.
-fn stuck_at(picture: &Picture<'_>, layout: &Layout, vm: VmId) -> AwakeReason {
-    let roomiest = |free: &dyn Fn(HostId) -> u64| {
-        let open = picture.host_ids().filter(|host| layout.takes[host.index()]);
-        open.max_by_key(|host| (free(*host), Reverse(*host)))
+/// Why this VM finds no other host: no room is large enough, or what stands against those that are. Of several reasons
+/// the one that came nearest.
+fn stuck_at(
+    picture: &Picture<'_>,
+    layout: &Layout,
+    rooms: &BTreeSet<(Mib, HostId)>,
+    vm: VmId,
+) -> AwakeReason {
+    let unit = picture.unit(vm);
+    let load = picture.load_of_all(unit);
+    let large: Vec<HostId> = rooms
+        .range((load.mem, HostId(0))..)
+        .filter(|(room, host)| picture.host(*host).mem_of(load) <= *room)
+        .map(|(_, host)| *host)
+        .collect();
+    let misfit = |host: &HostId| {
+        let rule = unit.iter().find_map(|vm| layout.rules_allow(picture, *vm, *host).err());
+        (rule.or_else(|| layout.has_room(picture, load, *host, Cpu::Settled).err()), *host)
     };
-    match why_not(picture, layout, picture.unit(vm), Cpu::Settled) {
-        RefusalReason::NoMemory { .. } => {
-            let on = roomiest(&|host| layout.free(picture, host).0);
-            let best = on.map_or(Mib::ZERO, |host| layout.free(picture, host));
-            AwakeReason::NoMemory { vm, asked: picture.vm(vm).mem, best, on }
+    let nearest = large.iter().map(misfit).filter_map(|(misfit, host)| Some((misfit?, host)));
+    let nearest: Vec<(Misfit, HostId)> = nearest.collect();
+    let why = match nearest.iter().map(|(misfit, _)| *misfit).max() {
+        None => {
+            let (best, on) = rooms.last().copied().unzip();
+            return AwakeReason::NoMemory { vm, asked: load.mem, best: best.unwrap_or_default(), on };
         }
-        RefusalReason::NoCpu => {
-            let on = roomiest(&|host| cpu_free(picture, layout, host).0);
+        Some(Misfit::Cpu) => {
+            let coolest = nearest.iter().filter(|(misfit, _)| *misfit == Misfit::Cpu).map(|(_, host)| *host);
+            let on = coolest.max_by_key(|host| (cpu_free(picture, layout, *host), Reverse(*host)));
             let best = on.map_or(MilliCpu::ZERO, |host| cpu_free(picture, layout, host));
-            let view = picture.vm(vm);
-            AwakeReason::NoCpu { vm, asked: view.sleep.max(view.wake), best, on }
+            return AwakeReason::NoCpu { vm, asked: load.sleep.max(load.wake), best, on };
         }
-        RefusalReason::NoSlot => AwakeReason::NoSlot { vm },
-        why => AwakeReason::Immovable { vm, why },
-    }
+        Some(Misfit::Slot) => return AwakeReason::NoSlot { vm },
+        Some(_) if unit.len() > 1 => RefusalReason::Gather,
+        Some(Misfit::CpuGroup) => RefusalReason::CpuGroup,
+        Some(Misfit::Spread) => RefusalReason::Spread,
+        Some(Misfit::Rule | Misfit::Host | Misfit::Memory) => RefusalReason::Rule,
+    };
+    AwakeReason::Immovable { vm, why }
 }
 
 /// What it was woken for.

@@ -19,7 +19,6 @@ mod target;
 pub(crate) use drain::drain;
 pub(crate) use pack::{Saving, spare_wanted};
 pub(crate) use spread::spread;
-pub(crate) use target::why_not;
 
 use crate::draft::{Draft, Move};
 use crate::layout::Layout;

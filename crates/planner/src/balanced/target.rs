@@ -94,7 +94,7 @@ pub(super) fn would_wake_one_of(picture: &Picture<'_>, layout: &Layout, asleep: 
 }
 
 /// Why no awake host can take these VMs: the reason of the host that came nearest to it.
-pub(crate) fn why_not(picture: &Picture<'_>, layout: &Layout, unit: &[VmId], cpu: Cpu) -> RefusalReason {
+pub(super) fn why_not(picture: &Picture<'_>, layout: &Layout, unit: &[VmId], cpu: Cpu) -> RefusalReason {
     let load = picture.load_of_all(unit);
     let from = unit.first().and_then(|vm| layout.at[vm.index()]);
     let mut nearest = Misfit::Host;
