@@ -8,7 +8,10 @@
 //!
 //! A step walks `waiting -> writing -> acting -> confirming -> done`; see [`crate::run`]. Nothing is undone.
 
+use crate::agenda::Agenda;
+use crate::demand::Spans;
 use crate::flight::Flight;
+use crate::forecast::Outlook;
 use crate::freeze::Freeze;
 use crate::hosts::HostRecord;
 use crate::run::Run;
@@ -31,6 +34,7 @@ pub struct Controller {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) hosts: Vec<HostRecord>,
     pub(crate) vms: Vms,
+    pub(crate) agenda: Agenda,
     pub(crate) now: Now,
     pub(crate) leads: Option<(Epoch, Mono)>,
     pub(crate) flights: BTreeMap<IntentId, Flight>,
@@ -55,6 +59,15 @@ pub struct Controller {
     /// The up-by for which spreading has begun.
     pub(crate) opening: Option<jiff::Timestamp>,
     pub(crate) goal_checked: Mono,
+    /// What the calendar says, until it says something else.
+    pub(crate) season: Option<crate::goal::Season>,
+    pub(crate) outlook: Outlook,
+    /// The picture that the last plan was made on, kept up to date rather than made anew, and the goal it was made for.
+    pub(crate) sketch: Option<Snapshot>,
+    pub(crate) planned_for: Option<Goal>,
+    /// The configuration's own, which an operator may have changed for a while.
+    pub(crate) configured: crate::Automation,
+    pub(crate) remembered: crate::ManagerMemory,
     /// How long a move takes from intent to confirmation, as an exponentially weighted mean.
     pub(crate) move_mean: Option<dormouse_model::Millis>,
     /// Times of recent effects, for the budgets.
@@ -100,16 +113,26 @@ impl Controller {
                 )
             })
             .collect();
-        let vms = Vms::new(&cluster, &memory.vms, now, rate);
+        let patience = dormouse_model::Millis(settings.observe_every.0 * u64::from(settings.stale_periods));
+        let spans = Spans::of(&cluster.policy.knobs, rate, patience);
+        let vms = Vms::new(&cluster, &memory, spans, now, rate);
+        let mut agenda = Agenda::default();
+        for host in &hosts {
+            agenda.plan(host.id, None, host.next_look);
+            agenda.entered(host.id, host.state);
+            agenda.unheard.insert(host.id);
+        }
         let mut sleeps: Vec<Mono> = hosts.iter().flat_map(|host| host.sleeps.iter().copied()).collect();
         sleeps.sort_unstable();
         let mut controller = Self {
             plan_due: now.mono,
             quiet_until: Mono::ZERO,
             started: now.mono,
+            configured: settings.automation,
             settings,
             hosts,
             vms,
+            agenda,
             now,
             leads: None,
             flights: BTreeMap::new(),
@@ -124,6 +147,11 @@ impl Controller {
             goal: None,
             opening: None,
             goal_checked: Mono::ZERO,
+            season: None,
+            outlook: Outlook::default(),
+            sketch: None,
+            planned_for: None,
+            remembered: memory.manager.clone(),
             move_mean: None,
             wakes: VecDeque::new(),
             // The budget of sleeps outlives us.
@@ -136,6 +164,7 @@ impl Controller {
             standing: BTreeMap::new(),
             cluster,
         };
+        controller.take_up(memory.manager);
         for intent in memory.open {
             controller.adopt(intent);
         }
@@ -172,21 +201,22 @@ impl Controller {
         self.plan_if_due();
         self.advance();
         self.ask_looks();
+        self.keep_demand();
         std::mem::take(&mut self.out)
     }
 
     /// The latest moment at which the next [`Event::Tick`] is of use.
     #[must_use]
     pub fn next_tick(&self) -> Mono {
-        let looks = self.hosts.iter().filter(|host| host.look.is_none()).map(|host| host.next_look);
-        let busy = !self.flights.is_empty()
-            || self.run.is_some()
-            || self.hosts.iter().any(|host| matches!(host.state, HostState::Waking | HostState::Stopping));
+        let on_its_way =
+            |id: &HostId| matches!(self.host(*id).state, HostState::Waking | HostState::Stopping);
+        let busy =
+            !self.flights.is_empty() || self.run.is_some() || self.agenda.restless.iter().any(on_its_way);
         let beat = if busy { 1000 } else { self.settings.observe_every.0 };
-        looks
-            .chain([self.plan_due.max(self.quiet_until)])
-            .min()
-            .unwrap_or(Mono(u64::MAX))
+        let plan = self.plan_due.max(self.quiet_until);
+        self.agenda
+            .next_due()
+            .map_or(plan, |look| look.min(plan))
             .max(Mono(self.now.mono.0 + 100))
             .min(Mono(self.now.mono.0 + beat))
     }
@@ -202,6 +232,7 @@ impl Controller {
             self.quiet_until = self.quiet_until.max(now.mono + self.settings.observe_every);
         }
         self.now = Now { mono: now.mono.max(self.now.mono), wall: now.wall };
+        self.keep_hour();
     }
 
     pub(crate) fn tell(&mut self, event: LogEvent) {
@@ -250,6 +281,9 @@ impl Controller {
         host.state = next;
         host.since = now.mono;
         host.since_look = next_look;
+        self.agenda.entered(id, next);
+        self.heard(id);
+        let host = self.host(id);
         let observation = host.facts.as_ref().map_or(ObservationId(0), |(_, _, observation)| *observation);
         let memory = host.memory(now, rate);
         let level = match next {

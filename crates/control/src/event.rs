@@ -1,11 +1,11 @@
 //! What goes into the controller and what comes out.
 
 use dormouse_model::{
-    Epoch, HostId, Intent, IntentId, Millis, Mono, Observation, ObservationId, Outcome, VmId,
+    DemandBatch, Epoch, HostId, Intent, IntentId, Millis, Mono, Observation, ObservationId, Outcome, VmId,
 };
 use std::fmt;
 
-use crate::{HostMemory, VmMemory};
+use crate::{HostMemory, ManagerMemory, VmMemory};
 
 /// Both clocks at the moment of an event. Timeouts and leases use `mono`, the calendar uses `wall`, nothing mixes them.
 /// The origin of `mono` lies at least a day before the start, so that remembered moves and sleeps have a place on it.
@@ -107,6 +107,9 @@ pub enum Effect {
     /// Keep what must survive a restart. No answer; writes are in order.
     RememberHost(HostMemory),
     RememberVm(VmMemory),
+    RememberManager(ManagerMemory),
+    /// Keep what VMs needed. Losing it is harmless: no other write waits for it.
+    RememberDemand(DemandBatch),
     /// For the trail: golden files, `dormouse events`, the journal of the system.
     Tell(LogEvent),
 }

@@ -1,8 +1,9 @@
 //! When many hosts vanish at once it is rather our own side that is cut: nothing destructive then (faults I5, N02).
 
+use crate::agenda::is_expected;
 use crate::controller::Controller;
 use crate::{Level, LogEvent, Settings};
-use dormouse_model::{HostId, HostState};
+use dormouse_model::HostId;
 use std::collections::BTreeSet;
 
 /// The hosts that vanished together, while they are still away.
@@ -27,21 +28,15 @@ impl Settings {
 
 impl Controller {
     pub(crate) fn watch_freeze(&mut self) {
+        if self.agenda.missing.is_empty() && !self.freeze.is_frozen() {
+            return;
+        }
         let now = self.now.mono;
-        // A host that we expect to answer and that does not.
-        let expected = |state| {
-            matches!(state, HostState::On | HostState::Draining | HostState::Unusable | HostState::Unknown)
-        };
-        let asked = self.hosts.iter().filter(|host| expected(host.state)).count();
+        let asked = self.hosts.iter().filter(|host| is_expected(host.state)).count();
         let limit = self.settings.freeze_above(asked);
-        let missing: Vec<_> = self
-            .hosts
-            .iter()
-            .filter(|host| expected(host.state) && host.misses > 0 && host.facts.is_some())
-            .collect();
+        let missing = &self.agenda.missing;
         if self.freeze.is_frozen() {
-            let still: BTreeSet<_> = missing.iter().map(|host| host.id).collect();
-            self.freeze.away.retain(|id| still.contains(id));
+            self.freeze.away.retain(|id| missing.contains(id));
             if self.freeze.away.len() <= limit {
                 self.freeze.away.clear();
                 self.tell(LogEvent::new(Level::Info, "thaw"));
@@ -50,8 +45,8 @@ impl Controller {
         }
         // Hosts are asked over one period, and a timeout is noticed later than a refusal.
         let span = self.settings.observe_every + self.settings.look_deadline;
-        let burst: BTreeSet<_> =
-            missing.iter().filter(|host| now.since(host.missing_since) <= span).map(|host| host.id).collect();
+        let lately = |id: &HostId| now.since(self.host(*id).missing_since) <= span;
+        let burst: BTreeSet<_> = missing.iter().copied().filter(lately).collect();
         if burst.len() > limit {
             self.tell(
                 LogEvent::new(Level::Alarm, "freeze")

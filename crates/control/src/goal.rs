@@ -2,8 +2,9 @@
 
 use crate::controller::Controller;
 use crate::{Level, LogEvent, Now};
-use dormouse_model::schedule::WindowGoal;
+use dormouse_model::schedule::{Schedule, WindowGoal};
 use dormouse_model::{Goal, HostState, Millis, PolicyName};
+use jiff::{SignedDuration, Timestamp};
 
 /// Without windows a host is expected to sleep for so long.
 const HORIZON_OPEN_ENDED: Millis = Millis::from_mins(8 * 60);
@@ -13,29 +14,29 @@ const WAKE_SPAN_S: u64 = 10;
 /// The calendar is asked this often, not at each event.
 const CHECK_EVERY: Millis = Millis::from_secs(1);
 
+/// The calendar is read again after so long at the latest.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+
 impl Controller {
     pub(crate) fn goal_at(&self, now: Now) -> Goal {
         if self.normalise.is_some() {
             return Goal::Spread { wake_off: false };
         }
-        let moment = self.cluster.schedule.at(now.wall);
-        match (moment.window, moment.goal) {
+        let season = self.season_at(now);
+        match (&season.window, season.goal) {
             (Some(window), WindowGoal::Spread) => return Goal::Spread { wake_off: window.wake_all },
             (Some(_), WindowGoal::Hold) => return Goal::Hold,
             _ => {}
         }
         // Outside a spread window: compact, until it is time to be up for the next one.
-        let closed_until = match (&moment.window, moment.until) {
-            (Some(_), Some(until)) => Some(until),
-            _ => None,
-        };
-        let opening = moment.next_opening.map(|opening| (opening.up_by, opening.window.wake_all));
+        let closed_until = season.until.filter(|_| season.window.is_some());
+        let opening = season.opening;
         let lead = match self.cluster.policy.name {
             // The rule of the lab this project grew from: it begins at the minute itself.
             PolicyName::Seed => Millis::ZERO,
             PolicyName::Balanced => self.lead_time(),
         };
-        let rest = |until: jiff::Timestamp, lead: Millis| {
+        let rest = |until: Timestamp, lead: Millis| {
             let wall_ms = u64::try_from(until.as_millisecond() - now.wall.as_millisecond()).unwrap_or(0);
             Millis((wall_ms / u64::from(self.settings.calendar_rate.max(1))).saturating_sub(lead.0))
         };
@@ -53,25 +54,19 @@ impl Controller {
 
     /// How long before up-by waking has to begin: the slowest boot of those that sleep, the stagger of wakes,
     /// and the moves home at the pace that was measured.
-    fn lead_time(&self) -> Millis {
+    pub(crate) fn lead_time(&self) -> Millis {
         let knobs = &self.cluster.policy.knobs;
-        let asleep: Vec<_> = self
-            .hosts
-            .iter()
-            .filter(|host| matches!(host.state, HostState::Asleep | HostState::Waking))
-            .collect();
-        if asleep.is_empty() {
-            return LEAD_MARGIN;
-        }
-        let boot = asleep.iter().map(|host| host.usual_boot()).max().unwrap_or_default();
-        let bursts = (asleep.len() as u64).div_ceil(u64::from(knobs.wakes_burst.max(1)));
+        let asleep =
+            || self.hosts.iter().filter(|host| matches!(host.state, HostState::Asleep | HostState::Waking));
+        let Some(boot) = asleep().map(crate::hosts::HostRecord::usual_boot).max() else { return LEAD_MARGIN };
+        let bursts = (asleep().count() as u64).div_ceil(u64::from(knobs.wakes_burst.max(1)));
         let (mut most, mut all) = (0_u64, 0_u64);
         for host in self.hosts.iter().filter(|host| host.state == HostState::On) {
-            let vms: Vec<_> = self.vms.present_on(host.id).collect();
-            let leaving = vms.len().saturating_sub(1) as u64;
+            let vms = || self.vms.present_on(host.id);
+            let leaving = vms().count().saturating_sub(1) as u64;
             all += leaving;
             let each = self.move_mean.unwrap_or_else(|| {
-                let mem = vms.iter().map(|vm| self.vms.record(*vm).spec.mem).max().unwrap_or_default();
+                let mem = vms().map(|vm| self.vms.record(vm).spec.mem).max().unwrap_or_default();
                 // Two at a time share the link, so each takes its bare time twice.
                 Millis(mem.transfer_time(host.spec.link).0.saturating_mul(u64::from(knobs.moves_host_out)))
             });
@@ -90,8 +85,12 @@ impl Controller {
             return goal;
         }
         self.goal_checked = now.mono;
+        if !self.season.as_ref().is_some_and(|season| season.holds(now.wall)) {
+            self.season = Some(Season::at(&self.cluster.schedule, now.wall));
+        }
         if self.normalise.as_ref().is_some_and(|window| *window != self.window_name(now)) {
             self.normalise = None;
+            self.remember_manager();
         }
         let goal = self.goal_at(now);
         if self.goal.is_none_or(|was| was.as_str() != goal.as_str()) {
@@ -104,14 +103,61 @@ impl Controller {
             self.plan_due = now.mono;
         }
         self.goal = Some(goal);
-        let moment = self.cluster.schedule.at(now.wall);
-        let inside = moment.window.is_some() && matches!(moment.goal, WindowGoal::Spread);
+        let season = self.season_at(now);
+        let inside = season.window.is_some() && matches!(season.goal, WindowGoal::Spread);
         let early = matches!(goal, Goal::Spread { .. }) && !inside && self.normalise.is_none();
-        self.opening = moment.next_opening.map(|opening| opening.up_by).filter(|_| early);
+        self.opening = season.opening.map(|(up_by, _)| up_by).filter(|_| early);
         goal
     }
 
     pub(crate) fn window_name(&self, now: Now) -> Option<String> {
-        self.cluster.schedule.at(now.wall).window.map(|window| window.name.clone())
+        self.season_at(now).window.map(|window| window.name)
+    }
+
+    fn season_at(&self, now: Now) -> Season {
+        match &self.season {
+            Some(season) if season.holds(now.wall) => season.clone(),
+            _ => Season::at(&self.cluster.schedule, now.wall),
+        }
+    }
+}
+
+/// What the calendar says, and for how long it says so.
+#[derive(Clone, Debug)]
+pub(crate) struct Season {
+    from: Timestamp,
+    to: Timestamp,
+    window: Option<SeasonWindow>,
+    goal: WindowGoal,
+    until: Option<Timestamp>,
+    /// The up-by of the next opening, and whether it wakes hosts that others switched off.
+    opening: Option<(Timestamp, bool)>,
+}
+
+#[derive(Clone, Debug)]
+struct SeasonWindow {
+    name: String,
+    wake_all: bool,
+}
+
+impl Season {
+    /// Nothing the calendar says changes before the window in force does; what lies further ahead than it looks may.
+    fn at(schedule: &Schedule, now: Timestamp) -> Self {
+        let moment = schedule.at(now);
+        let look_again = now.checked_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
+        Self {
+            from: now,
+            to: moment.until.map_or(look_again, |until| until.min(look_again)),
+            window: moment
+                .window
+                .map(|window| SeasonWindow { name: window.name.clone(), wake_all: window.wake_all }),
+            goal: moment.goal,
+            until: moment.until,
+            opening: moment.next_opening.map(|opening| (opening.up_by, opening.window.wake_all)),
+        }
+    }
+
+    fn holds(&self, now: Timestamp) -> bool {
+        (self.from..self.to).contains(&now)
     }
 }

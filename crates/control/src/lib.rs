@@ -6,10 +6,12 @@
 //! simulator feed it the same events and carry out the same effects; neither may add to what it decides.
 #![forbid(unsafe_code)]
 
+mod agenda;
 mod controller;
 mod demand;
 mod event;
 mod flight;
+mod forecast;
 mod freeze;
 mod gate;
 mod goal;
@@ -25,5 +27,5 @@ mod vms;
 
 pub use controller::{Controller, Tally};
 pub use event::{Effect, Event, Level, LogEvent, Now, Order};
-pub use memory::{Aside, HostMemory, Memory, VmMemory};
+pub use memory::{Aside, HostMemory, KeptAutomation, KeptNormalise, ManagerMemory, Memory, VmMemory};
 pub use settings::{Automation, Settings};

@@ -1,6 +1,7 @@
 //! What the controller must still know after a restart. Everything else is seen again.
 
-use dormouse_model::{HostState, Intent};
+use crate::Automation;
+use dormouse_model::{DemandRow, HostState, Intent};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -9,6 +10,9 @@ use uuid::Uuid;
 pub struct Memory {
     pub hosts: Vec<HostMemory>,
     pub vms: Vec<VmMemory>,
+    /// What VMs needed, roll-up by roll-up, each VM's in the order of time.
+    pub demand: Vec<DemandRow>,
+    pub manager: ManagerMemory,
     /// Written, but without an outcome: to be settled by looking, never by doing again.
     pub open: Vec<Intent>,
     /// Intent ids continue above this.
@@ -78,4 +82,28 @@ pub struct VmMemory {
     pub at: Option<String>,
     /// Moves within the last day.
     pub moves: Vec<i64>,
+}
+
+/// What an operator set for the manager itself, while it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagerMemory {
+    #[serde(default)]
+    pub automation: Option<KeptAutomation>,
+    #[serde(default)]
+    pub normalise: Option<KeptNormalise>,
+}
+
+/// An operator's automation. It ends when the configuration says something else than it did then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptAutomation {
+    pub set: Automation,
+    pub instead_of: Automation,
+}
+
+/// A `normalise` that stands until the window in force changes from this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptNormalise {
+    pub window: Option<String>,
+    /// When the window changes by the calendar, in seconds since 1970: nobody may have been there to see it.
+    pub until: Option<i64>,
 }

@@ -2,13 +2,14 @@
 //!
 //! What is seen always wins over what was believed. Silence moves a host to `unknown` and no further.
 
+use crate::agenda::is_expected;
 use crate::controller::Controller;
 use crate::flight::Phase;
 use crate::hosts::Look;
 use crate::{Aside, Effect, Level, LogEvent};
 use dormouse_model::{
-    Action, CheckFailure, DomainState, HostFacts, HostId, HostState, Millis, Observation, ObservationId,
-    ProbeError, VmFacts, VmId, VmState,
+    Action, CheckFailure, DomainState, HostFacts, HostId, HostState, Millis, Mono, Observation,
+    ObservationId, ProbeError, VmFacts, VmId, VmState,
 };
 
 /// Hosts that are down are looked at this many times less often: only to notice that someone woke them.
@@ -20,24 +21,32 @@ impl Controller {
     /// A look at this host is wanted at once; one that is under way is followed by another.
     pub(crate) fn look_soon(&mut self, id: HostId) {
         let now = self.now.mono;
-        let host = self.host_mut(id);
-        match &mut host.look {
+        match &mut self.host_mut(id).look {
             Some(look) => look.again = true,
-            None => host.next_look = now,
+            None => self.look_at(id, now),
         }
+    }
+
+    /// The next look, while none is under way.
+    fn look_at(&mut self, id: HostId, at: Mono) {
+        let before = std::mem::replace(&mut self.host_mut(id).next_look, at);
+        self.agenda.plan(id, Some(before), at);
     }
 
     pub(crate) fn ask_looks(&mut self) {
         let now = self.now.mono;
         let deadline = self.settings.look_deadline;
-        for id in self.host_ids() {
-            let host = &mut self.hosts[id.index()];
-            if host.look.is_none() && host.next_look <= now {
-                let observation = ObservationId(self.next_observation);
-                self.next_observation += 1;
-                host.look = Some(Look { id: observation, asked: now, again: false });
-                self.out.push(Effect::Look { id: observation, host: id, deadline });
-            }
+        if self.agenda.next_due().is_none_or(|due| due > now) {
+            return;
+        }
+        for id in self.agenda.due(now) {
+            let observation = ObservationId(self.next_observation);
+            self.next_observation += 1;
+            let host = self.host_mut(id);
+            let due = host.next_look;
+            host.look = Some(Look { id: observation, asked: now, again: false });
+            self.agenda.asks(id, due, now, observation);
+            self.out.push(Effect::Look { id: observation, host: id, deadline });
         }
     }
 
@@ -45,11 +54,11 @@ impl Controller {
     pub(crate) fn watch_looks(&mut self) {
         let now = self.now.mono;
         let limit = Millis(self.settings.look_deadline.0 + 2000);
-        for id in self.host_ids() {
-            if self.host(id).look.is_some_and(|look| now.since(look.asked) > limit) {
-                self.look_over(id);
-                self.missed(id, ProbeError::Timeout(limit));
-            }
+        let hosts = &self.hosts;
+        let under_way = |id: HostId, look| hosts[id.index()].look.is_some_and(|open| open.id == look);
+        for id in self.agenda.overdue(Mono(now.0.saturating_sub(limit.0)), under_way) {
+            self.look_over(id);
+            self.missed(id, ProbeError::Timeout(limit));
         }
     }
 
@@ -67,7 +76,9 @@ impl Controller {
         let period = self.period(self.host(id).state);
         let host = self.host_mut(id);
         let look = host.look.take()?;
-        host.next_look = if look.again { now } else { look.asked + period };
+        let at = if look.again { now } else { look.asked + period };
+        host.next_look = at;
+        self.agenda.plan(id, None, at);
         Some(look)
     }
 
@@ -83,9 +94,9 @@ impl Controller {
         }
         // The state may have changed how soon the next look is due.
         let period = self.period(self.host(id).state);
-        let host = self.host_mut(id);
-        if !look.again {
-            host.next_look = host.next_look.min(look.asked + period);
+        let at = look.asked + period;
+        if !look.again && self.host(id).look.is_none() && self.host(id).next_look > at {
+            self.look_at(id, at);
         }
     }
 
@@ -115,6 +126,8 @@ impl Controller {
         let libvirt_speaks = !failures.iter().any(|failure| matches!(failure, CheckFailure::Libvirt(_)));
         let vms = std::mem::take(&mut facts.vms);
         host.facts = Some((facts, look.asked, look.id));
+        self.heard(id);
+        let host = self.host_mut(id);
         if rebooted {
             if std::mem::take(&mut host.maybe_asleep) {
                 // So it had gone, although the guard's word was lost: that counts among the day's cycles.
@@ -131,8 +144,7 @@ impl Controller {
         }
         // Where libvirt does not answer, its list says nothing: the VMs of the last good look are presumed.
         if libvirt_speaks {
-            let keep = self.cluster.policy.knobs.scaled(self.cluster.policy.knobs.window_sleep);
-            for vm in self.vms.sighted(id, &vms, look, keep) {
+            for vm in self.vms.sighted(id, vms, look) {
                 self.judge_vm(vm);
             }
         }
@@ -240,8 +252,8 @@ impl Controller {
         host.tries = 0;
         host.failures = 0;
         host.healthy_since = None;
-        host.rest_until = dormouse_model::Mono::ZERO;
-        host.refused_until = dormouse_model::Mono::ZERO;
+        host.rest_until = Mono::ZERO;
+        host.refused_until = Mono::ZERO;
         if host.state == HostState::SetAside {
             let why = host.aside.take();
             let healthy =
@@ -279,7 +291,9 @@ impl Controller {
         host.error = Some(error);
         host.healthy_since = None;
         let silent = host.misses >= stale_periods;
-        match host.state {
+        let state = host.state;
+        self.heard(id);
+        match state {
             HostState::On | HostState::Unknown | HostState::Stopping if identity => {
                 self.set_aside(id, Aside::Identity)
             }
@@ -350,7 +364,21 @@ impl Controller {
 
     /// Whether every host has been heard of, or has had its chance.
     pub(crate) fn looked_everywhere(&self) -> bool {
-        self.hosts.iter().all(|host| host.facts.is_some() || host.misses > 0 || host.state.is_down())
+        self.agenda.unheard.iter().all(|id| self.host(*id).state.is_down())
+    }
+
+    /// A look at this host ended, or its state changed: whether it counts as missing now.
+    pub(crate) fn heard(&mut self, id: HostId) {
+        let host = self.host(id);
+        let (misses, known, state) = (host.misses, host.facts.is_some(), host.state);
+        if known || misses > 0 {
+            self.agenda.unheard.remove(&id);
+        }
+        if known && misses > 0 && is_expected(state) {
+            self.agenda.missing.insert(id);
+        } else {
+            self.agenda.missing.remove(&id);
+        }
     }
 
     /// A VM as one host saw it last.

@@ -1,7 +1,7 @@
 //! A person's word. It passes the same gate as a plan; what it cannot have is said at once, with the reason.
 
 use crate::controller::Controller;
-use crate::{Level, LogEvent, Order};
+use crate::{Effect, KeptAutomation, KeptNormalise, Level, LogEvent, ManagerMemory, Now, Order};
 use dormouse_model::{Action, HostId, HostState, Millis, Plan, VmState};
 
 /// More than these do not wait for their turn.
@@ -19,12 +19,14 @@ impl Controller {
             Order::Resume => {
                 self.paused = None;
                 self.normalise = None;
+                self.remember_manager();
                 self.thaw();
                 self.goal_checked = dormouse_model::Mono::ZERO;
                 self.plan_due = self.now.mono;
             }
             Order::Normalise => {
                 self.normalise = Some(self.window_name(self.now));
+                self.remember_manager();
                 self.goal_checked = dormouse_model::Mono::ZERO;
                 self.plan_due = self.now.mono;
             }
@@ -49,6 +51,9 @@ impl Controller {
             Order::SayOff { host } => self.say_off(host),
             Order::Automation(automation) => {
                 self.settings.automation = automation;
+                // A plan that was only told may now be carried out.
+                self.planned_for = None;
+                self.remember_manager();
                 // An `apply` was meant for the automation of its time.
                 self.apply = false;
                 if automation != crate::Automation::Auto {
@@ -62,6 +67,36 @@ impl Controller {
                 self.refuse(format!("{ORDERS_MAX} orders are waiting already"));
             }
             order @ (Order::Wake { .. } | Order::Move { .. }) => self.orders.push_back((by, order)),
+        }
+    }
+
+    /// Takes up what an operator had set before we were started.
+    pub(crate) fn take_up(&mut self, memory: ManagerMemory) {
+        let automation = memory.automation.filter(|kept| kept.instead_of == self.configured);
+        if let Some(kept) = automation {
+            self.settings.automation = kept.set;
+            self.tell(LogEvent::new(Level::Info, "kept").with("automation", kept.set));
+        }
+        let now_s = self.now.wall.as_second();
+        let normalise = memory.normalise.filter(|kept| kept.until.is_none_or(|until| now_s < until));
+        if let Some(kept) = normalise {
+            self.normalise = Some(kept.window);
+            self.tell(LogEvent::new(Level::Info, "kept").with("order", "normalise"));
+        }
+        self.remember_manager();
+    }
+
+    /// Has what an operator set written down, when it changed.
+    pub(crate) fn remember_manager(&mut self) {
+        let (set, instead_of) = (self.settings.automation, self.configured);
+        let until = |now: Now| self.cluster.schedule.at(now.wall).until.map(|until| until.as_second());
+        let memory = ManagerMemory {
+            automation: (set != instead_of).then_some(KeptAutomation { set, instead_of }),
+            normalise: self.normalise.clone().map(|window| KeptNormalise { window, until: until(self.now) }),
+        };
+        if memory != self.remembered {
+            self.remembered.clone_from(&memory);
+            self.out.push(Effect::RememberManager(memory));
         }
     }
 

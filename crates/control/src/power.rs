@@ -41,7 +41,9 @@ impl Controller {
     }
 
     pub(crate) fn watch_power(&mut self) {
-        for id in self.host_ids() {
+        let mut place = 0;
+        while let Some(id) = self.agenda.restless_from(place) {
+            place = id.index() + 1;
             match self.host(id).state {
                 HostState::Stopping => self.watch_stopping(id),
                 HostState::Waking => self.watch_waking(id),

@@ -92,9 +92,15 @@ impl Controller {
             return;
         }
         self.plan_due = self.now.mono + self.plan_period(goal);
-        let picture = self.picture(self.now, true);
+        let (picture, goal, changed) = self.sketched(goal);
+        if !changed && !self.apply {
+            // The same picture and goal gave a plan that was empty, advised or refused: it would do so again.
+            self.sketch = Some(picture);
+            return;
+        }
         let (plan, report) = dormouse_planner::plan(&picture, goal, PlanId(self.next_plan));
         let violations = dormouse_planner::check(&picture, &plan);
+        self.sketch = Some(picture);
         if let Some(first) = violations.first() {
             let event =
                 LogEvent::new(Level::Alarm, "plan.rejected").with("policy", plan.policy).with("why", first);
@@ -116,6 +122,8 @@ impl Controller {
             self.last = Some((plan, report));
             return;
         }
+        // What is begun is planned anew afterwards, whatever comes of it.
+        self.planned_for = None;
         self.begin(plan, report, false, "");
     }
 
@@ -315,8 +323,11 @@ impl Controller {
     fn reopen_forgotten(&mut self) {
         let patience = Millis(2 * self.settings.observe_every.0);
         let long = |since: Mono| self.now.mono.since(since.max(self.started)) > patience;
-        if self.hosts.iter().any(|host| host.state == HostState::Draining && !host.drain && long(host.since))
-        {
+        let forgotten = |id: &HostId| {
+            let host = self.host(*id);
+            host.state == HostState::Draining && !host.drain && long(host.since)
+        };
+        if self.agenda.restless.iter().any(forgotten) {
             self.reopen();
         }
     }

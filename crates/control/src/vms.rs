@@ -1,8 +1,8 @@
 //! All VMs ever named or seen, where each was sighted, and what follows from that.
 
-use crate::demand::History;
+use crate::demand::{Closed, History, Hour, Spans};
 use crate::hosts::{Look, past};
-use crate::{Now, VmMemory};
+use crate::{Memory, Now, VmMemory};
 use dormouse_model::{
     Cluster, DomainState, HostId, JobKind, Millis, Mono, ObservationId, RefusalReason, VmFacts, VmId, VmSpec,
     VmState,
@@ -14,7 +14,7 @@ use uuid::Uuid;
 /// Moves remembered per VM; more than a day's budget.
 const MOVES_MAX: usize = 32;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Vms {
     pub(crate) records: Vec<VmRecord>,
     by_uuid: BTreeMap<Uuid, VmId>,
@@ -22,6 +22,13 @@ pub(crate) struct Vms {
     unbound: BTreeMap<String, VmId>,
     /// Which VMs were sighted on a host, so that a look costs what it brings.
     on: BTreeMap<HostId, Vec<VmId>>,
+    pub(crate) spans: Spans,
+    pub(crate) hour: Hour,
+    /// Roll-ups that were closed and not handed to the store yet.
+    pub(crate) closed: Vec<(VmId, Closed)>,
+    pub(crate) closed_since: Option<Mono>,
+    /// What is remembered of VMs that were not met yet.
+    histories: BTreeMap<Uuid, History>,
 }
 
 #[derive(Debug)]
@@ -49,8 +56,18 @@ pub(crate) struct Sighting {
 }
 
 impl Vms {
-    pub(crate) fn new(cluster: &Cluster, memory: &[VmMemory], now: Now, rate: u32) -> Self {
-        let mut vms = Self::default();
+    pub(crate) fn new(cluster: &Cluster, memory: &Memory, spans: Spans, now: Now, rate: u32) -> Self {
+        let mut vms = Self {
+            records: vec![],
+            by_uuid: BTreeMap::new(),
+            unbound: BTreeMap::new(),
+            on: BTreeMap::new(),
+            spans,
+            hour: Hour::default(),
+            closed: vec![],
+            closed_since: None,
+            histories: histories(cluster, memory, &spans, now, rate),
+        };
         for spec in &cluster.vms {
             let id = vms.add(spec.clone());
             vms.record_mut(id).named = true;
@@ -58,7 +75,7 @@ impl Vms {
                 vms.unbound.insert(spec.name.clone(), id);
             }
         }
-        for known in memory {
+        for known in &memory.vms {
             let id = match vms.by_uuid.get(&known.vm).copied().or_else(|| vms.bind(&known.name, known.vm)) {
                 Some(id) => id,
                 None => {
@@ -74,13 +91,14 @@ impl Vms {
 
     fn add(&mut self, spec: VmSpec) -> VmId {
         let id = VmId::at(self.records.len());
+        let history = self.histories.remove(&spec.uuid).unwrap_or_default();
         self.by_uuid.insert(spec.uuid, id);
         self.records.push(VmRecord {
             uuid: spec.uuid,
             state: VmState::Stopped,
             spec: Arc::new(spec),
             seen: BTreeMap::new(),
-            history: History::default(),
+            history,
             moves: VecDeque::new(),
             rest_until: Mono::ZERO,
             failures: 0,
@@ -97,6 +115,7 @@ impl Vms {
         let record = &mut self.records[id.index()];
         self.by_uuid.remove(&record.uuid);
         record.uuid = uuid;
+        record.history = self.histories.remove(&uuid).unwrap_or_default();
         Arc::make_mut(&mut record.spec).uuid = uuid;
         self.by_uuid.insert(uuid, id);
         Some(id)
@@ -127,22 +146,25 @@ impl Vms {
     }
 
     /// Takes in what one good look said of a host's VMs. Returns each VM whose sightings changed hands.
-    pub(crate) fn sighted(&mut self, host: HostId, facts: &[VmFacts], look: Look, keep: Millis) -> Vec<VmId> {
+    pub(crate) fn sighted(&mut self, host: HostId, facts: Vec<VmFacts>, look: Look) -> Vec<VmId> {
         let before = self.on.remove(&host).unwrap_or_default();
         let mut now_on = Vec::with_capacity(facts.len());
         for vm in facts {
             let id = self
                 .find(vm.uuid)
                 .or_else(|| self.bind(&vm.name, vm.uuid))
-                .unwrap_or_else(|| self.add(seen_spec(vm, host)));
-            let record = self.record_mut(id);
+                .unwrap_or_else(|| self.add(seen_spec(&vm, host)));
+            let Self { records, spans, hour, closed, .. } = self;
+            let record = &mut records[id.index()];
             if !record.named && (record.spec.mem != vm.mem || record.spec.vcpus != vm.vcpus) {
-                record.spec = Arc::new(seen_spec(vm, host));
+                record.spec = Arc::new(seen_spec(&vm, host));
             }
             if let Some(cpu) = vm.cpu.filter(|_| vm.state.runs()) {
-                record.history.push(look.asked, cpu, keep);
+                record
+                    .history
+                    .push(look.asked, cpu, vm.mem, *hour, spans, |rollup| closed.push((id, rollup)));
             }
-            record.seen.insert(host, Sighting { facts: vm.clone(), look: look.id });
+            record.seen.insert(host, Sighting { facts: vm, look: look.id });
             now_on.push(id);
         }
         let mut touched = now_on.clone();
@@ -237,6 +259,25 @@ impl VmRecord {
             }
         }
     }
+}
+
+/// What the store kept of demand, VM by VM.
+fn histories(
+    cluster: &Cluster,
+    memory: &Memory,
+    spans: &Spans,
+    now: Now,
+    rate: u32,
+) -> BTreeMap<Uuid, History> {
+    let mut histories: BTreeMap<Uuid, History> = BTreeMap::new();
+    for row in &memory.demand {
+        let start = jiff::Timestamp::from_second(row.start).ok().filter(|start| *start <= now.wall);
+        let Some(start) = start else { continue };
+        let of_week = cluster.schedule.hour_of_week(start);
+        let history = histories.entry(row.vm).or_default();
+        history.restore(row, past(now, row.start, rate), now.mono, of_week, spans);
+    }
+    histories
 }
 
 /// Sizes as seen, for a VM that no text names.

@@ -2,6 +2,7 @@
 
 mod common;
 mod holes;
+mod kept;
 
 use common::World;
 use dormouse_control::{Automation, Event, Order, Settings};

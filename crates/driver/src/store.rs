@@ -4,7 +4,7 @@
 //! configured name and VMs by UUID. The memory of the controller is opaque JSON here; only the controller reads it.
 
 use async_trait::async_trait;
-use dormouse_model::{Epoch, IntentId, Millis, Outcome, PlanId, StepId};
+use dormouse_model::{DemandBatch, DemandRow, Epoch, IntentId, Millis, Outcome, PlanId, StepId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -70,6 +70,9 @@ pub struct Remembered {
     pub hosts: Vec<(String, Value)>,
     pub vms: Vec<(String, Value)>,
     pub settings: Vec<(String, Value)>,
+    /// What VMs needed, each VM's in the order of time. A row that does not read back is left out: without it less is
+    /// known, and nothing wrong believed.
+    pub demand: Vec<DemandRow>,
     /// Written and without an outcome, in the order written.
     pub open: Vec<IntentRecord>,
     /// The highest intent id ever written; 0 when there is none.
@@ -114,6 +117,9 @@ pub trait Store: Send + Sync {
     async fn remember(&self, kind: Kind, key: &str, value: Value) -> Result<(), StoreError>;
 
     async fn forget(&self, kind: Kind, key: &str) -> Result<(), StoreError>;
+
+    /// Keeps what VMs needed, and forgets what is of no use any more. May be lost in a power cut.
+    async fn keep_demand(&self, batch: &DemandBatch) -> Result<(), StoreError>;
 
     /// Appends to the trail. May be lost in a power cut, never reordered.
     async fn tell(&self, events: &[EventRecord]) -> Result<(), StoreError>;

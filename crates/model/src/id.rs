@@ -27,12 +27,14 @@ macro_rules! place {
         impl $name {
             /// The place in `Cluster` and `Snapshot` lists.
             #[must_use]
+            #[inline]
             pub const fn index(self) -> usize {
                 self.0 as usize
             }
             /// # Panics
             /// Above 2^32 objects, which no list here can hold.
             #[must_use]
+            #[inline]
             pub fn at(index: usize) -> Self {
                 Self(u32::try_from(index).expect("fewer than 2^32 objects"))
             }

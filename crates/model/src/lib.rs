@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod cluster;
+mod demand_row;
 mod id;
 mod intent;
 mod observation;
@@ -20,11 +21,12 @@ pub mod text;
 mod units;
 
 pub use cluster::{Circuit, Cluster, Group, Hold, HostSpec, Keep, Role, Rule, VmSpec};
+pub use demand_row::{DemandBatch, DemandRow, RollUp};
 pub use id::{Epoch, HostId, IntentId, ObservationId, PlanId, StepId, VmId};
 pub use intent::{GuardRefusal, Intent, Outcome, OutcomeError};
 pub use observation::{CheckFailure, DomainState, HostFacts, Job, JobKind, Observation, ProbeError, VmFacts};
 pub use plan::{Action, Because, Buys, Plan, Premise, Step};
-pub use policy::{KNOBS, KnobError, KnobInfo, Knobs, Policy, PolicyName};
+pub use policy::{Forecast, KNOBS, KnobError, KnobInfo, Knobs, Policy, PolicyName};
 pub use report::{AwakeReason, Refusal, RefusalReason, Report, Subject};
 pub use seen::Seen;
 pub use snapshot::{Demand, Goal, Host, Obstacle, Snapshot, Vm};

@@ -13,6 +13,17 @@ pub enum PolicyName {
     Balanced,
 }
 
+/// Where the demand that is still to come is taken from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forecast {
+    /// Nowhere: decisions rest on what was seen.
+    #[default]
+    None,
+    /// The same hour of the week before. It only ever adds to what is seen.
+    SeasonalNaive,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub name: PolicyName,
@@ -87,6 +98,16 @@ impl Value for bool {
     }
 }
 
+impl Value for Forecast {
+    const TAKES: &'static str = "none or seasonal-naive";
+    fn show(&self) -> String {
+        self.to_string()
+    }
+    fn read(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|forecast| forecast.as_str() == text)
+    }
+}
+
 /// `0.30`, `2`, `1.125`: at most three decimals, kept exactly.
 impl Value for Permille {
     const TAKES: &'static str = "a number with at most three decimals, like 0.30";
@@ -150,6 +171,7 @@ knobs! {
     disrupt_max: Permille = Permille(2000), "disrupt.max", "share of VMs disturbed over share of watts saved, at most";
     window_sleep: Millis = Millis::from_mins(40), "window.sleep", "how far back demand is looked at before a host may sleep";
     window_wake: Millis = Millis::from_mins(5), "window.wake", "how far back demand is looked at before a host is woken";
+    forecast: Forecast = Forecast::None, "forecast", "what is expected of the hours to come: nothing, or what the same hour of the week before saw; it only adds demand, so it may cost watts and prevents overloads";
     min_up: Millis = Millis::from_mins(30), "min_up", "a host stays on at least so long";
     min_down: Millis = Millis::from_mins(10), "min_down", "a host stays asleep at least so long, unless it is needed";
     moves_vm_hour: u32 = 2, "moves.vm_hour", "moves of one VM in an hour, at most";
@@ -205,6 +227,24 @@ impl PolicyName {
     }
 }
 
+impl Forecast {
+    pub const ALL: [Self; 2] = [Self::None, Self::SeasonalNaive];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::SeasonalNaive => "seasonal-naive",
+        }
+    }
+}
+
+impl fmt::Display for Forecast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 impl fmt::Display for PolicyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -231,5 +271,7 @@ mod tests {
         assert_eq!(error.to_string(), "unknown knob `load.hihg`; did you mean `load.high`?");
         let error = knobs.set("time.scale", "0").expect_err("zero");
         assert_eq!(error.to_string(), "`time.scale` takes a whole number, not `0`");
+        let error = knobs.set("forecast", "oracle").expect_err("no such forecast");
+        assert_eq!(error.to_string(), "`forecast` takes none or seasonal-naive, not `oracle`");
     }
 }

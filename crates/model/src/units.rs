@@ -19,39 +19,46 @@ macro_rules! quantity {
 
             /// What is left after taking `other`, never below zero.
             #[must_use]
+            #[inline]
             pub const fn saturating_sub(self, other: Self) -> Self {
                 Self(self.0.saturating_sub(other.0))
             }
 
             #[must_use]
+            #[inline]
             pub const fn saturating_add(self, other: Self) -> Self {
                 Self(self.0.saturating_add(other.0))
             }
         }
         impl Add for $name {
             type Output = Self;
+            #[inline]
             fn add(self, other: Self) -> Self {
                 Self(self.0 + other.0)
             }
         }
         impl Sub for $name {
             type Output = Self;
+            #[inline]
             fn sub(self, other: Self) -> Self {
                 Self(self.0 - other.0)
             }
         }
         impl AddAssign for $name {
+            #[inline]
             fn add_assign(&mut self, other: Self) {
                 self.0 += other.0;
             }
         }
         impl SubAssign for $name {
+            #[inline]
             fn sub_assign(&mut self, other: Self) {
                 self.0 -= other.0;
             }
         }
         impl Mul<$int> for $name {
             type Output = Self;
+            #[inline]
             fn mul(self, times: $int) -> Self {
                 Self(self.0 * times)
             }
@@ -104,6 +111,7 @@ impl Mono {
 
     /// Time passed since `earlier`; zero when `earlier` is not earlier.
     #[must_use]
+    #[inline]
     pub const fn since(self, earlier: Self) -> Millis {
         Millis(self.0.saturating_sub(earlier.0))
     }
@@ -111,6 +119,7 @@ impl Mono {
 
 impl Add<Millis> for Mono {
     type Output = Self;
+    #[inline]
     fn add(self, span: Millis) -> Self {
         Self(self.0.saturating_add(span.0))
     }

@@ -1,7 +1,9 @@
 //! The manager's store, as the simulator keeps it: it outlives the manager and loses what was not yet durable.
 
-use dormouse_control::{HostMemory, Memory, VmMemory};
-use dormouse_model::{Cluster, HostSpec, HostState, Intent, IntentId, Millis};
+use dormouse_control::{HostMemory, ManagerMemory, Memory, VmMemory};
+use dormouse_model::{
+    Cluster, DemandBatch, DemandRow, HostSpec, HostState, Intent, IntentId, Millis, RollUp,
+};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
 use uuid::Uuid;
@@ -15,6 +17,8 @@ pub(crate) const SYNC: Millis = Millis(2);
 pub(crate) struct Store {
     hosts: BTreeMap<String, HostMemory>,
     vms: BTreeMap<Uuid, VmMemory>,
+    manager: ManagerMemory,
+    demand: BTreeMap<(RollUp, i64, Uuid), DemandRow>,
     open: BTreeMap<IntentId, Intent>,
     last_intent: u64,
     epoch: u64,
@@ -28,6 +32,8 @@ pub(crate) enum Write {
     Close(IntentId),
     Host(Box<HostMemory>),
     Vm(Box<VmMemory>),
+    Manager(Box<ManagerMemory>),
+    Demand(Box<DemandBatch>),
 }
 
 /// Hosts that the text calls down or set aside have been so for this long.
@@ -73,7 +79,8 @@ impl Store {
     pub(crate) fn take(&mut self, write: Write, full: bool) -> bool {
         if full {
             let refused = matches!(write, Write::Intent(_));
-            if !refused {
+            // Nobody waits for history.
+            if !refused && !matches!(write, Write::Demand(_)) {
                 self.backlog.push_back(write);
             }
             return !refused;
@@ -100,6 +107,22 @@ impl Store {
             Write::Vm(vm) => {
                 self.vms.insert(vm.vm, *vm);
             }
+            Write::Manager(manager) => self.manager = *manager,
+            Write::Demand(batch) => {
+                for (roll_up, from) in
+                    [(RollUp::FiveMinutes, batch.five_minutes_from), (RollUp::Hour, batch.hours_from)]
+                {
+                    let begin = (roll_up, i64::MIN, Uuid::nil());
+                    let old = |demand: &BTreeMap<_, _>| {
+                        let first = demand.range(begin..(roll_up, from, Uuid::nil())).next();
+                        first.map(|(key, _): (&(RollUp, i64, Uuid), &DemandRow)| *key)
+                    };
+                    while let Some(key) = old(&self.demand) {
+                        self.demand.remove(&key);
+                    }
+                }
+                self.demand.extend(batch.rows.into_iter().map(|row| ((row.roll_up, row.start, row.vm), row)));
+            }
         }
     }
 
@@ -113,6 +136,8 @@ impl Store {
         Memory {
             hosts: self.hosts.values().cloned().collect(),
             vms: self.vms.values().cloned().collect(),
+            demand: self.demand.values().cloned().collect(),
+            manager: self.manager.clone(),
             open: self.open.values().cloned().collect(),
             last_intent: self.last_intent,
         }

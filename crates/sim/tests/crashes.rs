@@ -46,7 +46,15 @@ fn without_a_crash_the_night_is_sound() {
 #[test]
 fn killed_at_any_point_of_any_step_the_night_ends_as_ever() {
     let mut wrong = vec![];
-    for point in ["before=intent", "after=intent", "after=effect", "before=outcome", "after=outcome"] {
+    for point in [
+        "before=intent",
+        "after=intent",
+        "after=effect",
+        "before=outcome",
+        "after=outcome",
+        "before=record",
+        "after=record",
+    ] {
         let mut nth = 1;
         loop {
             let crash = format!("at 12:00 crash manager {point} nth={nth} down=20s");

@@ -58,7 +58,9 @@ fn mistakes_are_named_with_their_line() {
     wrong("at 12:05 define v1@h1 mem=1G\nrun until 13:00", expect!["line 1: `v1` exists already"]);
     wrong(
         "at 12:05 crash manager after=lunch\nrun until 13:00",
-        expect!["line 1: a crash is after=intent, effect or outcome, or before=intent or outcome"],
+        expect![
+            "line 1: a crash is after=intent, effect, outcome or record, or before=intent, outcome or record"
+        ],
     );
 }
 

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod checksum;
+mod demand;
 mod desk;
 mod error;
 mod journal;

@@ -27,9 +27,9 @@ pub(crate) fn open(path: &Path) -> Result<Db, OpenError> {
             let source = StoreError::Damaged("its first page is not that of a store".to_owned());
             return Err(OpenError::store(path)(source));
         }
-        (Header::Ours { version }, _) => not_newer(version).map_err(OpenError::store(path))?,
+        (Header::Ours { version }, _) => known(version).map_err(OpenError::store(path))?,
     }
-    let db = Db {
+    let mut db = Db {
         sure: connect(path, "FULL").map_err(store_error).map_err(OpenError::store(path))?,
         soon: connect(path, "NORMAL").map_err(store_error).map_err(OpenError::store(path))?,
     };
@@ -48,6 +48,7 @@ pub(crate) fn open(path: &Path) -> Result<Db, OpenError> {
         // The store is whole, its marker is not: make it again.
         None => marker::write(path, found)?,
     }
+    migrate(&mut db.sure).map_err(store_error).map_err(OpenError::store(path))?;
     Ok(db)
 }
 
@@ -76,12 +77,28 @@ fn header(path: &Path) -> Result<Header, OpenError> {
     Ok(if ours { Header::Ours { version: word(60) } } else { Header::Foreign })
 }
 
-fn not_newer(found: u32) -> Result<(), StoreError> {
+fn known(found: u32) -> Result<(), StoreError> {
     match found {
         _ if found > schema::VERSION => Err(StoreError::Newer { found, known: schema::VERSION }),
-        schema::VERSION => Ok(()),
-        _ => Err(StoreError::Damaged(format!("there never was a schema version {found}"))),
+        0 => Err(StoreError::Damaged(format!("there never was a schema version {found}"))),
+        _ => Ok(()),
     }
+}
+
+fn version(db: &Connection) -> rusqlite::Result<u32> {
+    db.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// A store of an earlier version, found whole, becomes one of this: in one transaction, so that a crash leaves the one or
+/// the other.
+fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
+    let all = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = version(&all)?;
+    if found < schema::VERSION {
+        schema::bring_up(&all, found)?;
+        all.commit()?;
+    }
+    Ok(())
 }
 
 /// A new store comes into being under another name, whole and durable, and gets its own name last. The marker is
@@ -107,11 +124,10 @@ fn fill(path: &Path, cluster: Uuid, epoch: i64) -> rusqlite::Result<()> {
     db.pragma_update(None, "journal_mode", "MEMORY")?;
     db.pragma_update(None, "synchronous", "EXTRA")?;
     let all = db.transaction()?;
-    all.execute_batch(schema::SQL)?;
+    schema::bring_up(&all, 0)?;
     let row = params![cluster.to_string(), epoch, lead_sum(&cluster.to_string(), epoch, "")];
     all.execute("INSERT INTO lead (one, cluster, epoch, who, sum) VALUES (1, ?1, ?2, '', ?3)", row)?;
     all.pragma_update(None, "application_id", schema::APPLICATION)?;
-    all.pragma_update(None, "user_version", schema::VERSION)?;
     all.commit()?;
     db.close().map_err(|(_, error)| error)
 }
@@ -133,14 +149,15 @@ fn connect(path: &Path, synchronous: &str) -> rusqlite::Result<Connection> {
 /// Structure, schema, version, and the row that names the cluster. The other rows are verified when they are read.
 fn verify(db: &Connection) -> Result<Uuid, StoreError> {
     // Once more through SQLite: what a crash left in the log counts, too.
-    not_newer(db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(store_error)?)?;
+    let version = version(db).map_err(store_error)?;
+    known(version)?;
     let verdict: String =
         db.pragma_query_value(None, "integrity_check", |row| row.get(0)).map_err(store_error)?;
     if verdict != "ok" {
         return Err(StoreError::Damaged(verdict));
     }
     let (found, expected) =
-        (schema::objects(db).map_err(store_error)?, schema::expected().map_err(store_error)?);
+        (schema::objects(db).map_err(store_error)?, schema::expected(version).map_err(store_error)?);
     if found != expected {
         return Err(StoreError::Damaged("its tables are not those of a store".to_owned()));
     }

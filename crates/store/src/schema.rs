@@ -2,13 +2,16 @@
 
 use rusqlite::Connection;
 
-/// The schema that this program writes. Raise it with every change of [`SQL`] and add the step from the one before.
-pub const VERSION: u32 = 1;
+/// The schema that this program writes: so many of the [`STEPS`].
+pub const VERSION: u32 = 2;
 
 /// "dorm"
 pub(crate) const APPLICATION: i32 = 0x646f_726d;
 
-pub(crate) const SQL: &str = "
+/// Each takes a store from one version to the next; the first makes it. A step that was released never changes.
+const STEPS: [&str; VERSION as usize] = [FIRST, DEMAND];
+
+const FIRST: &str = "
 CREATE TABLE lead (
     one     INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
     cluster TEXT    NOT NULL,
@@ -63,6 +66,29 @@ WHEN NOT EXISTS (SELECT 1 FROM outcomes WHERE intent = old.id)
 BEGIN SELECT raise(ABORT, 'an open intent is not forgotten'); END;
 ";
 
+/// What VMs needed. Rows of one span lie side by side, so that a batch is one page and forgetting one more.
+const DEMAND: &str = "
+CREATE TABLE demand (
+    roll_up TEXT    NOT NULL CHECK (roll_up IN ('five-minutes', 'hour')),
+    start_s INTEGER NOT NULL,
+    vm      TEXT    NOT NULL,
+    secs    INTEGER NOT NULL,
+    samples INTEGER NOT NULL,
+    mean    INTEGER NOT NULL,
+    max     INTEGER NOT NULL,
+    mem     INTEGER NOT NULL,
+    levels  TEXT    NOT NULL,
+    sum     INTEGER NOT NULL,
+    PRIMARY KEY (roll_up, start_s, vm)
+) STRICT, WITHOUT ROWID;
+";
+
+/// From one version to the present one.
+pub(crate) fn bring_up(db: &Connection, from: u32) -> rusqlite::Result<()> {
+    STEPS.iter().skip(from as usize).try_for_each(|step| db.execute_batch(step))?;
+    db.pragma_update(None, "user_version", VERSION)
+}
+
 /// Every table and trigger with its text, to compare a store with what it should be.
 pub(crate) fn objects(db: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
     db.prepare("SELECT name, coalesce(sql, '') FROM sqlite_schema ORDER BY name")?
@@ -70,9 +96,9 @@ pub(crate) fn objects(db: &Connection) -> rusqlite::Result<Vec<(String, String)>
         .collect()
 }
 
-/// The same for a store as this program would make it.
-pub(crate) fn expected() -> rusqlite::Result<Vec<(String, String)>> {
+/// The same for a store as the program of that version would make it.
+pub(crate) fn expected(version: u32) -> rusqlite::Result<Vec<(String, String)>> {
     let db = Connection::open_in_memory()?;
-    db.execute_batch(SQL)?;
+    STEPS.iter().take(version as usize).try_for_each(|step| db.execute_batch(step))?;
     objects(&db)
 }

@@ -1,10 +1,10 @@
 //! The contract's [`Store`] on the thread that owns the database.
 
 use crate::desk::Desk;
-use crate::{OpenError, journal, marker, memory, open, trail};
+use crate::{OpenError, demand, journal, marker, memory, open, trail};
 use async_trait::async_trait;
 use dormouse_driver::{EventRecord, IntentRecord, Kind, Remembered, Store, StoreError};
-use dormouse_model::{IntentId, Outcome};
+use dormouse_model::{DemandBatch, IntentId, Outcome};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -72,6 +72,7 @@ impl Store for SqliteStore {
                     hosts: memory::load(&db.sure, Kind::Host)?,
                     vms: memory::load(&db.sure, Kind::Vm)?,
                     settings: memory::load(&db.sure, Kind::Setting)?,
+                    demand: demand::load(&db.sure)?,
                     open,
                     last_intent,
                 })
@@ -97,6 +98,11 @@ impl Store for SqliteStore {
     async fn forget(&self, kind: Kind, key: &str) -> Result<(), StoreError> {
         let key = key.to_owned();
         self.desk.ask(move |db| memory::forget(&mut db.sure, kind, &key)).await
+    }
+
+    async fn keep_demand(&self, batch: &DemandBatch) -> Result<(), StoreError> {
+        let batch = batch.clone();
+        self.desk.ask(move |db| demand::keep(&mut db.soon, &batch)).await
     }
 
     async fn tell(&self, events: &[EventRecord]) -> Result<(), StoreError> {

@@ -123,7 +123,7 @@ fn a_newer_store_and_a_strange_file_are_left_untouched() {
     let place = Place::with(&newer);
     let error = place.open().expect_err("newer");
     assert!(
-        matches!(&error, OpenError::Store { source: StoreError::Newer { found: 9, known: 1 }, .. }),
+        matches!(&error, OpenError::Store { source: StoreError::Newer { found: 9, known: 2 }, .. }),
         "{error}"
     );
     assert_eq!(error.hint(), Some("install the version that wrote it, or a later one"));

@@ -2,11 +2,12 @@
 //! test says otherwise. Text in (a cluster), trail out.
 
 use dormouse_control::{
-    Automation, Controller, Effect, Event, HostMemory, Level, Memory, Now, Order, Settings, VmMemory,
+    Automation, Controller, Effect, Event, HostMemory, Level, ManagerMemory, Memory, Now, Order, Settings,
+    VmMemory,
 };
 use dormouse_model::{
-    Action, DomainState, Epoch, GuardRefusal, HostFacts, HostId, HostState, Intent, IntentId, Mib, MilliCpu,
-    Millis, Mono, Observation, Outcome, Permille, ProbeError, VmFacts, text,
+    Action, DemandRow, DomainState, Epoch, GuardRefusal, HostFacts, HostId, HostState, Intent, IntentId, Mib,
+    MilliCpu, Millis, Mono, Observation, Outcome, Permille, ProbeError, VmFacts, text,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -49,6 +50,9 @@ pub(crate) struct World {
     pub(crate) written: BTreeMap<IntentId, Intent>,
     pub(crate) hosts_memory: BTreeMap<String, HostMemory>,
     pub(crate) vms_memory: BTreeMap<Uuid, VmMemory>,
+    pub(crate) manager_memory: ManagerMemory,
+    pub(crate) demand: Vec<DemandRow>,
+    pub(crate) settings: Settings,
     begun: Mono,
 }
 
@@ -68,7 +72,7 @@ impl World {
         let memory = Memory { hosts: remembered(&cluster), ..Memory::default() };
         let up = cluster.host_ids().filter(|id| cluster.hosts[id.index()].state == HostState::On).collect();
         let mut world = Self {
-            controller: Controller::new(settings, Arc::clone(&cluster), memory, now),
+            controller: Controller::new(settings.clone(), Arc::clone(&cluster), memory, now),
             cluster,
             now,
             up,
@@ -92,6 +96,9 @@ impl World {
             written: BTreeMap::new(),
             hosts_memory: BTreeMap::new(),
             vms_memory: BTreeMap::new(),
+            manager_memory: ManagerMemory::default(),
+            demand: vec![],
+            settings: settings.clone(),
             begun: START,
         };
         world.send(Event::Leads { epoch: Epoch(1), until: Mono(u64::MAX) });
@@ -109,11 +116,12 @@ impl World {
         let memory = Memory {
             hosts: self.hosts_memory.values().cloned().collect(),
             vms: self.vms_memory.values().cloned().collect(),
+            demand: self.demand.clone(),
+            manager: self.manager_memory.clone(),
             open,
             last_intent: self.written.keys().map(|id| id.0).max().unwrap_or(0),
         };
-        self.controller =
-            Controller::new(self.controller.settings().clone(), Arc::clone(&self.cluster), memory, self.now);
+        self.controller = Controller::new(self.settings.clone(), Arc::clone(&self.cluster), memory, self.now);
         self.epoch = Epoch(self.epoch.0 + 1);
         self.mute = false;
         self.note("manager restarts");
@@ -197,6 +205,14 @@ impl World {
             }
             Effect::RememberVm(memory) => {
                 self.vms_memory.insert(memory.vm, memory);
+                None
+            }
+            Effect::RememberManager(memory) => {
+                self.manager_memory = memory;
+                None
+            }
+            Effect::RememberDemand(batch) => {
+                self.demand.extend(batch.rows);
                 None
             }
             Effect::Tell(event) => {

@@ -32,7 +32,10 @@ impl Court {
         for effect in effects {
             self.number += 1;
             match &effect {
-                Effect::Look { .. } | Effect::RememberHost(_) | Effect::RememberVm(_) => {}
+                Effect::Look { .. }
+                | Effect::RememberHost(_)
+                | Effect::RememberVm(_)
+                | Effect::RememberDemand(_) => {}
                 Effect::Tell(event) => self.trail.push(format!("{} < {event}", self.now.mono.0)),
                 other => self.trail.push(format!("{} < {other:?}", self.now.mono.0)),
             }
@@ -73,6 +76,8 @@ impl Court {
             Effect::RememberVm(memory) => {
                 self.vms_memory.insert(memory.vm, memory);
             }
+            Effect::RememberManager(memory) => self.manager_memory = memory,
+            Effect::RememberDemand(batch) => self.demand.extend(batch.rows),
             Effect::Tell(event) => self.told(&event),
         }
     }

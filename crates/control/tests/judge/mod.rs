@@ -2,11 +2,13 @@
 
 mod law;
 
-use dormouse_control::{Automation, Controller, Event, HostMemory, Memory, Now, Order, Settings, VmMemory};
+use dormouse_control::{
+    Automation, Controller, Event, HostMemory, ManagerMemory, Memory, Now, Order, Settings, VmMemory,
+};
 use dormouse_model::{
-    Action, CheckFailure, Cluster, DomainState, Epoch, HostFacts, HostId, HostState, Intent, IntentId, Job,
-    JobKind, Mib, MilliCpu, Millis, Mono, Observation, ObservationId, Outcome, Permille, ProbeError, VmFacts,
-    text,
+    Action, CheckFailure, Cluster, DemandRow, DomainState, Epoch, HostFacts, HostId, HostState, Intent,
+    IntentId, Job, JobKind, Mib, MilliCpu, Millis, Mono, Observation, ObservationId, Outcome, Permille,
+    ProbeError, VmFacts, text,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -68,6 +70,8 @@ pub(crate) struct Court {
     sleeps: Vec<Mono>,
     hosts_memory: BTreeMap<String, HostMemory>,
     vms_memory: BTreeMap<Uuid, VmMemory>,
+    manager_memory: ManagerMemory,
+    demand: Vec<DemandRow>,
     acts: BTreeMap<&'static str, u32>,
     trail: Vec<String>,
 }
@@ -113,6 +117,8 @@ impl Court {
             sleeps: vec![],
             hosts_memory: BTreeMap::new(),
             vms_memory: BTreeMap::new(),
+            manager_memory: ManagerMemory::default(),
+            demand: vec![],
             acts: BTreeMap::new(),
             trail: vec![],
         };
@@ -354,6 +360,8 @@ impl Court {
         let memory = Memory {
             hosts: self.hosts_memory.values().cloned().collect(),
             vms: self.vms_memory.values().cloned().collect(),
+            demand: self.demand.clone(),
+            manager: self.manager_memory.clone(),
             open: open.iter().map(|id| Intent { written: Mono::ZERO, ..self.books[id].0.clone() }).collect(),
             last_intent: self.books.keys().map(|id| id.0).max().unwrap_or(0),
         };

@@ -7,7 +7,7 @@ use super::journal_queue::{Entry, Queue};
 use super::runner::Input;
 use dormouse_control::Event;
 use dormouse_driver::{EventRecord, IntentRecord, Kind, Store, StoreError};
-use dormouse_model::{IntentId, Outcome, OutcomeError};
+use dormouse_model::{DemandBatch, IntentId, Outcome, OutcomeError};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +58,11 @@ impl Journal {
         _ = self.push(Entry::Tell(event));
     }
 
+    /// Not for sure: what is lost is learned again.
+    pub(super) fn keep_demand(&self, batch: DemandBatch) {
+        _ = self.push(Entry::Demand(batch));
+    }
+
     fn push(&self, entry: Entry) -> Result<(), String> {
         let taken = self.queue.push(entry);
         self.more.notify_one();
@@ -93,6 +98,12 @@ impl Desk {
             match next.first() {
                 None => more.notified().await,
                 Some(Entry::Tell(_)) => self.tell(next).await,
+                Some(Entry::Demand(batch)) => {
+                    if let Err(error) = self.store.keep_demand(batch).await {
+                        tracing::warn!("a few minutes of what VMs needed were not kept: {error}");
+                    }
+                    self.queue.done(1);
+                }
                 Some(Entry::Write(intent)) => self.write(intent).await,
                 Some(Entry::Close { intent, outcome }) => {
                     let closed = match self.store.close(*intent, outcome).await {

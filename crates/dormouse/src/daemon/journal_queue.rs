@@ -1,7 +1,7 @@
 //! What waits to be written, in order and bounded. Holds no lock across anything that waits.
 
 use dormouse_driver::{EventRecord, IntentRecord, Kind};
-use dormouse_model::{IntentId, Outcome};
+use dormouse_model::{DemandBatch, IntentId, Outcome};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,6 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const WRITES_MAX: usize = 1_000;
 /// Beyond that the trail loses lines rather than the manager its memory.
 const TELLS_MAX: usize = 10_000;
+/// Batches of history that wait; more are dropped, since losing history is harmless.
+const DEMANDS_MAX: usize = 64;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Entry {
@@ -17,6 +19,7 @@ pub(super) enum Entry {
     Close { intent: IntentId, outcome: Outcome },
     Remember { kind: Kind, key: String, value: Option<Value> },
     Tell(EventRecord),
+    Demand(DemandBatch),
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +32,7 @@ struct State {
     entries: VecDeque<Entry>,
     writes: usize,
     tells: usize,
+    demands: usize,
     dropped: u64,
     /// Why the store takes nothing at the moment.
     failing: Option<String>,
@@ -57,6 +61,8 @@ impl Queue {
                 return Ok(());
             }
             Entry::Tell(_) => state.tells += 1,
+            Entry::Demand(_) if state.demands >= DEMANDS_MAX || state.failing.is_some() => return Ok(()),
+            Entry::Demand(_) => state.demands += 1,
             // Bounded by the intents that were written.
             Entry::Close { .. } => {}
             // Bounded by the hosts and VMs: a later record takes the place of one that still waits, unless an intent
@@ -95,6 +101,7 @@ impl Queue {
             match entry {
                 Entry::Write(_) => state.writes -= 1,
                 Entry::Tell(_) => state.tells -= 1,
+                Entry::Demand(_) => state.demands -= 1,
                 Entry::Close { .. } | Entry::Remember { .. } => {}
             }
         }
@@ -161,6 +168,10 @@ mod tests {
         })
     }
 
+    fn demand() -> Entry {
+        Entry::Demand(DemandBatch { rows: vec![], five_minutes_from: 0, hours_from: 0 })
+    }
+
     fn drained(queue: &Queue) -> Vec<Entry> {
         let mut all = vec![];
         loop {
@@ -207,8 +218,9 @@ mod tests {
         for _ in 0..20_000 {
             queue.push(tell("x")).expect("dropped silently");
             queue.push(remember("a", 1)).expect("replaced");
+            queue.push(demand()).expect("dropped silently");
         }
         assert_eq!(queue.take_dropped(), 10_000);
-        assert_eq!(drained(&queue).len(), WRITES_MAX + TELLS_MAX + 1);
+        assert_eq!(drained(&queue).len(), WRITES_MAX + TELLS_MAX + DEMANDS_MAX + 1);
     }
 }

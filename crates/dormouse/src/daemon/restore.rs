@@ -1,10 +1,13 @@
 //! Between what the store keeps (names, UUIDs) and what the controller knows (ids of this process).
 
-use dormouse_control::{HostMemory, Memory, VmMemory};
+use dormouse_control::{HostMemory, ManagerMemory, Memory, VmMemory};
 use dormouse_driver::{ActionRecord, IntentRecord, Remembered};
 use dormouse_model::{Action, Cluster, HostId, Intent, Mono, VmId};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+/// The key under which what an operator set for the manager itself is kept.
+pub(crate) const MANAGER: &str = "manager";
 
 /// A record that this program wrote and cannot read.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +42,18 @@ pub(crate) fn memory(
             vms.push(VmMemory { vm, name: vm.to_string(), at: Some(from.clone()), moves: vec![] });
         }
     }
-    Ok((Memory { hosts, vms, open, last_intent: kept.last_intent }, strangers))
+    let manager: Vec<(String, Value)> =
+        kept.settings.iter().filter(|(key, _)| key == MANAGER).cloned().collect();
+    let manager: Option<ManagerMemory> = all("setting", &manager)?.pop();
+    let memory = Memory {
+        hosts,
+        vms,
+        demand: kept.demand.clone(),
+        manager: manager.unwrap_or_default(),
+        open,
+        last_intent: kept.last_intent,
+    };
+    Ok((memory, strangers))
 }
 
 fn all<T: DeserializeOwned>(what: &'static str, records: &[(String, Value)]) -> Result<Vec<T>, RestoreError> {

@@ -196,6 +196,11 @@ impl Runner {
             Effect::Close { intent, outcome } => self.journal.close(intent, outcome),
             Effect::RememberHost(memory) => self.remember_host(&memory),
             Effect::RememberVm(memory) => self.remember_vm(&memory),
+            Effect::RememberManager(memory) => {
+                let value = serde_json::to_value(memory).expect("plain data");
+                self.journal.remember(Kind::Setting, restore::MANAGER.to_owned(), Some(value));
+            }
+            Effect::RememberDemand(batch) => self.journal.keep_demand(batch),
             Effect::Tell(event) => self.tell(event),
         }
     }

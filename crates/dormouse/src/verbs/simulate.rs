@@ -4,6 +4,7 @@
 use super::figures;
 use super::input::PolicyArgs;
 use crate::cli::{Ctx, Failure, Format, safe, style};
+use dormouse_model::Millis;
 use dormouse_sim::{Options, RunResult, Scenario, ScenarioError, Sim};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -19,6 +20,14 @@ pub(crate) struct Args {
     /// Chance of the simulation instead of the script's; the golden log is not compared then
     #[arg(long)]
     seed: Option<u64>,
+
+    /// Look at every host this often instead of every 15s; the golden log is not compared then
+    #[arg(long, value_name = "SPAN", value_parser = look)]
+    look: Option<Millis>,
+
+    /// Hold the world against the rules after every N events that changed it; what happens is always judged
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    check_every: u32,
 
     #[command(flatten)]
     policy: PolicyArgs,
@@ -40,9 +49,10 @@ pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
     let mut scenario = Scenario::load(&args.folder).map_err(|error| not_loaded(args, &error))?;
     let as_written = scenario.cluster.policy.clone();
     args.policy.apply(&mut Arc::make_mut(&mut scenario.cluster).policy)?;
-    let is_other = args.seed.is_some() || scenario.cluster.policy != as_written;
+    let is_other = args.seed.is_some() || args.look.is_some() || scenario.cluster.policy != as_written;
     let started = Instant::now();
-    let options = Options { seed: args.seed, ..Options::default() };
+    let mut options = Options { seed: args.seed, check_every: args.check_every, ..Options::default() };
+    options.settings.observe_every = args.look.unwrap_or(options.settings.observe_every);
     let mut result = Sim::new(&scenario, options).run();
     result.figures.wall_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     match args.format {
@@ -59,6 +69,13 @@ pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
         }
     }
     judge(args, &scenario, &result, is_other)
+}
+
+/// Looks more often than that are no looks any more, and without one a day nothing is known.
+fn look(text: &str) -> Result<Millis, String> {
+    let span = dormouse_model::text::duration(text)
+        .filter(|span| (Millis::from_secs(1)..=Millis::from_mins(24 * 60)).contains(span));
+    span.ok_or_else(|| "a time from 1s to 24h, like 15s or 1m".to_owned())
 }
 
 fn not_loaded(args: &Args, error: &ScenarioError) -> Failure {

@@ -38,6 +38,7 @@ fn the_config_is_checked_and_explained() {
           disrupt.max      2.00             share of VMs disturbed over share of watts saved, at most
           window.sleep     40m              how far back demand is looked at before a host may sleep
           window.wake      5m               how far back demand is looked at before a host is woken
+          forecast         none             what is expected of the hours to come: nothing, or what the same hour of the week before saw; it only adds demand, so it may cost watts and prevents overloads
           min_up           30m              a host stays on at least so long
           min_down         10m              a host stays asleep at least so long, unless it is needed
           moves.vm_hour    2                moves of one VM in an hour, at most

@@ -78,6 +78,15 @@ impl Schedule {
         found
     }
 
+    /// The hour of the week that this instant counts as, from Monday's first: 0 to 167. On a holiday it is an hour of the
+    /// day that it counts as; `None` on one that counts as none, since no week repeats it.
+    #[must_use]
+    pub fn hour_of_week(&self, now: Timestamp) -> Option<usize> {
+        let local = self.zone.rules().to_datetime(now);
+        let day = usize::try_from(self.weekday(local.date())?.to_monday_zero_offset()).ok()?;
+        Some(day * 24 + usize::try_from(local.hour()).ok()?)
+    }
+
     fn look(&self, now: Timestamp, days: i32) -> Moment<'_> {
         let mut changes = changes(&self.around(now, days));
         // What seems to close at the edge of the look may go on behind it.

@@ -6,7 +6,7 @@ use dormouse_model::{
 };
 use std::sync::Arc;
 
-use super::{Happening, LEASE, RENEW, Sim};
+use super::{Happening, Sim};
 use crate::note::Note;
 use crate::script::CrashPoint;
 use crate::store::{SYNC, Write};
@@ -33,8 +33,9 @@ impl Sim {
     }
 
     pub(super) fn leads(&mut self, epoch: u64) {
-        self.queue.push(self.now + RENEW, Happening::Renews { incarnation: self.incarnation, epoch });
-        self.give(Event::Leads { epoch: Epoch(epoch), until: self.now + LEASE });
+        let (lease, renew) = self.lease();
+        self.queue.push(self.now + renew, Happening::Renews { incarnation: self.incarnation, epoch });
+        self.give(Event::Leads { epoch: Epoch(epoch), until: self.now + lease });
     }
 
     /// The manager dies, and comes back after a while.
@@ -97,8 +98,10 @@ impl Sim {
             // The world's moves are whole: there is nothing half done to set right yet.
             Effect::Settle(_) => {}
             Effect::Close { intent, outcome } => self.close(intent, outcome),
-            Effect::RememberHost(memory) => self.write(Write::Host(Box::new(memory))),
-            Effect::RememberVm(memory) => self.write(Write::Vm(Box::new(memory))),
+            Effect::RememberHost(memory) => self.keep(Write::Host(Box::new(memory))),
+            Effect::RememberVm(memory) => self.keep(Write::Vm(Box::new(memory))),
+            Effect::RememberManager(memory) => self.keep(Write::Manager(Box::new(memory))),
+            Effect::RememberDemand(batch) => self.keep(Write::Demand(Box::new(batch))),
             Effect::Tell(event) => self.notes.push(Note::Told(event)),
         }
     }
@@ -111,21 +114,27 @@ impl Sim {
         self.write(Write::Close(intent));
     }
 
+    /// A record that must outlive the manager; no effect waits for it.
+    fn keep(&mut self, record: Write) {
+        if !self.crashes_at(CrashPoint::BeforeRecord) {
+            self.write(record);
+        }
+    }
+
     fn write(&mut self, write: Write) {
         self.queue.push(self.now + SYNC, Happening::Stores { incarnation: self.incarnation, write });
     }
 
     pub(super) fn stores(&mut self, write: Write) {
         let full = self.world.faults.is_store_full(self.now);
-        let (intent, closes) = match &write {
-            Write::Intent(intent) => (Some(intent.id), false),
-            other => (None, matches!(other, Write::Close(_))),
+        let (intent, point) = match &write {
+            Write::Intent(intent) => (Some(intent.id), CrashPoint::AfterIntent),
+            Write::Close(_) => (None, CrashPoint::AfterOutcome),
+            _ => (None, CrashPoint::AfterRecord),
         };
         let taken = self.store.take(write, full);
         let Some(intent) = intent else {
-            if closes {
-                self.crashes_at(CrashPoint::AfterOutcome);
-            }
+            self.crashes_at(point);
             return;
         };
         if taken {

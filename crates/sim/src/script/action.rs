@@ -62,6 +62,9 @@ pub enum CrashPoint {
     /// The next outcome is known and not durable.
     BeforeOutcome,
     AfterOutcome,
+    /// The next record (a host's, a VM's, the manager's own, history) was asked for and is not durable.
+    BeforeRecord,
+    AfterRecord,
 }
 
 /// What users do to VMs behind our back.
@@ -171,9 +174,16 @@ fn crash(words: &mut Words) -> Result<Action, Wrong> {
         (Some("intent"), None) => CrashPoint::AfterIntent,
         (Some("effect"), None) => CrashPoint::AfterEffect,
         (Some("outcome"), None) => CrashPoint::AfterOutcome,
+        (Some("record"), None) => CrashPoint::AfterRecord,
+        (None, Some("record")) => CrashPoint::BeforeRecord,
         (None, Some("intent")) => CrashPoint::BeforeIntent,
         (None, Some("outcome")) => CrashPoint::BeforeOutcome,
-        _ => return Err("a crash is after=intent, effect or outcome, or before=intent or outcome".to_owned()),
+        _ => {
+            return Err(
+                "a crash is after=intent, effect, outcome or record, or before=intent, outcome or record"
+                    .to_owned(),
+            );
+        }
     };
     Ok(Action::Crash { point, nth, down })
 }

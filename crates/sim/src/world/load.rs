@@ -27,6 +27,9 @@ impl LoadAverage {
     /// Lets time pass with a constant demand.
     pub fn pass(&mut self, span: Millis, demand: MilliCpu) {
         let target = u128::from(demand.0) << FINE;
+        if self.value == target {
+            return;
+        }
         let kept = decay(span);
         // value' = target + (value - target) * kept, without leaving the unsigned numbers
         self.value = if self.value >= target {

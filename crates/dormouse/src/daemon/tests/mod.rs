@@ -9,7 +9,7 @@ use crate::cli::Exit;
 use async_trait::async_trait;
 use dormouse_control::{Automation, Settings};
 use dormouse_driver::{EventRecord, IntentRecord, Kind, Lease as _, Remembered, Store, StoreError};
-use dormouse_model::{IntentId, Millis, Outcome, ProbeError, text};
+use dormouse_model::{DemandBatch, IntentId, Millis, Outcome, ProbeError, text};
 use dormouse_store::{FileLease, SqliteStore};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -85,6 +85,10 @@ impl Store for Disk {
     async fn forget(&self, kind: Kind, key: &str) -> Result<(), StoreError> {
         self.room()?;
         self.store.forget(kind, key).await
+    }
+    async fn keep_demand(&self, batch: &DemandBatch) -> Result<(), StoreError> {
+        self.room()?;
+        self.store.keep_demand(batch).await
     }
     async fn tell(&self, events: &[EventRecord]) -> Result<(), StoreError> {
         self.room()?;
@@ -376,6 +380,19 @@ fn a_pause_that_has_run_out_is_forgotten() {
     daemon.order(OrderWord::Pause { for_ms: Some(1) }).expect("taken");
     assert_eq!(daemon.stop(), Ended::Stopped);
     assert!(!machine.start().status().paused);
+}
+
+#[test]
+fn normalise_outlives_a_restart_and_ends_with_resume() {
+    let machine = Machine::new(Automation::Observe, &[("a", 1), ("b", 1), ("c", 0), ("d", 0)]);
+    let daemon = machine.start();
+    daemon.order(OrderWord::Normalise).expect("taken");
+    assert_eq!(daemon.stop(), Ended::Stopped);
+    let daemon = machine.start();
+    assert_eq!(daemon.status().goal, "spread");
+    daemon.order(OrderWord::Resume).expect("taken");
+    assert_eq!(daemon.stop(), Ended::Stopped);
+    assert_eq!(machine.start().status().goal, "compact");
 }
 
 #[test]
