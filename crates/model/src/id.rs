@@ -26,6 +26,7 @@ macro_rules! place {
     ($name:ident) => {
         impl $name {
             /// The place in `Cluster` and `Snapshot` lists.
+            #[inline]
             #[must_use]
             #[inline]
             pub const fn index(self) -> usize {
@@ -33,6 +34,7 @@ macro_rules! place {
             }
             /// # Panics
             /// Above 2^32 objects, which no list here can hold.
+            #[inline]
             #[must_use]
             #[inline]
             pub fn at(index: usize) -> Self {

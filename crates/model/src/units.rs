@@ -1,5 +1,6 @@
 //! Integer quantities. The unit is the type; sums that leave the range stop the program rather than wrap
 //! (the release profile keeps overflow checks), because a wrong sum of memory is a lost VM.
+//! All of it may be inlined into other crates: planning does little else than these sums.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -18,11 +19,14 @@ macro_rules! quantity {
             pub const MAX: Self = Self(<$int>::MAX);
 
             /// What is left after taking `other`, never below zero.
+            #[inline]
             #[must_use]
             #[inline]
             pub const fn saturating_sub(self, other: Self) -> Self {
                 Self(self.0.saturating_sub(other.0))
             }
+
+            #[inline]
 
             #[must_use]
             #[inline]
@@ -64,6 +68,7 @@ macro_rules! quantity {
             }
         }
         impl Sum for $name {
+            #[inline]
             fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
                 iter.fold(Self(0), Add::add)
             }
@@ -161,6 +166,7 @@ impl MilliJoules {
 impl Mib {
     /// The shortest time in which this much memory crosses a link of that rate
     /// (2^20 bytes of 8 bits over 10^6 bits per second, rounded up). A rate of zero never ends.
+    #[inline]
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "compared before")]
     pub const fn transfer_time(self, rate: Mbps) -> Millis {
@@ -175,6 +181,7 @@ impl Mib {
 
 impl MilliCpu {
     /// This demand as a share of `whole`, rounded up; a share of nothing is more than any load.
+    #[inline]
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "compared before")]
     pub const fn share_of(self, whole: Self) -> Permille {
