@@ -22,7 +22,7 @@ use uuid::Uuid;
 const HORIZON: Millis = Millis::from_secs(8 * 3600);
 /// While nobody moves, comes or goes, only demand can have changed: so often that is reason enough to look for a better
 /// packing. Overloads are looked for at every step.
-const REVIEW_EVERY: Millis = Millis::from_secs(1800);
+const REVIEW_EVERY: Millis = Millis::from_secs(7200);
 /// `seed` looks at its lists every quarter of an hour.
 const SEED_EVERY: Millis = Millis::from_secs(900);
 const DAY: Millis = Millis::from_secs(86_400);
