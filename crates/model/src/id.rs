@@ -28,7 +28,6 @@ macro_rules! place {
             /// The place in `Cluster` and `Snapshot` lists.
             #[inline]
             #[must_use]
-            #[inline]
             pub const fn index(self) -> usize {
                 self.0 as usize
             }
@@ -36,7 +35,6 @@ macro_rules! place {
             /// Above 2^32 objects, which no list here can hold.
             #[inline]
             #[must_use]
-            #[inline]
             pub fn at(index: usize) -> Self {
                 Self(u32::try_from(index).expect("fewer than 2^32 objects"))
             }

@@ -21,7 +21,6 @@ macro_rules! quantity {
             /// What is left after taking `other`, never below zero.
             #[inline]
             #[must_use]
-            #[inline]
             pub const fn saturating_sub(self, other: Self) -> Self {
                 Self(self.0.saturating_sub(other.0))
             }
