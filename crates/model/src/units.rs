@@ -26,9 +26,7 @@ macro_rules! quantity {
             }
 
             #[inline]
-
             #[must_use]
-            #[inline]
             pub const fn saturating_add(self, other: Self) -> Self {
                 Self(self.0.saturating_add(other.0))
             }
