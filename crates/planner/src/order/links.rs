@@ -1,8 +1,8 @@
 //! What may run at once, and the time that no order beats.
 //!
-//! A move gets the full rate of the narrower of its two links, or waits: two moves that share a link end no sooner than
-//! one after the other, and the first of them later. So on equal links one move enters and one leaves a host at a time;
-//! a wide link takes several from narrow ones, as many as the budgets allow.
+//! A move gets the full rate of the narrower of its two links, or at least half of it, or waits: two moves that share a
+//! link end no sooner than one after the other, and the first of them later. So on equal links one move enters and one
+//! leaves a host at a time; a wide link takes several from narrow ones, as many as the budgets allow.
 
 use dormouse_model::{HostId, Knobs, Mbps, Mib, Millis, Snapshot};
 
@@ -106,9 +106,16 @@ impl Links {
         budget > 0 && rate > Mbps::ZERO
     }
 
-    pub(super) fn has(&self, port: Port, asked: Mbps) -> bool {
+    /// Could a move of that full rate start here?
+    pub(super) fn has(&self, port: Port, full: Mbps) -> bool {
         let (rate, budget) = self.free[port.index()];
-        budget > 0 && rate >= asked
+        budget > 0 && rate.0.saturating_mul(2) >= full.0
+    }
+
+    /// The way at the rate that it gets now.
+    pub(super) fn offer(&self, way: &Way) -> Way {
+        let free = way.ports().map(|port| self.free[port.index()].0);
+        Way { rate: way.rate.min(free[0]).min(free[1]).max(Mbps(1)), ..*way }
     }
 
     pub(super) fn take(&mut self, way: &Way) {

@@ -3,7 +3,7 @@
 
 use super::links::{Bound, Links, Port, Rates, Way};
 use super::wakes::{self, Burst};
-use dormouse_model::{Action, HostId, Mib, Millis, Plan, Snapshot, Step};
+use dormouse_model::{Action, HostId, Mbps, Mib, Millis, Plan, Snapshot, Step};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -66,6 +66,8 @@ struct Run<'a> {
     /// Moves that wait for an end to become free.
     parked: Vec<BinaryHeap<Reverse<usize>>>,
     links: Links,
+    /// Rate that each move got, by step.
+    given: Vec<Mbps>,
     /// Boots as burst and circuits allow, by step.
     boots: Vec<Option<(Millis, Millis)>>,
     sleeps: Burst,
@@ -106,6 +108,7 @@ impl<'a> Run<'a> {
             dependents,
             parked: vec![BinaryHeap::new(); snapshot.hosts.len() * 2],
             links: Links::new(rates, &snapshot.cluster.policy.knobs),
+            given: vec![Mbps::ZERO; steps.len()],
             boots,
             sleeps: Burst::new(snapshot.cluster.policy.knobs.sleeps_burst, SLEEPS_SPAN),
             running: BinaryHeap::new(),
@@ -141,7 +144,9 @@ impl<'a> Run<'a> {
             match busy {
                 Some(busy) => self.parked[busy.index()].push(Reverse(index)),
                 None => {
+                    let way = self.links.offer(&way);
                     self.links.take(&way);
+                    self.given[index] = way.rate;
                     self.start(index);
                 }
             }
@@ -170,10 +175,9 @@ impl<'a> Run<'a> {
 
     fn start(&mut self, index: usize) {
         let span = match self.steps[index].action {
-            Action::Migrate { vm, from, to } => {
+            Action::Migrate { vm, .. } => {
                 let mem: Mib = self.snapshot.vm(vm).spec.mem;
-                let time = mem.transfer_time(self.rates.way(from, to).rate);
-                (self.now, self.now.saturating_add(time))
+                (self.now, self.now.saturating_add(mem.transfer_time(self.given[index])))
             }
             Action::Wake { host } => {
                 let boot = self.snapshot.host(host).spec.boot;
@@ -194,6 +198,7 @@ impl<'a> Run<'a> {
 
     fn end(&mut self, index: usize) {
         if let Some(way) = self.way(index) {
+            let way = Way { rate: self.given[index], ..way };
             self.links.give_back(&way);
             way.ports().into_iter().for_each(|port| self.call(port));
         }

@@ -79,9 +79,11 @@ pub(super) fn play(picture: &Picture<'_>, before: &Layout, takes: &[bool], draft
     let jobs = jobs(picture, &rates, &mut moves);
     let mut bound = Bound::new(&rates, picture.knobs);
     jobs.iter().for_each(|job| bound.add(&job.way, job.size.mem, job.time));
-    wakes::first_things_first(snapshot, &mut draft.wakes, |host| bound.of(Port::inward(host)));
+    let turns = turns(picture, &jobs, &draft.wakes);
+    let inflow = |host: HostId| bound.of(Port::inward(host));
+    wakes::first_things_first(snapshot, &mut draft.wakes, inflow, |host| turns[host.index()]);
     let woken: Vec<HostId> = draft.wakes.iter().map(|(host, _)| *host).collect();
-    let by_wakes = wakes::bound(snapshot, &woken, |host| bound.of(Port::inward(host)));
+    let by_wakes = wakes::bound(snapshot, &woken, inflow);
     let bound = bound.least(by_wakes);
     let mut play = Play::new(picture, before, &rates, jobs);
     for (host, (_, up)) in woken.iter().zip(wakes::times(snapshot, &woken)) {
@@ -119,6 +121,23 @@ fn jobs<'a>(picture: &Picture<'_>, rates: &Rates, moves: &'a mut [Move]) -> Vec<
         });
     }
     jobs
+}
+
+/// For hosts that are woken: how many of their kind get a VM from the same source before them.
+fn turns(picture: &Picture<'_>, jobs: &[Job<'_>], wakes: &[(HostId, Because)]) -> Vec<u32> {
+    let mut turns = vec![u32::MAX; if wakes.is_empty() { 0 } else { picture.hosts.len() }];
+    let mut given = vec![0u32; turns.len()];
+    for (host, _) in wakes {
+        turns[host.index()] = u32::MAX - 1;
+    }
+    for job in jobs.iter().filter(|_| !wakes.is_empty()) {
+        let (turn, given) = (&mut turns[job.way.to.index()], &mut given[job.way.from.index()]);
+        if *turn == u32::MAX - 1 {
+            *turn = *given;
+            *given += 1;
+        }
+    }
+    turns
 }
 
 impl<'a> Job<'a> {
@@ -284,6 +303,11 @@ impl<'a, 'p> Play<'a, 'p> {
 
     fn start(&mut self, index: u32) {
         self.no_longer_waits(index);
+        let job = &mut self.jobs[index as usize];
+        let way = self.links.offer(&job.way);
+        if way.rate < job.way.rate {
+            *job = Job { aside: job.aside, ..Job::new(self.picture, way, job.moves) };
+        }
         let job = &self.jobs[index as usize];
         self.links.take(&job.way);
         self.room.enter(job);

@@ -8,13 +8,15 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 const BURST_SPAN: Millis = Millis::from_secs(10);
 
 /// The host whose boot and inflow together take longest is woken first: whichever wake comes last has the least to do
-/// after it, so no other order under the burst ends earlier (Jackson's rule for delivery times).
+/// after it, so no other order under the burst ends earlier (Jackson's rule for delivery times). Of equal ones those come
+/// first that take from different sources, so that hosts which come up together need not wait for one link.
 pub(super) fn first_things_first(
     snapshot: &Snapshot,
     wakes: &mut [(HostId, Because)],
     inflow: impl Fn(HostId) -> Millis,
+    turn: impl Fn(HostId) -> u32,
 ) {
-    wakes.sort_by_cached_key(|(host, _)| Reverse(tail(snapshot, *host, &inflow)));
+    wakes.sort_by_cached_key(|(host, _)| (Reverse(tail(snapshot, *host, &inflow)), turn(*host)));
 }
 
 fn tail(snapshot: &Snapshot, host: HostId, inflow: &impl Fn(HostId) -> Millis) -> Millis {
