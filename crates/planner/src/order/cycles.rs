@@ -4,7 +4,7 @@
 //! stays where it is. From every other host that somebody waits for somebody waits to leave; following them one by one
 //! leads around a ring. All rings that can be found at once, none sharing a host, are broken at once: each by the
 //! smallest VM whose going aside lets another in, to the roomiest host that nobody is on the way to. It moves twice, so
-//! its budget must hold two. Where none can, the largest VM of the ring stays.
+//! its budget must hold two. Where no ring can be broken, the largest VM of each stays.
 
 use super::links::{Port, Way};
 use super::play::Play;
@@ -19,14 +19,22 @@ pub(super) fn resolve(play: &mut Play<'_, '_>, takes: &[bool]) -> Vec<VmId> {
         return refused;
     }
     let mut spares = Spares::of(play, takes);
-    for ring in rings(play) {
-        let mut waiting: Vec<u32> = vec![];
-        ring.iter().for_each(|host| waiting.extend(leaving(play, *host)));
-        if !spares.step_aside(play, &waiting) {
-            let size = |index: &u32| (play.job(*index).size.mem, Reverse(*index));
-            if let Some(largest) = waiting.into_iter().max_by_key(size) {
-                refused.extend(play.give_up(largest));
-            }
+    let rings: Vec<Vec<u32>> = rings(play)
+        .into_iter()
+        .map(|ring| ring.into_iter().flat_map(|host| leaving(play, host)).collect())
+        .collect();
+    let mut broken = false;
+    for waiting in &rings {
+        broken |= spares.step_aside(play, waiting);
+    }
+    if broken {
+        // The room that one ring used may do for the next when it is free again.
+        return refused;
+    }
+    for waiting in rings {
+        let size = |index: &u32| (play.job(*index).size.mem, Reverse(*index));
+        if let Some(largest) = waiting.into_iter().max_by_key(size) {
+            refused.extend(play.give_up(largest));
         }
     }
     refused

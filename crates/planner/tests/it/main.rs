@@ -8,6 +8,7 @@ mod hostile;
 mod laws;
 mod mistakes;
 mod oracle;
+mod order;
 mod place;
 mod relief;
 mod seed;
