@@ -11,6 +11,10 @@ pub struct Report {
     pub lower_bound: u32,
     pub watts_before: Watts,
     pub watts_after: Watts,
+    /// What hosts draw in the end before any VM does anything: those that are on idle, the others asleep.
+    pub watts_standing: Watts,
+    /// No placement that keeps the constraints stands at less.
+    pub watts_bound: Watts,
     /// For every host that is on at the end, what keeps it awake.
     pub awake: Vec<(HostId, AwakeReason)>,
     pub refusals: Vec<Refusal>,

@@ -1,13 +1,29 @@
-//! How few hosts could be on at best: a number that no placement with the same constraints can beat.
+//! How few hosts could be on at best, and how little they could draw: numbers that no placement with the same
+//! constraints can beat.
 //!
-//! It takes the largest of several proofs, each of which looks away from something: the volume of memory, CPU and slots;
-//! large VMs that cannot share a host; hosts that must stay on; spread groups; the reserves. Soundness before sharpness:
-//! a host that is over a limit today counts with what it carries, and hosts that could be woken count as well.
+//! The largest of several proofs, each of which looks away from something: what VMs and hosts measure in memory, by
+//! volume and otherwise ([`crate::measure`]), in CPU and slots; hosts that must stay on; spread groups; VMs whose rules
+//! name the only hosts they may be on; the reserves. Soundness before sharpness: a host that is over a limit today
+//! counts with what it carries, and hosts that could be woken count as well.
 
 use crate::layout::Layout;
+use crate::measure::{Measure, Sizes};
 use crate::picture::{Load, Picture};
-use dormouse_model::{HostId, HostState, Snapshot, VmId};
+use crate::sets::{self, Kind, Needs};
+use dormouse_model::{HostId, HostState, Mib, Snapshot, VmId, Watts};
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+/// Distinct capacities that measures are looked for.
+const CAPACITIES_MAX: usize = 8;
+
+/// What no placement can beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) hosts: u32,
+    /// Standing watts: hosts that are on idle, the others asleep.
+    pub(crate) watts: Watts,
+}
 
 /// No placement that keeps the constraints of this picture has fewer hosts on.
 ///
@@ -15,19 +31,28 @@ use std::cmp::Reverse;
 #[must_use]
 pub fn lower_bound(snapshot: &Snapshot) -> u32 {
     let picture = Picture::of(snapshot);
-    let layout = Layout::of(&picture);
-    of(&picture, &layout)
+    of(&picture, &Layout::of(&picture)).hosts
 }
 
-pub(crate) fn of(picture: &Picture<'_>, layout: &Layout) -> u32 {
+/// No placement that keeps the constraints of this picture draws less before any VM does anything: hosts that are on
+/// idle, the others asleep. What the VMs draw comes on top wherever they are. Reserves are left out.
+#[must_use]
+pub fn watts_bound(snapshot: &Snapshot) -> Watts {
+    let picture = Picture::of(snapshot);
+    of(&picture, &Layout::of(&picture)).watts
+}
+
+pub(crate) fn of(picture: &Picture<'_>, layout: &Layout) -> Bounds {
     let hosts = Hosts::of(picture, layout);
-    let carrying = hosts
-        .by_volume(picture, layout)
-        .max(hosts.by_size(picture, layout))
-        .max(hosts.by_reserve(picture, layout));
-    let spread = by_spread(picture, layout);
-    let least = hosts.apart + carrying.max(hosts.fixed.len()).max(spread.saturating_sub(hosts.apart));
-    u32::try_from(least).expect("fewer than 2^32 hosts")
+    let measured = Measured::of(picture, layout, &hosts);
+    let carrying = measured.hosts().max(hosts.by_reserve(picture, layout)).max(hosts.fixed.len());
+    let ruled = by_spread(picture, layout).max(by_pins(picture, layout, &hosts)).saturating_sub(hosts.apart);
+    let least = hosts.apart + carrying.max(ruled);
+    Bounds {
+        hosts: u32::try_from(least).expect("fewer than 2^32 hosts"),
+        watts: hosts.base(picture)
+            + sets::cheapest(&measured.kinds, &measured.needs, 1, |_, _| Mib::ZERO).bound,
+    }
 }
 
 struct Hosts {
@@ -74,62 +99,18 @@ impl Hosts {
         self.load[host.index()]
     }
 
-    /// The least number of hosts, those that are fixed among them, that hold this much of something.
-    fn to_hold(&self, wanted: u64, capacity: impl Fn(HostId) -> u64) -> usize {
-        let mut held = self.fixed.iter().fold(0u64, |sum, host| sum.saturating_add(capacity(*host)));
-        let mut more: Vec<u64> = self.open.iter().map(|host| capacity(*host)).collect();
-        more.sort_unstable_by_key(|size| Reverse(*size));
-        let mut count = self.fixed.len();
-        for size in more {
-            if held >= wanted {
-                break;
-            }
-            held = held.saturating_add(size);
-            count += 1;
-        }
-        count
-    }
-
-    fn by_volume(&self, picture: &Picture<'_>, layout: &Layout) -> usize {
-        let overhead = self.carrying().map(|host| picture.host(host).overhead.0).min().unwrap_or(0);
-        let sum = |of: &dyn Fn(HostId) -> u64| self.carrying().map(of).sum::<u64>();
-        let mem = sum(&|host| self.load(host).mem.0 + overhead * u64::from(self.load(host).count));
-        let cpu = sum(&|host| self.load(host).sleep.0);
-        let count = sum(&|host| u64::from(self.load(host).count));
-        let by_mem = self.to_hold(mem, |host| mem_of(picture, layout, host));
-        let by_cpu = self.to_hold(cpu, |host| picture.host(host).cpu_target.max(layout.load(host).sleep).0);
-        let by_slots =
-            self.to_hold(count, |host| u64::from(picture.host(host).slots.max(layout.load(host).count)));
-        by_mem.max(by_cpu).max(by_slots).max(usize::from(count > 0))
-    }
-
-    /// Martello and Toth's L2 on memory, with every host as large as the largest: VMs above half of it need a host
-    /// each, and those that fit beside none of them need more.
-    fn by_size(&self, picture: &Picture<'_>, layout: &Layout) -> usize {
-        let capacity = self.carrying().map(|host| mem_of(picture, layout, host)).max().unwrap_or(0);
-        let mut sizes: Vec<u64> =
-            self.carrying().flat_map(|host| layout.vms_on(host)).map(|vm| picture.vm(vm).mem.0).collect();
-        sizes.sort_unstable_by_key(|size| Reverse(*size));
-        let mut sums = vec![0u64];
-        for size in &sizes {
-            sums.push(sums[sums.len() - 1] + size);
-        }
-        let larger_than = |size: u64| sizes.partition_point(|other| *other > size);
-        let at_least = |size: u64| sizes.partition_point(|other| *other >= size);
-        let half = larger_than(capacity / 2);
-        let mut best = half;
-        let mut last = None;
-        for small in sizes.iter().copied().filter(|size| *size > 0 && *size <= capacity / 2) {
-            if last.replace(small) == Some(small) {
-                continue;
-            }
-            let (alone, end) = (larger_than(capacity - small), at_least(small));
-            let room_beside = capacity * (half - alone) as u64
-                - (sums[half] - sums[alone]).min(capacity * (half - alone) as u64);
-            let rest = (sums[end] - sums[half]).saturating_sub(room_beside);
-            best = best.max(half + usize::try_from(rest.div_ceil(capacity)).unwrap_or(0));
-        }
-        best
+    /// What is drawn whatever is decided: all asleep, and what those that are on anyway draw beyond that.
+    fn base(&self, picture: &Picture<'_>) -> Watts {
+        let mut open = vec![false; picture.hosts.len()];
+        self.open.iter().chain(&self.fixed).for_each(|host| open[host.index()] = true);
+        picture
+            .host_ids()
+            .map(|host| {
+                let view = picture.host(host);
+                let low = view.asleep.min(view.idle);
+                if open[host.index()] || view.state.is_down() { low } else { view.idle }
+            })
+            .sum()
     }
 
     /// `min_on`, the places of `spare.min` and the failover, as far as all hosts together could give them.
@@ -144,14 +125,94 @@ impl Hosts {
         let mut sizes: Vec<u64> = all.iter().map(|host| mem_of(picture, layout, *host)).collect();
         sizes.sort_unstable_by_key(|size| Reverse(*size));
         // Any so many hosts hold at most what the largest so many hold; failover takes the largest of those away.
-        let holds = |count: usize, dead: usize| sizes.iter().take(count).skip(dead).sum::<u64>();
         let least = |wanted: u64, dead: usize| {
-            (0..=sizes.len()).find(|count| holds(*count, dead) >= wanted).unwrap_or(0)
+            let mut held = 0u64;
+            let enough = sizes.iter().skip(dead).position(|size| {
+                held = held.saturating_add(*size);
+                held >= wanted
+            });
+            enough.map_or(0, |place| place + 1 + dead)
         };
         let by_spare = if spare > 0 { least(need + spare, 0) } else { 0 };
         let by_failover = if failover > 0 && need > 0 { least(need, failover) } else { 0 };
         let min_on = (picture.knobs.min_on as usize).min(all.len());
         beside + by_spare.max(by_failover).max(min_on)
+    }
+}
+
+/// What hosts and VMs measure.
+struct Measured {
+    kinds: Vec<Kind>,
+    needs: Needs,
+}
+
+impl Measured {
+    fn of(picture: &Picture<'_>, layout: &Layout, hosts: &Hosts) -> Self {
+        let overhead = hosts.carrying().map(|host| picture.host(host).overhead.0).min().unwrap_or(0);
+        let sizes = Sizes::of(
+            hosts
+                .carrying()
+                .flat_map(|host| layout.each_on(host))
+                .map(|vm| picture.vm(vm).mem.0.saturating_add(overhead)),
+        );
+        // Hosts that are alike, and how many of them are on in any case.
+        let mut alike: BTreeMap<[u64; 4], (u32, u32)> = BTreeMap::new();
+        let fixed = hosts.fixed.iter().map(|host| (*host, 1));
+        for (host, must) in fixed.chain(hosts.open.iter().map(|host| (*host, 0))) {
+            let (view, load) = (picture.host(host), layout.load(host));
+            let key = [
+                view.idle.saturating_sub(view.asleep).0,
+                mem_of(picture, layout, host),
+                view.cpu_target.max(load.sleep).0,
+                u64::from(view.slots.max(load.count)),
+            ];
+            let count = alike.entry(key).or_default();
+            *count = (count.0 + must, count.1 + 1);
+        }
+        let mut capacities: Vec<u64> = alike.keys().map(|key| key[1]).collect();
+        capacities.sort_unstable_by_key(|mem| Reverse(*mem));
+        capacities.dedup();
+        capacities.truncate(CAPACITIES_MAX);
+        let telling = sizes.telling(&capacities);
+        let mut kinds: Vec<Kind> = alike
+            .into_iter()
+            .map(|([watts, mem, cpu, slots], (must, size))| {
+                let mut gives = vec![mem, cpu, slots];
+                gives.extend(telling.iter().map(|measure| measure.of(mem)));
+                Kind { must, size, watts: Watts(watts), gives, mem }
+            })
+            .collect();
+        kinds.sort_by_cached_key(|kind| u128::from(kind.watts.0) * 1_048_576 / u128::from(kind.mem.max(1)));
+        let sum = |of: &dyn Fn(Load) -> u64| hosts.carrying().map(|host| of(hosts.load(host))).sum::<u64>();
+        let mut wanted = vec![
+            sum(&|load| load.mem.0 + overhead * u64::from(load.count)),
+            sum(&|load| load.sleep.0),
+            sum(&|load| u64::from(load.count)),
+        ];
+        wanted.extend(telling.iter().map(|measure| sizes.total(*measure)));
+        debug_assert!(sizes.total(Measure::Volume) <= wanted[0] || overhead == 0);
+        Self { kinds, needs: Needs { wanted, ..Needs::default() } }
+    }
+
+    /// Whatever the measure, the hosts that give most of it come first.
+    fn hosts(&self) -> usize {
+        (0..self.needs.wanted.len()).map(|measure| self.hosts_by(measure)).max().unwrap_or(0)
+    }
+
+    fn hosts_by(&self, measure: usize) -> usize {
+        let given = |kind: &Kind, count: u32| kind.gives[measure].saturating_mul(u64::from(count));
+        let held = self.kinds.iter().fold(0u64, |sum, kind| sum.saturating_add(given(kind, kind.must)));
+        let mut left = self.needs.wanted[measure].saturating_sub(held);
+        let mut count: usize = self.kinds.iter().map(|kind| kind.must as usize).sum();
+        let mut order: Vec<&Kind> = self.kinds.iter().filter(|kind| kind.gives[measure] > 0).collect();
+        order.sort_by_key(|kind| Reverse(kind.gives[measure]));
+        for kind in order {
+            let there = u64::from(kind.size - kind.must);
+            let taken = left.div_ceil(kind.gives[measure]).min(there);
+            count += usize::try_from(taken).expect("no more than there are hosts");
+            left = left.saturating_sub(kind.gives[measure].saturating_mul(taken));
+        }
+        count
     }
 }
 
@@ -170,3 +231,31 @@ fn by_spread(picture: &Picture<'_>, layout: &Layout) -> usize {
     };
     picture.spread_groups().iter().map(hosts_of).max().unwrap_or(0)
 }
+
+/// VMs whose rules name the only hosts they may be on, no two of which share one, need a host each. A VM that is
+/// somewhere else now may stay there.
+fn by_pins(picture: &Picture<'_>, layout: &Layout, hosts: &Hosts) -> usize {
+    let mut pinned: Vec<(usize, VmId)> = hosts
+        .carrying()
+        .flat_map(|host| layout.each_on(host))
+        .filter_map(|vm| picture.only_on(vm).map(|only| (only.len(), vm)))
+        .filter(|(count, _)| *count <= PINNED_TO_MAX)
+        .collect();
+    pinned.sort_unstable();
+    let mut taken = vec![false; picture.hosts.len()];
+    let mut count = 0;
+    for (_, vm) in pinned {
+        let now = layout.at[vm.index()];
+        let only = picture.only_on(vm).unwrap_or_default();
+        let places = || only.iter().copied().chain(now).filter(|host| host.index() < taken.len());
+        if places().all(|host| !taken[host.index()]) {
+            let places: Vec<HostId> = places().collect();
+            places.into_iter().for_each(|host| taken[host.index()] = true);
+            count += 1;
+        }
+    }
+    count
+}
+
+/// VMs that may be on more hosts than this prove too little to be looked at.
+const PINNED_TO_MAX: usize = 16;

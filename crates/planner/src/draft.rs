@@ -1,7 +1,7 @@
 //! What planning hands to ordering: who ends up where and why, before steps, needs and deadlines.
 
 use dormouse_model::{Because, HostId, Refusal, RefusalReason, Subject, VmId};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// One move of one VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,27 +20,36 @@ pub(crate) struct Draft {
     pub(crate) refusals: Vec<Refusal>,
     pub(crate) rounds: u32,
     /// How often each VM moves in this draft.
-    moved: BTreeMap<VmId, u32>,
+    moved: Vec<u32>,
     /// Why each VM was put elsewhere; the first reason stays.
-    reasons: BTreeMap<VmId, Because>,
+    reasons: Vec<Option<Because>>,
+    refused: BTreeSet<Subject>,
+}
+
+/// The place of a VM in a list that is as long as it has to be.
+fn place<T: Clone + Default>(list: &mut Vec<T>, vm: VmId) -> &mut T {
+    if list.len() <= vm.index() {
+        list.resize(vm.index() + 1, T::default());
+    }
+    &mut list[vm.index()]
 }
 
 impl Draft {
     pub(crate) fn push(&mut self, one: Move) {
-        *self.moved.entry(one.vm).or_insert(0) += 1;
+        *place(&mut self.moved, one.vm) += 1;
         self.moves.push(one);
     }
 
     pub(crate) fn explain(&mut self, vm: VmId, because: Because) {
-        self.reasons.entry(vm).or_insert(because);
+        place(&mut self.reasons, vm).get_or_insert(because);
     }
 
     pub(crate) fn reason(&self, vm: VmId) -> Option<&Because> {
-        self.reasons.get(&vm)
+        self.reasons.get(vm.index()).and_then(Option::as_ref)
     }
 
     pub(crate) fn moved(&self, vm: VmId) -> u32 {
-        self.moved.get(&vm).copied().unwrap_or(0)
+        self.moved.get(vm.index()).copied().unwrap_or(0)
     }
 
     pub(crate) fn refuse_vm(&mut self, vm: VmId, reason: RefusalReason) {
@@ -53,7 +62,7 @@ impl Draft {
 
     /// One word for each subject: the first stays.
     fn refuse(&mut self, subject: Subject, reason: RefusalReason) {
-        if !self.refusals.iter().any(|refusal| refusal.subject == subject) {
+        if self.refused.insert(subject) {
             self.refusals.push(Refusal { subject, reason });
         }
     }

@@ -42,6 +42,12 @@ impl End {
         u32::try_from(self.layout.up.iter().filter(|up| **up).count()).expect("fewer than 2^32 hosts")
     }
 
+    /// Hosts that are on idle, the others asleep.
+    fn standing(&self, picture: &Picture<'_>) -> Watts {
+        let each = picture.hosts.iter().zip(&self.on);
+        each.map(|(view, on)| if *on { view.idle } else { view.asleep.min(view.idle) }).sum()
+    }
+
     fn watts(&self, picture: &Picture<'_>, draft: &Draft) -> Watts {
         let mut woken = vec![false; picture.hosts.len()];
         draft.wakes.iter().for_each(|(host, _)| woken[host.index()] = true);
@@ -76,7 +82,9 @@ pub(crate) fn report(
     patience: &Patience<'_>,
 ) -> Report {
     let end = End::of(picture, before, draft);
-    let lower_bound = bound::of(picture, before).min(end.hosts_on());
+    let bounds = bound::of(picture, before);
+    let lower_bound = bounds.hosts.min(end.hosts_on());
+    let standing = end.standing(picture);
     let mut reasons = Why::of(picture, before, &end, draft, goal);
     let mut why = |host: HostId| {
         // What is hard for it costs nothing to say; what would have to be searched for, nobody waits for now.
@@ -93,6 +101,8 @@ pub(crate) fn report(
         lower_bound,
         watts_before: picture.snapshot.watts(),
         watts_after: end.watts(picture, draft),
+        watts_standing: standing,
+        watts_bound: bounds.watts.min(standing),
         awake,
         refusals: draft.refusals.clone(),
         rounds: draft.rounds,
@@ -111,6 +121,8 @@ pub(crate) fn out_of_patience(snapshot: &Snapshot) -> Report {
         lower_bound: 0,
         watts_before: watts,
         watts_after: watts,
+        watts_standing: Watts::ZERO,
+        watts_bound: Watts::ZERO,
         awake: snapshot.host_ids().filter(on).map(|host| (host, AwakeReason::NoTime)).collect(),
         ..Report::default()
     }

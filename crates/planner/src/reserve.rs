@@ -6,9 +6,13 @@
 use crate::layout::Layout;
 use crate::picture::Picture;
 use dormouse_model::{HostId, Mib, VmId};
+use std::cmp::Reverse;
 
 /// Sets of hosts dying together are tried one by one up to so many; above, only the quick proofs count.
 const DEATHS_TRIED_MAX: usize = 4096;
+
+/// The VMs of a dead host are first tried on so many others, those with most room.
+const ROOMIEST: usize = 64;
 
 /// Places for the largest VM on one host.
 pub(crate) fn places_on(picture: &Picture<'_>, layout: &Layout, host: HostId) -> u64 {
@@ -35,6 +39,7 @@ pub(crate) fn failover_holds(picture: &Picture<'_>, layout: &Layout) -> bool {
         return true;
     }
     let up: Vec<HostId> = picture.host_ids().filter(|host| layout.up[host.index()]).collect();
+    let all: Vec<usize> = (0..up.len()).collect();
     let sites: Vec<Survivor> = up.iter().map(|host| Survivor::of(picture, layout, *host)).collect();
     let lost_max = |lost: &dyn Fn(&Survivor) -> u64| {
         let mut lost: Vec<u64> = sites.iter().map(lost).collect();
@@ -50,18 +55,22 @@ pub(crate) fn failover_holds(picture: &Picture<'_>, layout: &Layout) -> bool {
     if lost_max(&|site| site.count + site.places) <= places {
         return true;
     }
-    // One by one: hosts for which neither proof holds alone are laid out for real.
+    // One by one: hosts for which neither proof holds alone are laid out for real, first where most is free.
     if deaths == 1 {
+        let mut roomiest: Vec<usize> = (0..up.len()).collect();
+        roomiest.sort_by_key(|index| (Reverse(layout.free(picture, up[*index])), *index));
+        roomiest.truncate(ROOMIEST);
         return (0..up.len()).all(|dead| {
             let site = &sites[dead];
             site.used <= slack - site.slack
                 || site.count <= places - site.places
-                || survives(picture, layout, &up, &[dead])
+                || survives(picture, layout, &up, &roomiest, &[dead])
+                || (up.len() > ROOMIEST && survives(picture, layout, &up, &all, &[dead]))
         });
     }
     let mut dead: Vec<usize> = (0..deaths.min(up.len())).collect();
     for _ in 0..DEATHS_TRIED_MAX {
-        if !survives(picture, layout, &up, &dead) {
+        if !survives(picture, layout, &up, &all, &dead) {
             return false;
         }
         if !next_set(&mut dead, up.len()) {
@@ -94,13 +103,14 @@ impl Survivor {
     }
 }
 
-/// Lays the VMs of the dead out on the rest, largest first, each where it fits most tightly.
-fn survives(picture: &Picture<'_>, layout: &Layout, up: &[HostId], dead: &[usize]) -> bool {
+/// Lays the VMs of the dead out on these others, largest first, each where it fits most tightly.
+fn survives(picture: &Picture<'_>, layout: &Layout, up: &[HostId], others: &[usize], dead: &[usize]) -> bool {
     let mut vms: Vec<VmId> = dead.iter().flat_map(|index| layout.vms_on(up[*index])).collect();
-    vms.sort_unstable_by_key(|vm| (std::cmp::Reverse(picture.vm(*vm).mem), *vm));
-    let mut free: Vec<(Mib, Mib)> = (0..up.len())
+    vms.sort_unstable_by_key(|vm| (Reverse(picture.vm(*vm).mem), *vm));
+    let mut free: Vec<(Mib, Mib)> = others
+        .iter()
         .filter(|index| !dead.contains(index))
-        .map(|index| (layout.free(picture, up[index]), picture.host(up[index]).overhead))
+        .map(|index| (layout.free(picture, up[*index]), picture.host(up[*index]).overhead))
         .collect();
     vms.into_iter().all(|vm| {
         let mem = picture.vm(vm).mem;

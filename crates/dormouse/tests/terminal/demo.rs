@@ -8,8 +8,8 @@ fn without_a_terminal_the_demo_plays_one_night_and_ends_in_a_picture() {
         19,
         expect![[r#"
             $ dormouse demo
-              lab01 ███▌ 7  lab02 ███▌ 7  lab03 ███▌ 7  lab04 ███▌ 7  lab05 ███▌ 7
-              lab06 ███▌ 7  lab07 ███▌ 7  lab08 ███▌ 7  lab09 ███· 6  lab10  zz
+              lab01 ████ 8  lab02 ████ 8  lab03 ████ 8  lab04 ████ 8  lab05 ███· 6
+              lab06 ███· 6  lab07 ███· 6  lab08 ███· 6  lab09 ███· 6  lab10  zz
               lab11  zz     lab12  zz     lab13  zz     lab14  zz     lab15  zz
               lab16  zz     lab17  zz     lab18  zz     lab19  zz     lab20  zz
               lab21  zz     lab22  zz     lab23  zz     lab24  zz     lab25  zz
@@ -24,7 +24,7 @@ fn without_a_terminal_the_demo_plays_one_night_and_ends_in_a_picture() {
               9 on, 53 asleep, 62 VMs
 
             ercolani at its quietest, Mon 12 Jan 19:46:00:
-              9 of 62 hosts on, 595 W instead of 2817 W
+              9 of 62 hosts on, 595 W instead of 2821 W
             All of it, until Tue 13 Jan 09:10:00:
               12.53 kWh instead of 40.67 kWh, 69 % less; 106 moves, 53 sleeps, 53 wakes
         "#]],

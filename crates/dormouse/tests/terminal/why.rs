@@ -15,16 +15,16 @@ fn what_keeps_a_host_awake_and_what_would_become_of_a_vm() {
               power     45 W idle, 95 W busy, 3 W asleep
               planned   migrate pc09 lab09 -> lab01 (empties lab09)
               buys      42 W less, with lab09 asleep
-              planned   migrate pc10 lab10 -> lab01 (empties lab10)
-              buys      42 W less, with lab10 asleep
-              planned   migrate pc11 lab11 -> lab01 (empties lab11)
-              buys      42 W less, with lab11 asleep
-              planned   migrate pc12 lab12 -> lab01 (empties lab12)
-              buys      42 W less, with lab12 asleep
-              planned   migrate pc13 lab13 -> lab01 (empties lab13)
-              buys      42 W less, with lab13 asleep
-              planned   migrate pc14 lab14 -> lab01 (empties lab14)
-              buys      42 W less, with lab14 asleep
+              planned   migrate pc17 lab17 -> lab01 (empties lab17)
+              buys      42 W less, with lab17 asleep
+              planned   migrate pc25 lab25 -> lab01 (empties lab25)
+              buys      42 W less, with lab25 asleep
+              planned   migrate pc33 lab33 -> lab01 (empties lab33)
+              buys      42 W less, with lab33 asleep
+              planned   migrate pc41 lab41 -> lab01 (empties lab41)
+              buys      42 W less, with lab41 asleep
+              planned   migrate pc45 lab45 -> lab01 (empties lab45)
+              buys      42 W less, with lab45 asleep
               planned   migrate pc57 lab57 -> lab01 (empties lab57)
               buys      42 W less, with lab57 asleep
             exit status 0

@@ -7,17 +7,21 @@
 //! In all but `spread` a host that takes VMs gives none away in the same plan, so the moves need no order among
 //! themselves: whatever fits in the end fits at every instant on the way.
 
-mod choose;
 mod drain;
 mod fill;
 mod pack;
+mod pool;
 mod relieve;
 mod restore;
+mod saving;
+mod singly;
 mod spread;
 mod target;
 
 pub(crate) use drain::drain;
-pub(crate) use pack::{Saving, spare_wanted};
+pub(crate) use fill::{Fill, Item, Level};
+pub(crate) use pack::{reserves_hold, spare_wanted};
+pub(crate) use saving::Saving;
 pub(crate) use spread::spread;
 
 use crate::draft::{Draft, Move};
@@ -41,7 +45,7 @@ pub(crate) fn compact(
     let mut packed = layout.clone();
     let asleep = pack::pack(picture, &mut packed, horizon, patience);
     if !target::would_wake_one_of(picture, &packed, &asleep) {
-        pack::explain(picture, &packed, draft);
+        pack::explain(picture, &packed, &asleep, draft);
         draft.sleeps.extend(asleep.into_iter().map(|host| (host, Because::Empty)));
         *layout = packed;
     }

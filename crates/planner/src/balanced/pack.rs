@@ -1,23 +1,28 @@
 //! Fewer watts for the hours to come: which hosts stay on and who goes where, decided together.
 //!
 //! 1. Who could sleep at all, and would it pay ([`Saving`])?
-//! 2. Which sets of hosts could carry everything, cheapest first ([`super::choose`])?
+//! 2. Which sets of hosts could carry everything, cheapest first ([`super::pool`])?
 //! 3. Does a placement with all constraints and reserves exist for that set ([`super::fill`])?
 //!
 //! A host is either emptied or left alone. The pass is repeated on its own result until it finds nothing, so planning
-//! again does nothing.
+//! again does nothing. VMs never leave their CPU group, so each group is packed by itself.
 
-use super::choose::{self, Pool};
-use super::fill;
+use super::fill::{Fill, Item, Level};
+use super::pool::{Pool, cover, standing};
+use super::saving::Saving;
+use super::singly;
 use crate::draft::Draft;
 use crate::layout::Layout;
 use crate::patience::Patience;
 use crate::picture::Picture;
-use crate::{bound, reserve};
-use dormouse_model::{AwakeReason, Because, HostId, HostState, Millis, Permille, VmId, Watts};
+use crate::reserve;
+use dormouse_model::{Because, HostId, Millis, VmId, Watts};
+use std::cmp::Reverse;
 
 /// VMs whose rules stand in the way pin their host to the kept ones; after so many of them a set is given up.
 const CULPRITS_MAX: usize = 16;
+/// So many of the cheapest sets are tried before hosts are added to the cheapest.
+const TRIES: usize = 6;
 
 /// Packs the layout and returns the hosts that it puts to sleep.
 pub(super) fn pack(
@@ -28,8 +33,9 @@ pub(super) fn pack(
 ) -> Vec<HostId> {
     let mut on: Vec<bool> = picture.hosts.iter().map(|host| !host.state.is_down()).collect();
     let mut asleep: Vec<HostId> = vec![];
-    while patience.lasts()
-        && let Some((better, emptied)) = pass(picture, layout, &on, horizon)
+    let groups = groups(picture);
+    while let Some((better, emptied)) =
+        groups.iter().find_map(|group| pass(picture, layout, &on, horizon, *group, patience))
     {
         *layout = better;
         emptied.iter().for_each(|host| on[host.index()] = false);
@@ -39,12 +45,28 @@ pub(super) fn pack(
     asleep
 }
 
+/// The CPU groups; one that is all there is needs no name.
+fn groups(picture: &Picture<'_>) -> Vec<Option<u32>> {
+    let mut groups: Vec<u32> = picture.hosts.iter().map(|host| host.cpu_group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    if groups.len() > 1 { groups.into_iter().map(Some).collect() } else { vec![None] }
+}
+
 /// What each move buys that nothing else has explained.
-pub(super) fn explain(picture: &Picture<'_>, layout: &Layout, draft: &mut Draft) {
+pub(super) fn explain(picture: &Picture<'_>, layout: &Layout, asleep: &[HostId], draft: &mut Draft) {
+    let mut sleeps = vec![false; picture.hosts.len()];
+    asleep.iter().for_each(|host| sleeps[host.index()] = true);
     for index in 0..picture.vms.len() {
         let origin = picture.snapshot.vms[index].state.host();
         if let Some(from) = origin.filter(|from| layout.at[index] != Some(*from)) {
-            draft.explain(VmId::at(index), Because::Empties { host: from });
+            // Whoever leaves a host that stays on makes it the one that others can fall back on.
+            let because = if sleeps[from.index()] {
+                Because::Empties { host: from }
+            } else {
+                Because::Failover { hosts: picture.knobs.failover }
+            };
+            draft.explain(VmId::at(index), because);
         }
     }
 }
@@ -55,110 +77,192 @@ fn pass(
     layout: &Layout,
     on: &[bool],
     horizon: Millis,
+    group: Option<u32>,
+    patience: &mut Patience<'_>,
 ) -> Option<(Layout, Vec<HostId>)> {
     let saving = Saving::of(picture, layout, on, horizon);
-    let candidates: Vec<HostId> = picture
-        .host_ids()
-        .filter(|host| on[host.index()] && saving.verdict(picture, layout, *host).is_ok())
-        .collect();
-    if candidates.is_empty() {
-        return None;
-    }
-    let mut pool = Pool::new(picture, layout, &candidates);
-    pool.keep_rules(picture, layout);
-    // Those that only give are emptied with the rest, or if that cannot be, left out of it.
-    let found = together(picture, layout, &mut pool.clone())
-        .or_else(|| pool.leave_givers().then(|| together(picture, layout, &mut pool.clone())).flatten())
-        .or_else(|| one_by_one(picture, layout, &candidates, &pool))?;
-    let emptied: Vec<HostId> = candidates
-        .into_iter()
-        .filter(|host| found.load(*host).count == 0 && !found.up[host.index()])
-        .collect();
-    let worth = !emptied.is_empty() && watts(picture, &found, &emptied) < watts(picture, layout, &[]);
-    worth.then_some((found, emptied))
-}
-
-/// The cheapest set of hosts on which everything fits, in one go.
-fn together(picture: &Picture<'_>, layout: &Layout, pool: &mut Pool) -> Option<Layout> {
-    for _ in 0..CULPRITS_MAX {
-        let mut culprit = None;
-        let found =
-            choose::cheapest(picture, layout, pool, |keep| match attempt(picture, layout, keep, pool) {
-                Ok(layout) => Some(layout),
-                Err(who) => {
-                    culprit = culprit.or(who);
-                    None
-                }
-            });
-        match (found, culprit) {
-            (Some(found), None) => return Some(found),
-            // Some set failed only because one VM could not leave its host: keep that host and see if it is cheaper.
-            (found, Some(host)) => {
-                let mut with = pool.clone();
-                with.keep(host);
-                let again = choose::cheapest(picture, layout, &with, |keep| {
-                    attempt(picture, layout, keep, &with).ok()
-                });
-                let better = match (found, again) {
-                    (Some(a), Some(b)) if count(&b) < count(&a) => Some(b),
-                    (None, other) | (other @ Some(_), _) => other,
-                };
-                if better.is_some() {
-                    return better;
-                }
-                *pool = with;
-            }
-            (None, None) => return None,
-        }
-    }
-    None
-}
-
-fn count(layout: &Layout) -> usize {
-    layout.up.iter().filter(|up| **up).count()
-}
-
-/// Hosts that cannot be emptied together may be emptied singly, most worth it first.
-fn one_by_one(picture: &Picture<'_>, layout: &Layout, candidates: &[HostId], pool: &Pool) -> Option<Layout> {
-    if picture.snapshot.hosts_on() <= bound::of(picture, layout) {
-        return None;
-    }
-    let mut order: Vec<HostId> = candidates.to_vec();
-    order.sort_by_key(|host| {
-        let view = picture.host(*host);
-        let saved = view.idle.saturating_sub(view.asleep);
-        (layout.takes[host.index()], layout.used(picture, *host), std::cmp::Reverse(saved), *host)
+    let ours =
+        |host: &HostId| on[host.index()] && group.is_none_or(|group| picture.host(*host).cpu_group == group);
+    let worth: Vec<HostId> =
+        picture.host_ids().filter(|host| ours(host) && saving.pays(picture, layout, *host).is_ok()).collect();
+    let mut task = Task { picture, layout, group, patience };
+    let found = task.pack(&worth).filter(|(found, emptied)| {
+        let moved = layout.at.iter().zip(&found.at).filter(|(was, is)| was != is).count() as u64;
+        let watts = emptied.iter().map(|host| standing(picture, *host)).sum();
+        saving.disturbs_little(picture, moved, watts)
     });
-    order.into_iter().find_map(|host| {
-        let mut keep = pool.everything();
-        keep[host.index()] = false;
-        attempt(picture, layout, &keep, pool).ok()
+    found.or_else(|| {
+        // Too much for too little: only those that are worth it each.
+        let each: Vec<HostId> =
+            worth.iter().copied().filter(|host| saving.verdict(picture, layout, *host).is_ok()).collect();
+        if each.len() < worth.len() { task.pack(&each) } else { None }
     })
 }
 
-/// The layout in which all hosts of the pool that are not kept are empty; else the host whose VM has rules in its way.
-fn attempt(
-    picture: &Picture<'_>,
-    layout: &Layout,
-    keep: &[bool],
-    pool: &Pool,
-) -> Result<Layout, Option<HostId>> {
-    if !pool.may_keep_only(picture, layout, keep) {
-        return Err(None);
-    }
-    let mut failed = None;
-    for level in [fill::Level::Even, fill::Level::Tight] {
-        match fill::fill(picture, layout, keep, pool, level) {
-            Ok(found) if reserves_hold(picture, &found) => return Ok(found),
-            Ok(_) => {}
-            Err(vm) => failed = Some(vm),
-        }
-    }
-    let choosy = failed.filter(|vm| picture.unit(*vm).iter().any(|vm| picture.is_choosy(*vm)));
-    Err(choosy.and_then(|vm| layout.at[vm.index()]))
+/// Packing the hosts of one group as they are in this layout.
+struct Task<'a, 'p, 't, 'm> {
+    picture: &'a Picture<'p>,
+    layout: &'a Layout,
+    group: Option<u32>,
+    patience: &'t mut Patience<'m>,
 }
 
-fn reserves_hold(picture: &Picture<'_>, layout: &Layout) -> bool {
+impl Task<'_, '_, '_, '_> {
+    fn pack(&mut self, candidates: &[HostId]) -> Option<(Layout, Vec<HostId>)> {
+        if candidates.is_empty() || !self.patience.lasts() {
+            return None;
+        }
+        let mut pool = Pool::new(self.picture, self.layout, candidates, &[]);
+        pool.keep_rules(self.picture, self.layout);
+        // Those that only give are emptied with the rest, or if that cannot be, left out of it.
+        let found = self
+            .together(&mut pool.clone())
+            .or_else(|| pool.leave_givers().then(|| self.together(&mut pool.clone())).flatten())
+            .or_else(|| singly::one_by_one(self.picture, self.layout, candidates, &pool, self.patience))?;
+        let gone = |host: &HostId| found.load(*host).count == 0 && !found.up[host.index()];
+        let emptied: Vec<HostId> = candidates.iter().copied().filter(gone).collect();
+        let worth = !emptied.is_empty()
+            && watts(self.picture, &found, &emptied) < watts(self.picture, self.layout, &[]);
+        worth.then_some((found, emptied))
+    }
+
+    /// The cheapest set of hosts on which everything fits, in one go.
+    fn together(&mut self, pool: &mut Pool) -> Option<Layout> {
+        let mut last = None;
+        for _ in 0..CULPRITS_MAX {
+            let now = pool.watts_of_all(self.picture, self.layout);
+            let sets = pool.sets(self.picture, self.layout, TRIES, self.group);
+            let better: Vec<_> = sets.into_iter().take_while(|set| set.watts < now).collect();
+            let first = better.first()?.counts.clone();
+            if cover(self.picture, self.layout, pool, &pool.keep_set(&first, 0)) {
+                continue;
+            }
+            let mut culprit = None;
+            for set in &better {
+                match self.attempt(&pool.keep_set(&set.counts, 0), pool) {
+                    Ok(found) => return Some(found),
+                    Err(who) => culprit = culprit.or(who),
+                }
+                // One VM has rules that stand in the way: keep its host, and see what is cheapest then.
+                if culprit.is_some() || !self.patience.lasts() {
+                    break;
+                }
+            }
+            match culprit.filter(|host| !pool.must_keep(*host)) {
+                Some(host) => pool.keep(host),
+                None => return self.with_more(pool, &first),
+            }
+            last = Some(first);
+        }
+        self.with_more(pool, &last?)
+    }
+
+    /// Measures lied: hosts are added to a set, in growing strides, then we look back for the least number that does.
+    fn with_more(&mut self, pool: &Pool, counts: &[u32]) -> Option<Layout> {
+        let room = pool.room_for_more(counts);
+        let (mut fails, mut extra, mut best) = (0, 1, None);
+        while best.is_none() {
+            if fails >= room || !self.patience.lasts() {
+                return None;
+            }
+            let here = extra.min(room);
+            best = self.attempt(&pool.keep_set(counts, here), pool).ok();
+            if best.is_some() {
+                extra = here;
+            } else {
+                fails = here;
+                extra = here * 2;
+            }
+        }
+        while fails + 1 < extra && self.patience.lasts() {
+            let middle = fails.midpoint(extra);
+            match self.attempt(&pool.keep_set(counts, middle), pool) {
+                Ok(layout) => {
+                    best = Some(layout);
+                    extra = middle;
+                }
+                Err(_) => fails = middle,
+            }
+        }
+        best
+    }
+
+    /// The layout in which all hosts of the pool that are not kept are empty; else the host whose VM has rules in its
+    /// way.
+    fn attempt(&mut self, keep: &[bool], pool: &Pool) -> Result<Layout, Option<HostId>> {
+        if !pool.may_keep_only(self.picture, self.layout, keep) {
+            return Err(None);
+        }
+        let mut leaving: Vec<HostId> = pool.all().filter(|host| !keep[host.index()]).collect();
+        leaving.sort_unstable();
+        let mut failed = None;
+        for level in [Level::Even, Level::Tight] {
+            match self.fill(keep, pool, &leaving, &[], level) {
+                Ok(found) if reserves_hold(self.picture, &found) => return Ok(found),
+                Ok(_) => {}
+                Err(vm) => failed = failed.or(vm),
+            }
+            if !self.patience.lasts() {
+                return Err(None);
+            }
+        }
+        // Hosts for the others to fall back on, all of their room in one piece.
+        if failed.is_none()
+            && let Some(spare) = self.fallback(keep, pool)
+            && let Ok(found) = self.fill(keep, pool, &leaving, &spare, Level::Tight)
+            && reserves_hold(self.picture, &found)
+        {
+            return Ok(found);
+        }
+        let picture = self.picture;
+        let choosy = failed.filter(|vm| picture.unit(*vm).iter().any(|vm| picture.is_choosy(*vm)));
+        Err(choosy.and_then(|vm| self.layout.at[vm.index()]))
+    }
+
+    /// As many hosts as may die, each as large as the largest, that carry least now and could be emptied.
+    fn fallback(&self, keep: &[bool], pool: &Pool) -> Option<Vec<HostId>> {
+        let picture = self.picture;
+        let number = picture.knobs.failover as usize;
+        let stays = |host: &HostId| keep[host.index()] && self.layout.takes[host.index()];
+        let largest = picture.host_ids().filter(stays).map(|host| picture.host(host).mem).max()?;
+        let mut hosts: Vec<HostId> = pool
+            .all()
+            .filter(|host| stays(host) && picture.host(*host).mem == largest && !pool.must_keep(*host))
+            .collect();
+        hosts.sort_by_key(|host| (self.layout.load(*host).mem, Reverse(*host)));
+        hosts.truncate(number);
+        (number > 0 && hosts.len() == number).then_some(hosts)
+    }
+
+    /// Everything that leaves these hosts, on those that are kept but for the `spare` ones, which are emptied as well.
+    fn fill(
+        &mut self,
+        keep: &[bool],
+        pool: &Pool,
+        leaving: &[HostId],
+        spare: &[HostId],
+        level: Level,
+    ) -> Result<Layout, Option<VmId>> {
+        let mut after = self.layout.clone();
+        leaving.iter().for_each(|host| after.close(*host));
+        for host in pool.all().filter(|host| keep[host.index()] && self.picture.host(*host).state.is_down()) {
+            after.open(host);
+        }
+        let ours = |host: &HostId| self.group.is_none_or(|group| self.picture.host(*host).cpu_group == group);
+        let targets: Vec<HostId> = self
+            .picture
+            .host_ids()
+            .filter(|host| after.takes[host.index()] && ours(host) && !spare.contains(host))
+            .collect();
+        let vms = leaving.iter().chain(spare).flat_map(|host| self.layout.each_on(*host));
+        let first_of_unit = |vm: &VmId| self.picture.unit(*vm).first() == Some(vm);
+        let items =
+            vms.filter(first_of_unit).map(|vm| Item::of(self.picture, self.picture.unit(vm))).collect();
+        Fill::new(self.picture, after, &targets, items).run(level, self.patience)
+    }
+}
+
+pub(crate) fn reserves_hold(picture: &Picture<'_>, layout: &Layout) -> bool {
     reserve::places(picture, layout) >= spare_wanted(picture) && reserve::failover_holds(picture, layout)
 }
 
@@ -174,83 +278,4 @@ fn watts(picture: &Picture<'_>, layout: &Layout, asleep: &[HostId]) -> Watts {
     let running: Watts =
         picture.host_ids().filter(on).map(|host| picture.host(host).watts(layout.load(host).wake)).sum();
     running + picture.host_ids().filter(down).map(|host| picture.host(host).asleep).sum()
-}
-
-/// What a host would save, and whether that is worth its moves, its boot and the disturbance.
-pub(crate) struct Saving {
-    horizon: Millis,
-    vms: u64,
-    watts_on: u64,
-}
-
-impl Saving {
-    /// `on`: not put to sleep by this plan so far.
-    pub(crate) fn of(picture: &Picture<'_>, layout: &Layout, on: &[bool], horizon: Millis) -> Self {
-        let ours =
-            |host: &HostId| layout.up[host.index()] || picture.host(*host).state == HostState::Draining;
-        let on = |host: &HostId| on[host.index()] && ours(host);
-        let vms = layout.load.iter().map(|load| u64::from(load.count)).sum();
-        let watts_on = picture
-            .host_ids()
-            .filter(on)
-            .map(|host| picture.host(host).watts(layout.load(host).wake).0)
-            .sum();
-        Self { horizon, vms, watts_on }
-    }
-
-    /// May this host be put to sleep if its VMs find room, and does it pay?
-    pub(crate) fn verdict(
-        &self,
-        picture: &Picture<'_>,
-        layout: &Layout,
-        host: HostId,
-    ) -> Result<(), AwakeReason> {
-        let view = picture.host(host);
-        if let Some(reason) = &view.stays {
-            return Err(reason.clone());
-        }
-        if !view.gives || !(layout.up[host.index()] || view.state == HostState::Draining) {
-            return Err(AwakeReason::Later);
-        }
-        self.pays(picture, layout, host)
-    }
-
-    /// Is it worth its moves, its boot and the disturbance?
-    fn pays(&self, picture: &Picture<'_>, layout: &Layout, host: HostId) -> Result<(), AwakeReason> {
-        let (ratio, wanted) = (self.payback(picture, layout, host), picture.knobs.payback);
-        if ratio < wanted {
-            return Err(AwakeReason::Payback { ratio, wanted });
-        }
-        let (ratio, wanted) = (self.disruption(picture, layout, host), picture.knobs.disrupt_max);
-        if ratio > wanted {
-            return Err(AwakeReason::Disrupt { ratio, wanted });
-        }
-        Ok(())
-    }
-
-    /// Energy saved while asleep over the energy of moves, shutdown and boot.
-    fn payback(&self, picture: &Picture<'_>, layout: &Layout, host: HostId) -> Permille {
-        let (view, spec) = (picture.host(host), &picture.snapshot.host(host).spec);
-        let moving = layout.load(host).mem.transfer_time(view.link);
-        let away =
-            self.horizon.saturating_sub(moving).saturating_sub(spec.shutdown).saturating_sub(spec.boot);
-        let saved = view.idle.saturating_sub(view.asleep).times(away).0;
-        // A move keeps about one core busy at either end.
-        let core = Watts(view.busy.saturating_sub(view.idle).0.div_ceil(u64::from(spec.cpus.max(1))));
-        let up_and_down = view.busy.times(spec.boot).0 + view.idle.times(spec.shutdown).0;
-        let cost = up_and_down + core.times(moving).0 * 2;
-        if saved == 0 {
-            return Permille::ZERO;
-        }
-        let ratio = saved.saturating_mul(1000) / cost.max(1);
-        Permille(u64::try_from(ratio).unwrap_or(u64::MAX))
-    }
-
-    /// Share of VMs that would be disturbed over share of watts that would be saved.
-    fn disruption(&self, picture: &Picture<'_>, layout: &Layout, host: HostId) -> Permille {
-        let view = picture.host(host);
-        let disturbed = u128::from(layout.load(host).count) * u128::from(self.watts_on) * 1000;
-        let saved = u128::from(view.idle.saturating_sub(view.asleep).0) * u128::from(self.vms);
-        Permille(u64::try_from(disturbed / saved.max(1)).unwrap_or(u64::MAX))
-    }
 }

@@ -4,10 +4,10 @@
 
 use crate::draft::Draft;
 use crate::layout::{Cpu, Layout};
-use crate::picture::Picture;
+use crate::picture::{Load, Picture};
 use dormouse_model::{Because, HostId, RefusalReason, VmId};
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) fn spread(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft, wake_off: bool) {
     super::drain(picture, layout, draft);
@@ -39,40 +39,42 @@ fn go_home(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft) {
             waiting.push((vm, home));
         }
     }
-    // All leave, then enter one by one: who cannot enter goes back, which may turn away the next.
-    let origin = layout.clone();
+    // All leave, then enter one by one. Who cannot enter goes back, and if there is no room any more where it came from,
+    // the last to have entered there goes back as well.
+    let origin = layout.at.clone();
     for (vm, _) in &waiting {
         layout.leave(picture, *vm);
     }
-    let mut staying: BTreeSet<VmId> = BTreeSet::new();
-    loop {
-        let mut trial = layout.clone();
-        for vm in &staying {
-            let back = origin.at[vm.index()].expect("it left from there");
-            trial.put(picture, *vm, back);
-        }
-        let mut turned_away = None;
-        for (vm, home) in waiting.iter().filter(|(vm, _)| !staying.contains(vm)) {
-            let load = picture.load_of(*vm);
-            match trial.fits(picture, &[*vm], load, *home, Cpu::Ignored) {
-                Ok(()) => trial.put(picture, *vm, *home),
-                Err(_) => {
-                    let best = trial.free(picture, *home);
-                    draft.refuse_vm(*vm, RefusalReason::NoMemory { asked: load.mem, best });
-                    turned_away = Some(*vm);
-                    break;
-                }
-            }
-        }
-        match turned_away {
-            Some(vm) => _ = staying.insert(vm),
-            None => {
-                *layout = trial;
-                break;
-            }
+    let mut entered: Vec<Vec<VmId>> = vec![vec![]; picture.hosts.len()];
+    let mut back: Vec<(VmId, HostId)> = vec![];
+    for (vm, home) in &waiting {
+        if layout.fits(picture, &[*vm], picture.load_of(*vm), *home, Cpu::Ignored).is_ok() {
+            layout.put(picture, *vm, *home);
+            entered[home.index()].push(*vm);
+        } else {
+            back.push((*vm, *home));
         }
     }
-    for (vm, _) in waiting.iter().filter(|(vm, _)| !staying.contains(vm)) {
+    let mut stays = vec![false; picture.vms.len()];
+    back.reverse();
+    while let Some((vm, home)) = back.pop() {
+        let (asked, best) = (picture.vm(vm).mem, layout.free(picture, home));
+        draft.refuse_vm(vm, RefusalReason::NoMemory { asked, best });
+        stays[vm.index()] = true;
+        let from = origin[vm.index()].expect("it left from there");
+        layout.put(picture, vm, from);
+        let crowded = |layout: &Layout| {
+            layout.has_room(picture, Load::default(), from, Cpu::Ignored).is_err()
+                || !layout.meets_none(picture, vm, from)
+        };
+        while crowded(layout)
+            && let Some(last) = entered[from.index()].pop()
+        {
+            layout.leave(picture, last);
+            back.push((last, from));
+        }
+    }
+    for (vm, _) in waiting.iter().filter(|(vm, _)| !stays[vm.index()]) {
         draft.explain(*vm, Because::Home);
     }
 }
@@ -80,29 +82,46 @@ fn go_home(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft) {
 /// Hosts without a VM get one from those with most; a clone that is at home stays there.
 fn one_for_each(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Draft) {
     let empty = picture.host_ids().filter(|host| layout.takes[host.index()] && layout.load(*host).count == 0);
-    for to in empty.collect::<Vec<_>>() {
-        let mut donors: Vec<HostId> = picture
-            .host_ids()
-            .filter(|host| picture.host(*host).gives && layout.load(*host).count > 1)
-            .collect();
-        donors.sort_by_key(|host| (Reverse(layout.load(*host).count), *host));
-        let given = donors.iter().find_map(|from| {
-            let mut vms = layout.vms_on(*from);
-            vms.retain(|vm| {
-                picture.vm(*vm).home != Some(*from)
-                    && draft.reason(*vm).is_none()
-                    && blocked(picture, layout, *vm, *from).is_none()
-                    && layout.fits(picture, &[*vm], picture.load_of(*vm), to, Cpu::Ignored).is_ok()
-            });
-            // Those without a home first: the others only wait for theirs.
-            vms.into_iter().min_by_key(|vm| {
-                let view = picture.vm(*vm);
-                (view.home.is_some(), view.mem, *vm)
-            })
+    let empty: Vec<HostId> = empty.collect();
+    if empty.is_empty() {
+        return;
+    }
+    // What each could give, best last: those without a home first, since the others only wait for theirs.
+    let could_give = |from: HostId| {
+        let mut vms = layout.vms_on(from);
+        vms.retain(|vm| {
+            picture.vm(*vm).home != Some(from)
+                && draft.reason(*vm).is_none()
+                && blocked(picture, layout, *vm, from).is_none()
         });
-        if let Some(vm) = given {
-            layout.put(picture, vm, to);
-            draft.explain(vm, Because::Spreads);
+        vms.sort_by_key(|vm| Reverse((picture.vm(*vm).home.is_some(), picture.vm(*vm).mem, *vm)));
+        vms
+    };
+    let mut gifts: BTreeMap<HostId, Vec<VmId>> = picture
+        .host_ids()
+        .filter(|host| picture.host(*host).gives && layout.load(*host).count > 1)
+        .map(|host| (host, could_give(host)))
+        .filter(|(_, vms)| !vms.is_empty())
+        .collect();
+    let mut donors: BTreeSet<(Reverse<u32>, HostId)> =
+        gifts.keys().map(|host| (Reverse(layout.load(*host).count), *host)).collect();
+    for to in empty {
+        let fits = |vm: &VmId| layout.fits(picture, &[*vm], picture.load_of(*vm), to, Cpu::Ignored).is_ok();
+        let given = donors.iter().find_map(|donor| {
+            let vms = &gifts[&donor.1];
+            vms.iter().rposition(fits).map(|place| (*donor, place))
+        });
+        let Some((donor, place)) = given else { continue };
+        let from = donor.1;
+        let vms = gifts.get_mut(&from).expect("a donor has something to give");
+        let vm = vms.remove(place);
+        let none_left = vms.is_empty();
+        layout.put(picture, vm, to);
+        draft.explain(vm, Because::Spreads);
+        donors.remove(&donor);
+        let count = layout.load(from).count;
+        if !none_left && count > 1 {
+            donors.insert((Reverse(count), from));
         }
     }
 }

@@ -217,6 +217,14 @@ impl<'a> Picture<'a> {
         group == NONE || group == self.host(host).cpu_group
     }
 
+    /// The only hosts on which it may be, in order, where a rule names them.
+    pub(crate) fn only_on(&self, vm: VmId) -> Option<&[HostId]> {
+        match self.rules.allowed.get(self.vm(vm).allowed as usize) {
+            Some(Allowed::Only(hosts)) => Some(hosts),
+            _ => None,
+        }
+    }
+
     /// Has it rules that make some hosts different from others for it?
     pub(crate) fn is_choosy(&self, vm: VmId) -> bool {
         let view = self.vm(vm);

@@ -179,11 +179,11 @@ group inside = db fence=h3,h4",
             5 -> 2 on (bound 2), 226 W -> 102 W, 3 moves
             s0 odd: h5 -> h3 (empties h5)
             s1 sleep h5 after s0 (empty, and the reserves hold without it)
-            s2 web1: h1 -> h4 (empties h1)
-            s3 sleep h1 after s2 (empty, and the reserves hold without it)
-            s4 web2: h2 -> h3 (empties h2)
-            s5 sleep h2 after s4 (empty, and the reserves hold without it)
-            h3 awake: web2 has to stay: it would meet a VM of its spread group
+            s2 web2: h2 -> h4 (empties h2)
+            s3 sleep h2 after s2 (empty, and the reserves hold without it)
+            s4 web1: h1 -> h3 (empties h1)
+            s5 sleep h1 after s4 (empty, and the reserves hold without it)
+            h3 awake: web1 has to stay: it would meet a VM of its spread group
             h4 awake: lic has to stay: pin, ban or fence leaves it no other host
         "#]],
     );

@@ -13,6 +13,8 @@ pub(super) struct Document<'a> {
     lower_bound: u32,
     watts_before: u64,
     watts_after: u64,
+    watts_standing: u64,
+    watts_bound: u64,
     /// When the last move is over, and what no order of these moves beats.
     moves_ms: u64,
     moves_bound_ms: u64,
@@ -126,6 +128,8 @@ impl<'a> Document<'a> {
             lower_bound: report.lower_bound,
             watts_before: report.watts_before.0,
             watts_after: report.watts_after.0,
+            watts_standing: report.watts_standing.0,
+            watts_bound: report.watts_bound.0,
             moves_ms: report.moves_time.0,
             moves_bound_ms: report.moves_bound.0,
             steps: plan.steps.iter().map(|step| Step::of(step, snapshot)).collect(),
