@@ -25,6 +25,10 @@ pub(super) fn resolve(play: &mut Play<'_, '_>, takes: &[bool]) -> Vec<VmId> {
         .collect();
     let mut broken = false;
     for waiting in &rings {
+        // The budget of all moves may be less than there are rings.
+        if !play.may_start_one() {
+            break;
+        }
         broken |= spares.step_aside(play, waiting);
     }
     if broken {

@@ -346,6 +346,11 @@ impl<'a, 'p> Play<'a, 'p> {
         self.queues.is_empty(Port::inward(host))
     }
 
+    /// Is there something left of the budget of all moves?
+    pub(super) fn may_start_one(&self) -> bool {
+        self.links.any()
+    }
+
     /// The VM goes to a third host first, at once.
     pub(super) fn step_aside(&mut self, index: u32, spare: HostId) {
         self.no_longer_waits(index);
