@@ -85,12 +85,8 @@ fn pass(
         |host: &HostId| on[host.index()] && group.is_none_or(|group| picture.host(*host).cpu_group == group);
     let worth: Vec<HostId> =
         picture.host_ids().filter(|host| ours(host) && saving.pays(picture, layout, *host).is_ok()).collect();
-    let mut task = Task { picture, layout, group, patience };
-    let found = task.pack(&worth).filter(|(found, emptied)| {
-        let moved = layout.at.iter().zip(&found.at).filter(|(was, is)| was != is).count() as u64;
-        let watts = emptied.iter().map(|host| standing(picture, *host)).sum();
-        saving.disturbs_little(picture, moved, watts)
-    });
+    let mut task = Task { picture, layout, group, saving: &saving, patience };
+    let found = task.pack(&worth);
     found.or_else(|| {
         // Too much for too little: only those that are worth it each.
         let each: Vec<HostId> =
@@ -104,6 +100,7 @@ struct Task<'a, 'p, 't, 'm> {
     picture: &'a Picture<'p>,
     layout: &'a Layout,
     group: Option<u32>,
+    saving: &'a Saving,
     patience: &'t mut Patience<'m>,
 }
 
@@ -114,11 +111,17 @@ impl Task<'_, '_, '_, '_> {
         }
         let mut pool = Pool::new(self.picture, self.layout, candidates, &[]);
         pool.keep_rules(self.picture, self.layout);
+        // One by one, each has to be worth it by itself.
+        let each: Vec<HostId> = candidates
+            .iter()
+            .copied()
+            .filter(|host| self.saving.verdict(self.picture, self.layout, *host).is_ok())
+            .collect();
         // Those that only give are emptied with the rest, or if that cannot be, left out of it.
         let found = self
             .together(&mut pool.clone())
             .or_else(|| pool.leave_givers().then(|| self.together(&mut pool.clone())).flatten())
-            .or_else(|| singly::one_by_one(self.picture, self.layout, candidates, &pool, self.patience))?;
+            .or_else(|| singly::one_by_one(self.picture, self.layout, &each, &pool, self.patience))?;
         let gone = |host: &HostId| found.load(*host).count == 0 && !found.up[host.index()];
         let emptied: Vec<HostId> = candidates.iter().copied().filter(gone).collect();
         let worth = !emptied.is_empty()
@@ -195,6 +198,9 @@ impl Task<'_, '_, '_, '_> {
         }
         let mut leaving: Vec<HostId> = pool.all().filter(|host| !keep[host.index()]).collect();
         leaving.sort_unstable();
+        if !self.disturbs_little(&leaving, &[]) {
+            return Err(None);
+        }
         let mut failed = None;
         for level in [Level::Even, Level::Tight] {
             match self.fill(keep, pool, &leaving, &[], level) {
@@ -209,6 +215,7 @@ impl Task<'_, '_, '_, '_> {
         // Hosts for the others to fall back on, all of their room in one piece.
         if failed.is_none()
             && let Some(spare) = self.fallback(keep, pool)
+            && self.disturbs_little(&leaving, &spare)
             && let Ok(found) = self.fill(keep, pool, &leaving, &spare, Level::Tight)
             && reserves_hold(self.picture, &found)
         {
@@ -217,6 +224,13 @@ impl Task<'_, '_, '_, '_> {
         let picture = self.picture;
         let choosy = failed.filter(|vm| picture.unit(*vm).iter().any(|vm| picture.is_choosy(*vm)));
         Err(choosy.and_then(|vm| self.layout.at[vm.index()]))
+    }
+
+    /// Are so many VMs worth the watts of these hosts? Asked before anything is tried, so that no time is lost on it.
+    fn disturbs_little(&self, leaving: &[HostId], spare: &[HostId]) -> bool {
+        let vms = leaving.iter().chain(spare).map(|host| u64::from(self.layout.load(*host).count)).sum();
+        let watts = leaving.iter().map(|host| standing(self.picture, *host)).sum();
+        self.saving.disturbs_little(self.picture, vms, watts)
     }
 
     /// As many hosts as may die, each as large as the largest, that carry least now and could be emptied.
