@@ -49,6 +49,8 @@ impl Terminal {
             .args(line.split_whitespace())
             .current_dir(self.folder.path())
             .env_clear()
+            // Programs of this machine are no part of what is shown.
+            .env("PATH", self.folder.path())
             .stdin(Stdio::null())
             .output()
             .unwrap();

@@ -44,6 +44,7 @@ fn all_policies_stand_side_by_side() {
         knobs (all others as usual)
           seed: spare.min=0 spare.target=0 failover=0
           balanced: spare.min=0 spare.target=0 failover=0
+        stderr: hsqueeze is left out: it is not installed (Debian package ganeti-htools)
         exit status 0
     "#]]);
 }
@@ -170,6 +171,7 @@ fn what_cannot_be_replayed_is_said_with_its_place() {
         stderr: Hint: the file is not whole; fetch it again
         exit status 2
         $ dormouse replay --fleet fleet large.csv
+        stderr: hsqueeze is left out: it is not installed (Debian package ganeti-htools)
         stderr: Error: the trace `large` cannot be replayed
         stderr: Caused by: VM `a` wants 5000 MiB, and the largest host of fleet small has 4096 MiB for one VM
         stderr: Hint: --fleet FILE takes the hosts of a cluster text
@@ -201,4 +203,46 @@ fn what_cannot_be_replayed_is_said_with_its_place() {
         stderr: For more information, try '--help'.
         exit status 2
     "#]].assert_eq(&said);
+}
+
+#[test]
+fn a_page_is_written_beside_the_table() {
+    let terminal = with_trace();
+    let shown = terminal.type_in("replay --fleet fleet --policy none,balanced --html page.html day1.csv");
+    assert!(shown.contains("all others as usual"), "{shown}");
+    let page = fs::read_to_string(terminal.folder.path().join("page.html")).unwrap();
+    for part in ["<h2>All policies</h2>", "<h2>day1</h2>", ">balanced<", "failover=0", "</html>"] {
+        assert!(page.contains(part), "{part}");
+    }
+    terminal.check(
+        "replay --fleet fleet --policy none --html no/page.html day1.csv",
+        expect![[r#"
+        $ dormouse replay --fleet fleet --policy none --html no/page.html day1.csv
+        stderr: Error: cannot write the page `no/page.html`
+        stderr: Caused by: No such file or directory (os error 2)
+        exit status 1
+    "#]],
+    );
+}
+
+#[test]
+fn hsqueeze_is_left_out_with_a_word_where_it_is_not_installed() {
+    with_trace().check(
+        "replay --fleet fleet --policy hsqueeze day1.csv",
+        expect![[r#"
+        $ dormouse replay --fleet fleet --policy hsqueeze day1.csv
+        stderr: Error: the policy cannot be had
+        stderr: Caused by: hsqueeze is left out: it is not installed (Debian package ganeti-htools)
+        exit status 2
+    "#]],
+    );
+    with_trace().check(
+        "replay --policy hsqueeze day1.csv",
+        expect![[r#"
+        $ dormouse replay --policy hsqueeze day1.csv
+        stderr: Error: the policy cannot be had
+        stderr: Caused by: hsqueeze is left out: 800 hosts would take it days; it is asked up to 62
+        exit status 2
+    "#]],
+    );
 }

@@ -276,17 +276,34 @@ fn stem(file: &str) -> String {
     name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// `2011-03-03` or `20110303` at the end of a name.
-fn date_at_end(name: &str) -> Option<Date> {
-    let tail = |count: usize| name.get(name.len().checked_sub(count)?..);
-    let date = |text: &str| {
-        let (year, rest) = text.split_at_checked(4)?;
+/// The date at the end of a name, and how long it is written.
+fn date_length(name: &str) -> Option<(usize, Date)> {
+    [10, 8].into_iter().find_map(|length| {
+        let tail = name.get(name.len().checked_sub(length)?..)?;
+        let dashes = |text: &str| text.bytes().enumerate().all(|(at, b)| (b == b'-') == (at == 4 || at == 7));
+        let digits = match length {
+            10 if dashes(tail) => tail.replace('-', ""),
+            8 => tail.to_owned(),
+            _ => return None,
+        };
+        let (year, rest) = digits.split_at_checked(4)?;
         let (month, day) = rest.split_at_checked(2)?;
         let number = |text: &str| whole_number(text, 9999).and_then(|value| i16::try_from(value).ok());
         let small = |text: &str| number(text).and_then(|value| i8::try_from(value).ok());
-        Date::new(number(year)?, small(month)?, small(day)?).ok()
-    };
-    let dashed =
-        tail(10).filter(|text| text.bytes().enumerate().all(|(at, b)| (b == b'-') == (at == 4 || at == 7)));
-    dashed.and_then(|text| date(&text.replace('-', ""))).or_else(|| tail(8).and_then(date))
+        Some((length, Date::new(number(year)?, small(month)?, small(day)?).ok()?))
+    })
+}
+
+/// `2011-03-03` or `20110303` at the end of a name.
+fn date_at_end(name: &str) -> Option<Date> {
+    date_length(name).map(|(_, date)| date)
+}
+
+/// `lab-hours` of `lab-hours-2026-01-12`; the whole name where nothing else would be left.
+pub(super) fn without_date(name: &str) -> &str {
+    let length = date_length(name).map_or(0, |(length, _)| length);
+    match name[..name.len() - length].trim_end_matches(['-', '_', ' ']) {
+        "" => name,
+        stem => stem,
+    }
 }

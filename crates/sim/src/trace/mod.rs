@@ -114,6 +114,8 @@ impl Trace {
     /// Cut at midnight, so that each day can be replayed by itself. The last may be short.
     pub fn days(&self) -> impl Iterator<Item = Self> {
         let count = self.steps().div_ceil(Self::DAY_STEPS);
+        // The first day's date, which a name often ends with, would be wrong for the others.
+        let stem = csv::without_date(&self.name).to_owned();
         (0..count).map(move |day| {
             if count == 1 {
                 return self.clone();
@@ -121,7 +123,7 @@ impl Trace {
             let days = i32::try_from(day).unwrap_or(i32::MAX);
             let start = self.start.and_then(|start| start.checked_add(days.days()).ok());
             let name = match start {
-                Some(date) => format!("{} {}", self.name, date.strftime("%a %F")),
+                Some(date) => format!("{stem} {}", date.strftime("%a %F")),
                 None => format!("{} day {}", self.name, day + 1),
             };
             let cells = Self::DAY_STEPS * self.vms.len();

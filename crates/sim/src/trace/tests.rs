@@ -215,9 +215,9 @@ fn a_week_is_cut_at_midnight() {
     let seen: Vec<_> =
         days.iter().map(|day| (day.name.as_str(), day.steps(), day.shares(0).to_vec())).collect();
     let expected = [
-        ("w-2013-08-05 Mon 2013-08-05", 288, vec![0, 10]),
-        ("w-2013-08-05 Tue 2013-08-06", 288, vec![10, 20]),
-        ("w-2013-08-05 Wed 2013-08-07", 1, vec![20, 30]),
+        ("w Mon 2013-08-05", 288, vec![0, 10]),
+        ("w Tue 2013-08-06", 288, vec![10, 20]),
+        ("w Wed 2013-08-07", 1, vec![20, 30]),
     ];
     assert_eq!(seen, expected);
     assert_eq!(read(FIVE).unwrap().days().collect::<Vec<_>>(), [read(FIVE).unwrap()]);
