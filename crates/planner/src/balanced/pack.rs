@@ -24,6 +24,9 @@ const CULPRITS_MAX: usize = 16;
 /// So many of the cheapest sets are tried before hosts are added to the cheapest.
 const TRIES: usize = 6;
 
+/// So many choices of hosts to fall back on are tried.
+const FALLBACKS_MAX: usize = 4;
+
 /// Packs the layout and returns the hosts that it puts to sleep.
 pub(super) fn pack(
     picture: &Picture<'_>,
@@ -110,23 +113,43 @@ impl Task<'_, '_, '_, '_> {
             return None;
         }
         let mut pool = Pool::new(self.picture, self.layout, candidates, &[]);
-        pool.keep_rules(self.picture, self.layout);
+        self.keep_rules(&mut pool);
         // One by one, each has to be worth it by itself.
         let each: Vec<HostId> = candidates
             .iter()
             .copied()
             .filter(|host| self.saving.verdict(self.picture, self.layout, *host).is_ok())
             .collect();
-        // Those that only give are emptied with the rest, or if that cannot be, left out of it.
+        // Those that only give are emptied with the rest, or if that cannot be, left out of it. That it cannot be is not
+        // known before there was time to find out.
         let found = self
             .together(&mut pool.clone())
-            .or_else(|| pool.leave_givers().then(|| self.together(&mut pool.clone())).flatten())
+            .or_else(|| {
+                let others = !self.patience.is_out() && pool.leave_givers();
+                others.then(|| self.together(&mut pool.clone())).flatten()
+            })
             .or_else(|| singly::one_by_one(self.picture, self.layout, &each, &pool, self.patience))?;
         let gone = |host: &HostId| found.load(*host).count == 0 && !found.up[host.index()];
         let emptied: Vec<HostId> = candidates.iter().copied().filter(gone).collect();
         let worth = !emptied.is_empty()
             && watts(self.picture, &found, &emptied) < watts(self.picture, self.layout, &[]);
         worth.then_some((found, emptied))
+    }
+
+    /// `keep N of` is met first by hosts that the rules of VMs keep on anyway, or it would keep others beside them.
+    fn keep_rules(&self, pool: &mut Pool) {
+        if self.picture.snapshot.cluster.keeps.is_empty() {
+            return;
+        }
+        for _ in 0..CULPRITS_MAX {
+            let sets = pool.sets(self.picture, self.layout, 1, self.group);
+            let Some(first) = sets.first() else { break };
+            let keep = pool.keep_set(&first.counts, 0);
+            if !cover(self.picture, self.layout, pool, &keep) {
+                break;
+            }
+        }
+        pool.keep_rules(self.picture, self.layout);
     }
 
     /// The cheapest set of hosts on which everything fits, in one go.
@@ -213,13 +236,14 @@ impl Task<'_, '_, '_, '_> {
             }
         }
         // Hosts for the others to fall back on, all of their room in one piece.
-        if failed.is_none()
-            && let Some(spare) = self.fallback(keep, pool)
-            && self.disturbs_little(&leaving, &spare)
-            && let Ok(found) = self.fill(keep, pool, &leaving, &spare, Level::Tight)
-            && reserves_hold(self.picture, &found)
-        {
-            return Ok(found);
+        let spares = if failed.is_none() { self.fallbacks(keep, pool) } else { vec![] };
+        for spare in spares {
+            if self.disturbs_little(&leaving, &spare)
+                && let Ok(found) = self.fill(keep, pool, &leaving, &spare, Level::Even)
+                && reserves_hold(self.picture, &found)
+            {
+                return Ok(found);
+            }
         }
         let picture = self.picture;
         let choosy = failed.filter(|vm| picture.unit(*vm).iter().any(|vm| picture.is_choosy(*vm)));
@@ -233,19 +257,22 @@ impl Task<'_, '_, '_, '_> {
         self.saving.disturbs_little(self.picture, vms, watts)
     }
 
-    /// As many hosts as may die, each as large as the largest, that carry least now and could be emptied.
-    fn fallback(&self, keep: &[bool], pool: &Pool) -> Option<Vec<HostId>> {
+    /// As many hosts as may die, each as large as the largest, that could be emptied: a few choices, those that carry
+    /// least now first.
+    fn fallbacks(&self, keep: &[bool], pool: &Pool) -> Vec<Vec<HostId>> {
         let picture = self.picture;
         let number = picture.knobs.failover as usize;
         let stays = |host: &HostId| keep[host.index()] && self.layout.takes[host.index()];
-        let largest = picture.host_ids().filter(stays).map(|host| picture.host(host).mem).max()?;
+        let largest = picture.host_ids().filter(stays).map(|host| picture.host(host).mem).max();
         let mut hosts: Vec<HostId> = pool
             .all()
-            .filter(|host| stays(host) && picture.host(*host).mem == largest && !pool.must_keep(*host))
+            .filter(|host| stays(host) && Some(picture.host(*host).mem) == largest && !pool.must_keep(*host))
             .collect();
+        if number == 0 || hosts.len() < number {
+            return vec![];
+        }
         hosts.sort_by_key(|host| (self.layout.load(*host).mem, Reverse(*host)));
-        hosts.truncate(number);
-        (number > 0 && hosts.len() == number).then_some(hosts)
+        hosts.windows(number).take(FALLBACKS_MAX).map(<[HostId]>::to_vec).collect()
     }
 
     /// Everything that leaves these hosts, on those that are kept but for the `spare` ones, which are emptied as well.

@@ -101,7 +101,8 @@ impl Pool {
             let on = |host: &HostId| layout.up[host.index()] || never_ours(host);
             let known = |host: &HostId| host.index() < self.member.len() && on(host);
             let mut usable: Vec<HostId> = rule.hosts.iter().copied().filter(known).collect();
-            usable.sort_by_key(|host| (self.has(*host), Reverse(layout.load(*host).mem), *host));
+            let certain = |host: &HostId| !self.has(*host) || self.must[host.index()];
+            usable.sort_by_key(|host| (!certain(host), Reverse(layout.load(*host).mem), *host));
             usable.iter().take(rule.count as usize).for_each(|host| self.must[host.index()] = true);
         }
     }
