@@ -74,7 +74,7 @@ const MEASURES: [Measure; 5] = [
         adds_up: false,
         filled: true,
         units: ["MIPS", "thousand MIPS"],
-        caption: |day| format!("{} of the capacity asked for", percent(asked(&day.series), 1)),
+        caption: |day| format!("{} asked for", percent(asked(&day.series), 1)),
         nothing: "Nothing was asked for.",
     },
     Measure {
