@@ -156,7 +156,7 @@ fn same_load(a: &Host, b: &Host) -> bool {
     }
 }
 
-/// The time left, rounded down by a thirty-second at most: a plan that pays only within the last minutes is none, and a
+/// The time left, rounded down by a sixteenth at most: a plan that pays only within the last minutes is none, and a
 /// night is not planned anew each time it has got a little shorter.
 fn coarse(goal: Goal) -> Goal {
     match goal {
