@@ -2,7 +2,7 @@
 # Installs the Debian packages that are missing, and says so before it does.
 #
 #   tools/deps.sh build   what compiling needs: nothing that runs by itself
-#   tools/deps.sh lab     what the real lab needs on top: libvirt, QEMU, sshd
+#   tools/deps.sh lab     what the real lab and the other tests need on top: libvirt, QEMU, sshd, shells, Ganeti's planner
 #
 # Nothing is done when nothing is missing. Services that such a package brings (a libvirtd, an sshd) are neither
 # started nor enabled: the lab starts its own, in namespaces, and a laptop should not end up with an open port because
@@ -11,7 +11,7 @@ set -eu
 
 BUILD="pkg-config libvirt-dev build-essential"
 LAB="libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 openssh-server
-openssh-client iproute2 iptables kmod xz-utils gnutls-bin busybox-static"
+openssh-client iproute2 iptables kmod xz-utils gnutls-bin busybox-static ganeti-htools"
 # Units of those packages that would start by themselves.
 UNITS="libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirt-guests.service
 virtlogd.service virtlogd.socket virtlogd-admin.socket virtlockd.socket virtlockd-admin.socket ssh.service"
