@@ -170,7 +170,11 @@ impl Mib {
         if rate.0 == 0 {
             return Millis::MAX;
         }
-        // MiB * 8 * 1048576 bits / (Mbps * 1000 bits per ms). The VMs of a whole host may be more than fits 64 bits.
+        // MiB * 8 * 1048576 bits / (Mbps * 1000 bits per ms). The VMs of a whole host may be more than fits 64 bits,
+        // nearly all are less, and dividing 128 bits takes many times as long.
+        if let (Some(bits), Some(rate)) = (self.0.checked_mul(8_388_608), rate.0.checked_mul(1000)) {
+            return Millis(bits.div_ceil(rate));
+        }
         let millis = (self.0 as u128 * 8_388_608).div_ceil(rate.0 as u128 * 1000);
         if millis > u64::MAX as u128 { Millis::MAX } else { Millis(millis as u64) }
     }

@@ -4,6 +4,7 @@
 //! link end no sooner than one after the other, and the first of them later. So on equal links one move enters and one
 //! leaves a host at a time; a wide link takes several from narrow ones, as many as the budgets allow.
 
+use crate::picture::Picture;
 use dormouse_model::{HostId, Knobs, Mbps, Mib, Millis, Snapshot};
 
 /// One direction of a host's link.
@@ -19,6 +20,13 @@ impl Port {
     }
     pub(super) const fn index(self) -> usize {
         self.0 as usize
+    }
+    /// One number for each port, and back.
+    pub(super) const fn number(self) -> u32 {
+        self.0
+    }
+    pub(super) const fn numbered(number: u32) -> Self {
+        Self(number)
     }
     /// 0 inward, 1 outward.
     pub(super) const fn side(self) -> usize {
@@ -57,7 +65,16 @@ pub(super) struct Rates(Vec<Mbps>);
 impl Rates {
     /// A link without any rate would never end; the slowest there is stands for it.
     pub(super) fn of(snapshot: &Snapshot) -> Self {
-        Self(snapshot.hosts.iter().map(|host| host.spec.link.max(Mbps(1))).collect())
+        Self::from_links(snapshot.hosts.iter().map(|host| host.spec.link))
+    }
+
+    /// The same from a picture, which has them side by side.
+    pub(super) fn in_picture(picture: &Picture<'_>) -> Self {
+        Self::from_links(picture.hosts.iter().map(|host| host.link))
+    }
+
+    fn from_links(links: impl Iterator<Item = Mbps>) -> Self {
+        Self(links.map(|link| link.max(Mbps(1))).collect())
     }
 
     pub(super) fn way(&self, from: HostId, to: HostId) -> Way {
@@ -75,10 +92,28 @@ fn all(knobs: &Knobs) -> u32 {
     if knobs.moves_all == 0 { u32::MAX } else { knobs.moves_all }
 }
 
+/// One end of a link: what is still free of it, and what it has still to carry.
+#[derive(Clone, Copy)]
+struct End {
+    /// Rate that nobody uses.
+    rate: Mbps,
+    /// Time that the moves which wait here take.
+    left: Millis,
+    /// Moves that may still start.
+    budget: u32,
+}
+
+impl End {
+    /// Could a move of that full rate start here?
+    fn has(&self, full: Mbps) -> bool {
+        self.budget > 0 && self.rate.0.saturating_mul(2) >= full.0
+    }
+}
+
 /// What is still free of links and budgets.
 pub(super) struct Links {
-    /// By port: rate that nobody uses, and moves that may still start.
-    free: Vec<(Mbps, u32)>,
+    /// By port.
+    ends: Vec<End>,
     all: u32,
     rationed: bool,
 }
@@ -86,8 +121,9 @@ pub(super) struct Links {
 impl Links {
     pub(super) fn new(rates: &Rates, knobs: &Knobs) -> Self {
         let [into, out] = budgets(knobs);
-        let free = rates.0.iter().flat_map(|rate| [(*rate, into), (*rate, out)]).collect();
-        Self { free, all: all(knobs), rationed: knobs.moves_all > 0 }
+        let end = |rate: Mbps, budget: u32| End { rate, left: Millis::ZERO, budget };
+        let ends = rates.0.iter().flat_map(|rate| [end(*rate, into), end(*rate, out)]).collect();
+        Self { ends, all: all(knobs), rationed: knobs.moves_all > 0 }
     }
 
     /// May any move start at all?
@@ -102,36 +138,62 @@ impl Links {
 
     /// Has this end anything left to give?
     pub(super) fn is_open(&self, port: Port) -> bool {
-        let (rate, budget) = self.free[port.index()];
-        budget > 0 && rate > Mbps::ZERO
+        let end = &self.ends[port.index()];
+        end.budget > 0 && end.rate > Mbps::ZERO
     }
 
     /// Could a move of that full rate start here?
     pub(super) fn has(&self, port: Port, full: Mbps) -> bool {
-        let (rate, budget) = self.free[port.index()];
-        budget > 0 && rate.0.saturating_mul(2) >= full.0
+        self.ends[port.index()].has(full)
+    }
+
+    /// Time that those who wait here take, if a move of that full rate could start.
+    pub(super) fn left_if_it_has(&self, port: Port, full: Mbps) -> Option<Millis> {
+        let end = &self.ends[port.index()];
+        end.has(full).then_some(end.left)
+    }
+
+    /// Time that those who wait here take.
+    pub(super) fn left(&self, port: Port) -> Millis {
+        self.ends[port.index()].left
+    }
+
+    /// One more waits at both ends of this way.
+    pub(super) fn waits(&mut self, way: &Way, time: Millis) {
+        for port in way.ports() {
+            let left = &mut self.ends[port.index()].left;
+            *left = left.saturating_add(time);
+        }
+    }
+
+    /// One of them waits no longer.
+    pub(super) fn no_longer_waits(&mut self, way: &Way, time: Millis) {
+        for port in way.ports() {
+            let left = &mut self.ends[port.index()].left;
+            *left = left.saturating_sub(time);
+        }
     }
 
     /// The way at the rate that it gets now.
     pub(super) fn offer(&self, way: &Way) -> Way {
-        let free = way.ports().map(|port| self.free[port.index()].0);
+        let free = way.ports().map(|port| self.ends[port.index()].rate);
         Way { rate: way.rate.min(free[0]).min(free[1]).max(Mbps(1)), ..*way }
     }
 
     pub(super) fn take(&mut self, way: &Way) {
         for port in way.ports() {
-            let (rate, budget) = &mut self.free[port.index()];
-            *rate -= way.rate;
-            *budget -= 1;
+            let end = &mut self.ends[port.index()];
+            end.rate -= way.rate;
+            end.budget -= 1;
         }
         self.all -= 1;
     }
 
     pub(super) fn give_back(&mut self, way: &Way) {
         for port in way.ports() {
-            let (rate, budget) = &mut self.free[port.index()];
-            *rate += way.rate;
-            *budget += 1;
+            let end = &mut self.ends[port.index()];
+            end.rate += way.rate;
+            end.budget += 1;
         }
         self.all += 1;
     }
@@ -144,26 +206,47 @@ impl Links {
 pub(super) struct Bound<'a> {
     rates: &'a Rates,
     knobs: &'a Knobs,
-    ends: Vec<(Mib, Millis)>,
+    ends: Vec<Carried>,
     all: Millis,
+}
+
+/// What one end has to carry.
+#[derive(Clone, Copy, Default)]
+struct Carried {
+    mem: Mib,
+    time: Millis,
+    count: u32,
 }
 
 impl<'a> Bound<'a> {
     pub(super) fn new(rates: &'a Rates, knobs: &'a Knobs) -> Self {
-        Self { rates, knobs, ends: vec![(Mib::ZERO, Millis::ZERO); rates.0.len() * 2], all: Millis::ZERO }
+        Self { rates, knobs, ends: vec![Carried::default(); rates.0.len() * 2], all: Millis::ZERO }
     }
 
     pub(super) fn add(&mut self, way: &Way, mem: Mib, time: Millis) {
         for port in way.ports() {
-            let (sum, times) = &mut self.ends[port.index()];
-            (*sum, *times) = (sum.saturating_add(mem), times.saturating_add(time));
+            let end = &mut self.ends[port.index()];
+            end.mem = end.mem.saturating_add(mem);
+            end.time = end.time.saturating_add(time);
+            end.count += 1;
         }
         self.all = self.all.saturating_add(time);
     }
 
+    /// Of how many, by port.
+    pub(super) fn counts(&self) -> impl Iterator<Item = u32> + '_ {
+        self.ends.iter().map(|end| end.count)
+    }
+
+    /// The time of both ends of this way together.
+    pub(super) fn around(&self, way: &Way) -> Millis {
+        let [into, out] = way.ports().map(|port| self.ends[port.index()].time);
+        into.saturating_add(out)
+    }
+
     /// The least time in which this end carries its moves.
     pub(super) fn of(&self, port: Port) -> Millis {
-        let (mem, time) = self.ends[port.index()];
+        let Carried { mem, time, .. } = self.ends[port.index()];
         let turns = u64::from(budgets(self.knobs)[port.side()]);
         mem.transfer_time(self.rates.0[port.host().index()]).max(Millis(time.0.div_ceil(turns)))
     }

@@ -1,10 +1,10 @@
 //! Turns moves into steps: an order that ends early, what each step needs, and how long it may take.
 //!
 //! - [`play`] finds the order: moves run at the full rate of their links, as many at once as links and budgets bear, and
-//!   whoever has most left to send or take goes first. - [`cycles`]: moves that wait for each other go through spare room
-//!   or are refused. - [`wakes`]: who is woken first. - [`steps`]: the needs that make *every* order valid, not only the
-//!   one that was played, so that a failure stops no more than what relied on it. - [`pace()`]: how long a listed plan
-//!   takes, and what no order of its moves beats.
+//!   whoever has most left to send or take goes first ([`turns`]). - [`cycles`]: moves that wait for each other go through
+//!   spare room or are refused. - [`wakes`]: who is woken first. - [`steps`]: the needs that make *every* order valid, not
+//!   only the one that was played, so that a failure stops no more than what relied on it. - [`pace()`]: how long a listed
+//!   plan takes, and what no order of its moves beats.
 //!
 //! Nothing here decides where a VM goes. The rules, the bound and what both are worth: docs/design/0008-order.md.
 
@@ -15,6 +15,7 @@ mod play;
 mod queues;
 mod room;
 mod steps;
+mod turns;
 mod wakes;
 
 pub use pace::{Pace, pace};
@@ -37,7 +38,7 @@ pub(crate) struct Ordered {
 /// cycle moves twice afterwards, one that blocks for good is refused.
 pub(crate) fn arrange(picture: &Picture<'_>, before: &Layout, takes: &[bool], draft: &mut Draft) -> Ordered {
     let played = play::play(picture, before, takes, draft);
-    let steps = steps::steps(picture, before, draft, steps::When::Played(&played.times));
+    let steps = steps::steps(picture, before, draft, steps::When::Played(&played.courses));
     Ordered { steps, time: played.time, bound: played.bound }
 }
 

@@ -9,11 +9,12 @@ use super::cycles;
 use super::links::{Bound, Links, Port, Rates, Way};
 use super::queues::{Queues, Waiting};
 use super::room::{Room, Size};
+use super::turns::Turns;
 use super::wakes;
 use crate::draft::{Draft, Move};
 use crate::layout::Layout;
 use crate::picture::Picture;
-use dormouse_model::{Because, HostId, Millis, RefusalReason, VmId};
+use dormouse_model::{Because, HostId, Mib, Millis, RefusalReason, VmId};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
@@ -23,10 +24,20 @@ const LOOK: usize = 48;
 
 /// What a play came to; the draft then lists its moves in the order of their starts.
 pub(super) struct Played {
-    /// When each move of the draft starts and ends.
-    pub(super) times: Vec<(Millis, Millis)>,
+    /// When each move of the draft runs.
+    pub(super) courses: Vec<Course>,
     pub(super) time: Millis,
     pub(super) bound: Millis,
+}
+
+/// A move as it was played, with what is asked of its VM later: VMs lie far apart in memory, courses side by side.
+#[derive(Clone, Copy)]
+pub(super) struct Course {
+    pub(super) start: Millis,
+    pub(super) end: Millis,
+    pub(super) mem: Mib,
+    /// It moves once, with nobody else, and keeps out of nobody's way.
+    pub(super) plain: bool,
 }
 
 /// A move, or those of VMs that move together, one after the other.
@@ -38,6 +49,8 @@ pub(super) struct Job<'a> {
     time: Millis,
     /// It makes room for others and goes on from there.
     aside: bool,
+    /// As [`Course::plain`].
+    plain: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,20 +67,15 @@ pub(super) struct Play<'a, 'p> {
     pub(super) room: Room<'a, 'p>,
     pub(super) queues: Queues,
     links: Links,
-    /// Time that is left to carry, by port.
-    left: Vec<Millis>,
     /// Not up yet.
     down: Vec<bool>,
-    /// Ends to look at, most left first; and whether each is in there.
-    open: BinaryHeap<(Millis, Reverse<Port>)>,
-    is_open: Vec<bool>,
+    /// Ends to look at.
+    turns: Turns,
     events: BinaryHeap<Reverse<(Millis, Event)>>,
     now: Millis,
     /// Jobs in the order of their starts, with these.
     started: Vec<(u32, Millis)>,
     waiting: usize,
-    /// Used again and again by `look_around`.
-    around: Vec<Port>,
     /// Where a VM that has stepped aside goes in the end.
     onward: BTreeMap<VmId, HostId>,
 }
@@ -75,52 +83,42 @@ pub(super) struct Play<'a, 'p> {
 pub(super) fn play(picture: &Picture<'_>, before: &Layout, takes: &[bool], draft: &mut Draft) -> Played {
     let snapshot = picture.snapshot;
     let mut moves = std::mem::take(&mut draft.moves);
-    let rates = Rates::of(snapshot);
-    let jobs = jobs(picture, &rates, &mut moves);
+    let rates = Rates::in_picture(picture);
+    let mut jobs = jobs(picture, &rates, &mut moves);
     let mut bound = Bound::new(&rates, picture.knobs);
     jobs.iter().for_each(|job| bound.add(&job.way, job.size.mem, job.time));
+    if bound.counts().any(|count| count as usize > LOOK) {
+        jobs.sort_by_cached_key(|job| (Reverse(bound.around(&job.way)), Reverse(job.time), job.moves[0].vm));
+    }
     let turns = turns(picture, &jobs, &draft.wakes);
     let inflow = |host: HostId| bound.of(Port::inward(host));
     wakes::first_things_first(snapshot, &mut draft.wakes, inflow, |host| turns[host.index()]);
     let woken: Vec<HostId> = draft.wakes.iter().map(|(host, _)| *host).collect();
     let by_wakes = wakes::bound(snapshot, &woken, inflow);
-    let bound = bound.least(by_wakes);
-    let mut play = Play::new(picture, before, &rates, jobs);
+    let least = bound.least(by_wakes);
+    let mut play = Play::new(picture, before, &rates, jobs, &bound);
     for (host, (_, up)) in woken.iter().zip(wakes::times(snapshot, &woken)) {
         play.down[host.index()] = true;
         play.events.push(Reverse((up, Event::Up(*host))));
     }
     let refused = play.run(takes);
-    play.write(draft, &refused, bound)
+    play.write(draft, &refused, least)
 }
 
 /// One job for each move, but one for all VMs that move together.
 fn jobs<'a>(picture: &Picture<'_>, rates: &Rates, moves: &'a mut [Move]) -> Vec<Job<'a>> {
     let unit = |one: &Move| picture.unit(one.vm).first().copied();
-    if moves.iter().any(|one| picture.unit(one.vm).len() > 1) {
-        // The hardest of them first, so that a failure most likely comes while none has gone.
-        moves.sort_by_cached_key(|one| {
-            let spec = &picture.snapshot.vm(one.vm).spec;
-            (unit(one), Reverse(spec.dirty_mib_s), Reverse(spec.mem), one.vm)
-        });
-    }
-    let together = |a: &Move, b: &Move| unit(a) == unit(b) && (a.from, a.to) == (b.from, b.to);
     let job = |moves: &'a [Move]| Job::new(picture, rates.way(moves[0].from, moves[0].to), moves);
-    let mut jobs: Vec<Job<'a>> = moves.chunk_by(together).map(job).collect();
-    let mut ends = vec![(0usize, 0u64); picture.hosts.len() * 2];
-    for job in &jobs {
-        for port in job.way.ports() {
-            let (count, time) = &mut ends[port.index()];
-            (*count, *time) = (*count + 1, time.saturating_add(job.time.0));
-        }
+    if moves.iter().all(|one| picture.unit(one.vm).len() == 1) {
+        return moves.chunks(1).map(job).collect();
     }
-    if ends.iter().any(|(count, _)| *count > LOOK) {
-        jobs.sort_by_cached_key(|job| {
-            let [into, out] = job.way.ports().map(|port| ends[port.index()].1);
-            (Reverse(into.saturating_add(out)), Reverse(job.time), job.moves[0].vm)
-        });
-    }
-    jobs
+    // The hardest of them first, so that a failure most likely comes while none has gone.
+    moves.sort_by_cached_key(|one| {
+        let spec = &picture.snapshot.vm(one.vm).spec;
+        (unit(one), Reverse(spec.dirty_mib_s), Reverse(spec.mem), one.vm)
+    });
+    let together = |a: &Move, b: &Move| (a.from, a.to) == (b.from, b.to) && unit(a) == unit(b);
+    moves.chunk_by(together).map(job).collect()
 }
 
 /// For hosts that are woken: how many of their kind get a VM from the same source before them.
@@ -145,7 +143,8 @@ impl<'a> Job<'a> {
         let time = |one: &Move| picture.vm(one.vm).mem.transfer_time(way.rate);
         let time = moves.iter().map(time).fold(Millis::ZERO, Millis::saturating_add);
         let size = Size::of(picture, moves.iter().map(|one| one.vm));
-        Self { moves, way, size, time, aside: false }
+        let plain = moves.len() == 1 && picture.spread_of(moves[0].vm).is_empty();
+        Self { moves, way, size, time, aside: false, plain }
     }
 
     pub(super) fn vms(&self) -> impl Iterator<Item = VmId> + use<'a> {
@@ -159,50 +158,55 @@ impl<'a> Job<'a> {
 }
 
 impl<'a, 'p> Play<'a, 'p> {
-    fn new(picture: &'a Picture<'p>, before: &Layout, rates: &'a Rates, jobs: Vec<Job<'a>>) -> Self {
+    fn new(
+        picture: &'a Picture<'p>,
+        before: &Layout,
+        rates: &'a Rates,
+        jobs: Vec<Job<'a>>,
+        bound: &Bound<'_>,
+    ) -> Self {
         let hosts = picture.hosts.len();
         let room = Room::new(picture, before, &jobs);
         let mut play = Self {
             picture,
             rates,
             room,
-            queues: Queues::new(hosts, jobs.len()),
+            queues: Queues::new(bound.counts()),
             links: Links::new(rates, picture.knobs),
-            left: vec![Millis::ZERO; hosts * 2],
             down: vec![false; hosts],
-            open: BinaryHeap::with_capacity(hosts * 2),
-            is_open: vec![false; hosts * 2],
+            turns: Turns::new(hosts * 2),
             events: BinaryHeap::new(),
             now: Millis::ZERO,
             started: Vec::with_capacity(jobs.len()),
             waiting: 0,
-            around: vec![],
             onward: BTreeMap::new(),
-            jobs: Vec::with_capacity(jobs.len()),
+            jobs,
         };
-        for job in jobs {
-            play.wait(job);
+        for index in 0..play.jobs.len() {
+            play.stand_in_line(index);
         }
         play
     }
 
-    /// Enters a job in the lists of those who wait.
+    /// Enters one more job.
     fn wait(&mut self, job: Job<'a>) -> u32 {
-        let index = u32::try_from(self.jobs.len()).expect("fewer than 2^32 moves");
-        for port in job.way.ports() {
-            self.left[port.index()] = self.left[port.index()].saturating_add(job.time);
-        }
-        self.queues.push(index, &job.way);
-        self.waiting += 1;
         self.jobs.push(job);
+        self.stand_in_line(self.jobs.len() - 1)
+    }
+
+    /// Enters it in the lists of those who wait.
+    fn stand_in_line(&mut self, at: usize) -> u32 {
+        let index = u32::try_from(at).expect("fewer than 2^32 moves");
+        let job = &self.jobs[at];
+        self.links.waits(&job.way, job.time);
+        self.queues.push(index, &job.way, job.time);
+        self.waiting += 1;
         index
     }
 
     fn no_longer_waits(&mut self, index: u32) {
         let job = &self.jobs[index as usize];
-        for port in job.way.ports() {
-            self.left[port.index()] = self.left[port.index()].saturating_sub(job.time);
-        }
+        self.links.no_longer_waits(&job.way, job.time);
         self.queues.remove(index, &job.way);
         self.waiting -= 1;
     }
@@ -242,59 +246,57 @@ impl<'a, 'p> Play<'a, 'p> {
     }
 
     fn look_at(&mut self, port: Port) {
-        if !self.is_open[port.index()] && !self.queues.is_empty(port) && self.links.is_open(port) {
-            self.is_open[port.index()] = true;
-            self.open.push((self.left[port.index()], Reverse(port)));
+        if !self.turns.is_asked(port) && !self.queues.is_empty(port) && self.links.is_open(port) {
+            self.turns.ask(port, self.links.left(port));
         }
     }
 
     /// Where the budget of all moves is short, who waits for this end may have more to carry than it has itself, and
     /// must not come after it.
     fn look_around(&mut self, port: Port) {
-        if self.links.are_rationed() {
-            let mut others = std::mem::take(&mut self.around);
-            others.extend(self.queues.of(port).take(LOOK).map(|waiting| waiting.other));
-            others.drain(..).for_each(|other| self.look_at(other));
-            self.around = others;
+        if self.links.are_rationed() && self.turns.any_in_vain() {
+            for place in 0..self.queues.of(port).len().min(LOOK) {
+                let other = self.queues.of(port)[place].other;
+                self.look_at(other);
+            }
         }
     }
 
     fn start_what_can(&mut self, look: usize) {
         while self.links.any() {
-            let Some((left, Reverse(port))) = self.open.pop() else { return };
-            self.is_open[port.index()] = false;
-            if left != self.left[port.index()] {
-                // It took something since; its turn comes later.
-                self.look_at(port);
-            } else if let Some(job) = self.best(port, look) {
-                self.start(job);
-                self.look_at(port);
+            let Some(port) = self.turns.next(|port| self.links.left(port)) else { return };
+            if !self.links.is_open(port) || self.queues.is_empty(port) {
+                continue;
+            }
+            match self.best(port, look) {
+                Some(job) => {
+                    self.start(job);
+                    self.look_at(port);
+                }
+                None => self.turns.in_vain(port),
             }
         }
     }
 
     /// Of those who wait here and could start, the one whose other end has most left to carry; then the longest.
     fn best(&self, port: Port, look: usize) -> Option<u32> {
-        let mut best: Option<(Millis, u32)> = None;
-        for waiting in self.queues.of(port).take(look) {
-            if !self.links.has(waiting.other, waiting.rate) {
-                continue;
-            }
-            let left = self.left[waiting.other.index()];
-            let better = best.is_none_or(|(most, job)| {
-                left > most || left == most && self.job(waiting.job).time > self.job(job).time
-            });
-            if better && self.may_enter(port, waiting) {
-                best = Some((left, waiting.job));
+        let mut best: Option<((Millis, u32), u32)> = None;
+        for waiting in self.queues.of(port).iter().take(look) {
+            let Some(left) = self.links.left_if_it_has(waiting.other, waiting.rate()) else { continue };
+            let right = (left, waiting.time);
+            if best.is_none_or(|(most, _)| right > most) && self.may_enter(port, waiting) {
+                best = Some((right, waiting.job));
             }
         }
         best.map(|(_, job)| job)
     }
 
     /// Its other end is free; is there rate enough here, and room at the destination?
-    fn may_enter(&self, port: Port, waiting: Waiting) -> bool {
-        let job = self.job(waiting.job);
-        self.links.has(port, waiting.rate) && !self.down[job.way.to.index()] && self.room.lets_in(job)
+    fn may_enter(&self, port: Port, waiting: &Waiting) -> bool {
+        let to = if port.side() == 0 { port } else { waiting.other };
+        self.links.has(port, waiting.rate())
+            && !self.down[to.host().index()]
+            && (self.room.is_ample() || self.room.lets_in(self.job(waiting.job)))
     }
 
     pub(super) fn job(&self, index: u32) -> &Job<'a> {
@@ -306,7 +308,7 @@ impl<'a, 'p> Play<'a, 'p> {
         let job = &mut self.jobs[index as usize];
         let way = self.links.offer(&job.way);
         if way.rate < job.way.rate {
-            *job = Job { aside: job.aside, ..Job::new(self.picture, way, job.moves) };
+            *job = Job { aside: job.aside, plain: job.plain, ..Job::new(self.picture, way, job.moves) };
         }
         let job = &self.jobs[index as usize];
         self.links.take(&job.way);
@@ -329,7 +331,8 @@ impl<'a, 'p> Play<'a, 'p> {
                 if job.aside
                     && let Some(to) = self.onward.get(&moves[0].vm).copied()
                 {
-                    self.wait(Job::new(self.picture, self.rates.way(way.to, to), moves));
+                    let onward = Job::new(self.picture, self.rates.way(way.to, to), moves);
+                    self.wait(Job { plain: false, ..onward });
                     self.look_at(Port::inward(to));
                 }
                 way.ports().into_iter().for_each(|port| self.look_around(port));
@@ -357,7 +360,8 @@ impl<'a, 'p> Play<'a, 'p> {
         let (moves, way) = (self.job(index).moves, self.job(index).way);
         self.onward.insert(moves[0].vm, way.to);
         self.room.watch(spare);
-        let aside = Job { aside: true, ..Job::new(self.picture, self.rates.way(way.from, spare), moves) };
+        let aside = Job::new(self.picture, self.rates.way(way.from, spare), moves);
+        let aside = Job { aside: true, plain: false, ..aside };
         let first = self.wait(aside);
         self.start(first);
     }
@@ -379,19 +383,20 @@ impl<'a, 'p> Play<'a, 'p> {
         let stays: BTreeSet<HostId> = refused.iter().filter_map(origin).collect();
         draft.sleeps.retain(|(host, _)| !stays.contains(host));
         draft.moves = Vec::with_capacity(self.started.len());
-        let mut times = Vec::with_capacity(self.started.len());
+        let mut courses = Vec::with_capacity(self.started.len());
         for (index, start) in &self.started {
             let job = self.job(*index);
             let mut now = *start;
             for one in job.moves {
                 let because = if job.aside { Because::BreaksCycle } else { one.because.clone() };
                 draft.moves.push(Move { vm: one.vm, from: job.way.from, to: job.way.to, because });
-                let end = now.saturating_add(self.picture.vm(one.vm).mem.transfer_time(job.way.rate));
-                times.push((now, end));
+                let mem = if job.moves.len() == 1 { job.size.mem } else { self.picture.vm(one.vm).mem };
+                let end = now.saturating_add(mem.transfer_time(job.way.rate));
+                courses.push(Course { start: now, end, mem, plain: job.plain });
                 now = end;
             }
         }
-        let time = times.iter().map(|(_, end)| *end).max().unwrap_or_default();
-        Played { times, time, bound }
+        let time = courses.iter().map(|course| course.end).max().unwrap_or_default();
+        Played { courses, time, bound }
     }
 }

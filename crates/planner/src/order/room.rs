@@ -11,6 +11,8 @@ pub(super) struct Room<'a, 'p> {
     sites: Vec<Site>,
     /// How many of a spread group are on a host, for the groups in which something moves.
     company: BTreeMap<(u32, HostId), u32>,
+    /// All that is to come fits beside what is there, everywhere: nobody ever waits for room, so nobody counts it.
+    ample: bool,
 }
 
 /// What VMs take, the host's overhead for each aside.
@@ -34,7 +36,7 @@ impl Size {
         vms.fold(Self::default(), |sum, vm| sum.with(Self { mem: picture.vm(vm).mem, count: 1 }))
     }
 
-    fn with(self, other: Self) -> Self {
+    pub(super) fn with(self, other: Self) -> Self {
         Self { mem: self.mem + other.mem, count: self.count + other.count }
     }
 
@@ -66,11 +68,19 @@ impl<'a, 'p> Room<'a, 'p> {
             all[job.way.to.index()] = all[job.way.to.index()].with(job.size);
         }
         sites.iter_mut().zip(all).for_each(|(site, all)| site.tight = !site.holds(all));
-        Self { picture, sites, company: company(picture, jobs) }
+        let company = company(picture, jobs);
+        let ample = company.is_empty() && !sites.iter().any(|site| site.tight);
+        Self { picture, sites, company, ample }
+    }
+
+    /// Is there room for all who come, so that nobody need be asked?
+    pub(super) const fn is_ample(&self) -> bool {
+        self.ample
     }
 
     /// From now on every entry to this host is looked at.
     pub(super) fn watch(&mut self, host: HostId) {
+        debug_assert!(!self.ample, "who waits for nobody needs no spare room");
         self.sites[host.index()].tight = true;
     }
 
@@ -109,6 +119,9 @@ impl<'a, 'p> Room<'a, 'p> {
     }
 
     pub(super) fn enter(&mut self, job: &Job<'_>) {
+        if self.ample {
+            return;
+        }
         let site = &mut self.sites[job.way.to.index()];
         site.used = site.used.with(job.size);
         if !self.company.is_empty() {
@@ -119,6 +132,9 @@ impl<'a, 'p> Room<'a, 'p> {
     }
 
     pub(super) fn leave(&mut self, job: &Job<'_>) {
+        if self.ample {
+            return;
+        }
         let site = &mut self.sites[job.way.from.index()];
         site.used = site.used.without(job.size);
         if !self.company.is_empty() {

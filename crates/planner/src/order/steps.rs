@@ -7,10 +7,13 @@
 //! *Together.* Of VMs that move together each needs the one before, and the first needs the room of all: if one fails,
 //! those after it stay where they are.
 
+use super::play::Course;
+use super::room::Size;
 use crate::draft::{Draft, Move};
 use crate::layout::Layout;
-use crate::picture::{Load, Picture};
-use dormouse_model::{Action, Because, HostId, Millis, Step, StepId, VmId};
+use crate::picture::Picture;
+use dormouse_model::{Action, Because, HostId, Mib, Millis, Step, StepId, VmId};
+use std::ops::Range;
 
 /// A wake is given up after this time (the controller then tries again or takes another host).
 const WAKE_DEADLINE: Millis = Millis::from_secs(600);
@@ -24,8 +27,8 @@ const MOVE_DEADLINE_FACTOR: u64 = 10;
 /// What is known about when the moves run.
 #[derive(Clone, Copy)]
 pub(super) enum When<'a> {
-    /// Starts and ends, for each move; a host goes to sleep as soon as it is empty.
-    Played(&'a [(Millis, Millis)]),
+    /// For each move; a host goes to sleep as soon as it is empty.
+    Played(&'a [Course]),
     /// One by one, as listed; hosts go to sleep at the end of all.
     Listed,
 }
@@ -33,14 +36,25 @@ pub(super) enum When<'a> {
 /// The steps of a draft whose moves are listed in an order that is valid one by one.
 pub(super) fn steps(picture: &Picture<'_>, before: &Layout, draft: &Draft, when: When<'_>) -> Vec<Step> {
     let sleep_last = matches!(when, When::Listed);
-    let mut list = Listing::new(picture, draft);
+    let course = |place: usize| match when {
+        When::Played(courses) => courses[place],
+        When::Listed => {
+            let now = Millis(place as u64 + 1);
+            Course { start: now, end: now, mem: picture.vm(draft.moves[place].vm).mem, plain: false }
+        }
+    };
+    let all_plain = match when {
+        When::Played(courses) => courses.iter().all(|course| course.plain),
+        When::Listed => false,
+    };
+    let mut list = Listing::new(picture, draft, all_plain);
     for (host, because) in &draft.wakes {
         let id = list.push(Action::Wake { host: *host }, vec![], WAKE_DEADLINE, because.clone());
         list.woken[host.index()] = Some(id);
     }
     if !sleep_last {
         for (host, because) in &draft.sleeps {
-            if list.leaving[host.index()] == 0 {
+            if list.sites[host.index()].leaving == 0 {
                 list.push_sleep(*host, because.clone());
             }
         }
@@ -48,12 +62,8 @@ pub(super) fn steps(picture: &Picture<'_>, before: &Layout, draft: &Draft, when:
     let mut sleeps: Vec<Option<&Because>> = vec![None; picture.hosts.len()];
     draft.sleeps.iter().for_each(|(host, because)| sleeps[host.index()] = Some(because));
     for (place, one) in draft.moves.iter().enumerate() {
-        let span = match when {
-            When::Played(times) => times[place],
-            When::Listed => (Millis(place as u64 + 1), Millis(place as u64 + 1)),
-        };
-        list.push_move(before, draft, place, span);
-        let left = &mut list.leaving[one.from.index()];
+        list.push_move(before, draft, place, course(place));
+        let left = &mut list.sites[one.from.index()].leaving;
         *left -= 1;
         if *left == 0
             && !sleep_last
@@ -69,8 +79,8 @@ pub(super) fn steps(picture: &Picture<'_>, before: &Layout, draft: &Draft, when:
 }
 
 /// Longest time a move may take.
-fn move_deadline(picture: &Picture<'_>, one: &Move) -> Millis {
-    let shortest = picture.transfer(one.vm, one.from, one.to);
+fn move_deadline(picture: &Picture<'_>, one: &Move, mem: Mib) -> Millis {
+    let shortest = mem.transfer_time(picture.host(one.from).link.min(picture.host(one.to).link));
     Millis(shortest.0.saturating_mul(MOVE_DEADLINE_FACTOR)).max(MOVE_DEADLINE_MIN)
 }
 
@@ -78,17 +88,29 @@ struct Listing<'a, 'p> {
     picture: &'a Picture<'p>,
     steps: Vec<Step>,
     woken: Vec<Option<StepId>>,
+    /// By VM; empty where none moves twice or with others.
     last_move: Vec<Option<StepId>>,
-    /// Departures not yet listed, by host.
-    leaving: Vec<u32>,
     sites: Vec<Site>,
+    /// Side by side: those from one host are a part of it.
+    departures: Vec<Departure>,
 }
 
 /// What the list so far does to one host.
-#[derive(Default)]
 struct Site {
-    departures: Vec<Departure>,
-    room: Option<Given>,
+    /// Departures not yet listed, and where those that are listed stand.
+    leaving: u32,
+    gone: Range<u32>,
+    room: Room,
+}
+
+/// Room that is left of what was free from the start.
+enum Room {
+    /// Nobody has come yet.
+    Untouched,
+    /// Nobody had to wait for room yet.
+    Ample { mem: Mib, slots: u32 },
+    /// Somebody is given room of departures.
+    Given(Box<Given>),
 }
 
 #[derive(Clone, Copy)]
@@ -99,17 +121,24 @@ struct Departure {
 }
 
 impl Listing<'_, '_> {
-    fn new<'a, 'p>(picture: &'a Picture<'p>, draft: &Draft) -> Listing<'a, 'p> {
+    fn new<'a, 'p>(picture: &'a Picture<'p>, draft: &Draft, all_plain: bool) -> Listing<'a, 'p> {
         let hosts = picture.hosts.len();
         let mut leaving = vec![0u32; hosts];
         draft.moves.iter().for_each(|one| leaving[one.from.index()] += 1);
+        let mut sum = 0u32;
+        let site = |leaving: u32| {
+            let gone = sum..sum;
+            sum += leaving;
+            Site { leaving, gone, room: Room::Untouched }
+        };
+        let nobody = Departure { vm: VmId(0), step: StepId(0), end: Millis::ZERO };
         Listing {
             picture,
             steps: Vec::with_capacity(draft.wakes.len() + draft.moves.len() + draft.sleeps.len()),
             woken: vec![None; hosts],
-            last_move: vec![None; if draft.moves.is_empty() { 0 } else { picture.vms.len() }],
-            leaving,
-            sites: (0..hosts).map(|_| Site::default()).collect(),
+            last_move: vec![None; if all_plain { 0 } else { picture.vms.len() }],
+            sites: leaving.into_iter().map(site).collect(),
+            departures: vec![nobody; draft.moves.len()],
         }
     }
 
@@ -120,24 +149,55 @@ impl Listing<'_, '_> {
     }
 
     fn push_sleep(&mut self, host: HostId, because: Because) {
-        let needs = self.sites[host.index()].departures.iter().map(|gone| gone.step).collect();
+        let needs = gone(&self.departures, &self.sites[host.index()]).iter().map(|gone| gone.step).collect();
         self.push(Action::Sleep { host }, needs, SLEEP_DEADLINE, because);
     }
 
-    fn push_move(&mut self, before: &Layout, draft: &Draft, place: usize, (start, end): (Millis, Millis)) {
+    fn push_move(&mut self, before: &Layout, draft: &Draft, place: usize, course: Course) {
         let one = &draft.moves[place];
-        let mut needs = match self.mate_before(draft, place) {
-            Some(mate) => vec![mate],
-            None => self.room_needs(before, draft, place, start),
+        let mut needs = if course.plain {
+            self.plain_needs(before, one, course)
+        } else {
+            match self.mate_before(draft, place) {
+                Some(mate) => vec![mate],
+                None => self.room_needs(before, draft, place, course.start),
+            }
         };
         needs.extend(self.woken[one.to.index()]);
-        needs.extend(self.last_move[one.vm.index()]);
-        needs.sort_unstable();
-        needs.dedup();
+        needs.extend(self.last_move.get(one.vm.index()).copied().flatten());
+        if needs.len() > 1 {
+            needs.sort_unstable();
+            needs.dedup();
+        }
         let action = Action::Migrate { vm: one.vm, from: one.from, to: one.to };
-        let step = self.push(action, needs, move_deadline(self.picture, one), one.because.clone());
-        self.last_move[one.vm.index()] = Some(step);
-        self.sites[one.from.index()].departures.push(Departure { vm: one.vm, step, end });
+        let step =
+            self.push(action, needs, move_deadline(self.picture, one, course.mem), one.because.clone());
+        if let Some(last) = self.last_move.get_mut(one.vm.index()) {
+            *last = Some(step);
+        }
+        let gone = &mut self.sites[one.from.index()].gone;
+        self.departures[gone.end as usize] = Departure { vm: one.vm, step, end: course.end };
+        gone.end += 1;
+    }
+
+    /// The departures whose room a VM without company is given.
+    fn plain_needs(&mut self, before: &Layout, one: &Move, course: Course) -> Vec<StepId> {
+        let (picture, size) = (self.picture, Size { mem: course.mem, count: 1 });
+        let site = &mut self.sites[one.to.index()];
+        if site.room.takes(picture, before, one.to, size) {
+            return vec![];
+        }
+        let mut needs = vec![];
+        let departures = gone(&self.departures, site);
+        site.room.given(picture, before, one.to).ask(
+            picture,
+            size,
+            one.to,
+            departures,
+            course.start,
+            &mut needs,
+        );
+        needs
     }
 
     /// The step of the VM that moves together with this one just before it.
@@ -151,21 +211,66 @@ impl Listing<'_, '_> {
         let picture = self.picture;
         let one = &draft.moves[place];
         let unit = draft.moves[place..].iter().take_while(|other| together(picture, one, other));
-        let mut load = Load::default();
+        let mut size = Size::default();
         let mut needs = vec![];
         let site = &mut self.sites[one.to.index()];
+        let departures = &self.departures[site.gone.start as usize..site.gone.end as usize];
         for mate in unit {
-            load.add(picture.load_of(mate.vm));
+            size = size.with(Size { mem: picture.vm(mate.vm).mem, count: 1 });
             let groups = picture.spread_of(mate.vm);
             let meets =
                 |gone: &&Departure| picture.spread_of(gone.vm).iter().any(|group| groups.contains(group));
             if !groups.is_empty() {
-                needs.extend(site.departures.iter().filter(meets).map(|gone| gone.step));
+                needs.extend(departures.iter().filter(meets).map(|gone| gone.step));
             }
         }
-        let room = site.room.get_or_insert_with(|| Given::of(picture, before, one.to));
-        room.ask(picture, load, one.to, &site.departures, start, &mut needs);
+        if !site.room.takes(picture, before, one.to, size) {
+            let room = site.room.given(picture, before, one.to);
+            room.ask(picture, size, one.to, departures, start, &mut needs);
+        }
         needs
+    }
+}
+
+/// The departures from a host that are listed so far.
+fn gone<'a>(departures: &'a [Departure], site: &Site) -> &'a [Departure] {
+    &departures[site.gone.start as usize..site.gone.end as usize]
+}
+
+impl Room {
+    /// Takes so much of what was free from the start, if that will do.
+    fn takes(&mut self, picture: &Picture<'_>, before: &Layout, host: HostId, size: Size) -> bool {
+        let view = picture.host(host);
+        if matches!(self, Self::Untouched) {
+            let load = before.load(host);
+            let used = view.mem_of(load);
+            if used > view.mem || load.count > view.slots {
+                return false;
+            }
+            *self = Self::Ample { mem: view.mem - used, slots: view.slots - load.count };
+        }
+        let Self::Ample { mem, slots } = self else { return false };
+        let asked = size.mem + view.overhead * u64::from(size.count);
+        let fits = asked <= *mem && size.count <= *slots;
+        if fits {
+            *mem -= asked;
+            *slots -= size.count;
+        }
+        fits
+    }
+
+    /// From now on departures are given too.
+    fn given(&mut self, picture: &Picture<'_>, before: &Layout, host: HostId) -> &mut Given {
+        let given = match self {
+            Self::Untouched => Some(Given::of(picture, before, host)),
+            Self::Ample { mem, slots } => Some(Given::with(*mem, *slots)),
+            Self::Given(_) => None,
+        };
+        if let Some(given) = given {
+            *self = Self::Given(Box::new(given));
+        }
+        let Self::Given(given) = self else { unreachable!("it has just been made so") };
+        given
     }
 }
 
@@ -230,22 +335,24 @@ impl Given {
         }
     }
 
+    /// So much is free still.
+    fn with(mem: Mib, slots: u32) -> Self {
+        let (mem, slots) = (Pool::of(mem.0, 0), Pool::of(u64::from(slots), 0));
+        Self { mem, slots, dues: None, seen: 0, pending: vec![] }
+    }
+
     /// Gives room to a load that starts to come at that time.
     fn ask(
         &mut self,
         picture: &Picture<'_>,
-        load: Load,
+        size: Size,
         host: HostId,
         departures: &[Departure],
         start: Millis,
         needs: &mut Vec<StepId>,
     ) {
-        let (mem, slots) = (picture.host(host).mem_of(load).0, u64::from(load.count));
-        if mem <= self.mem.free && slots <= self.slots.free && self.dues.is_none() && !self.owes() {
-            self.mem.free -= mem;
-            self.slots.free -= slots;
-            return;
-        }
+        let overhead = picture.host(host).overhead * u64::from(size.count);
+        let (mem, slots) = ((size.mem + overhead).0, u64::from(size.count));
         self.pending.extend(departures[self.seen..].iter().copied());
         self.seen = departures.len();
         self.pending.sort_by_key(|gone| (gone.end, gone.step));
@@ -264,10 +371,6 @@ impl Given {
         needs.extend(self.dues.iter().flatten());
         self.mem.take(mem, needs);
         self.slots.take(slots, needs);
-    }
-
-    fn owes(&self) -> bool {
-        self.mem.owed > 0 || self.slots.owed > 0
     }
 
     fn came_free(&mut self, picture: &Picture<'_>, host: HostId, gone: Departure) {

@@ -7,7 +7,7 @@ mod rules;
 
 use crate::patience::Patience;
 use dormouse_model::{
-    AwakeReason, HostId, HostState, Knobs, Mbps, Mib, MilliCpu, Millis, Obstacle, Permille, PolicyName,
+    AwakeReason, HostId, HostState, Knobs, Mbps, Mib, MilliCpu, Obstacle, Permille, PolicyName,
     RefusalReason, Snapshot, VmId, VmState, Watts,
 };
 use rules::{Allowed, NONE, Rules};
@@ -229,11 +229,6 @@ impl<'a> Picture<'a> {
     pub(crate) fn is_choosy(&self, vm: VmId) -> bool {
         let view = self.vm(vm);
         view.allowed != NONE || view.spread.0 != view.spread.1 || view.unit.1 - view.unit.0 > 1
-    }
-
-    /// How long these bytes take between two hosts with the links for themselves.
-    pub(crate) fn transfer(&self, vm: VmId, from: HostId, to: HostId) -> Millis {
-        self.vm(vm).mem.transfer_time(self.host(from).link.min(self.host(to).link))
     }
 }
 
