@@ -53,6 +53,8 @@ pub struct Controller {
     pub(crate) plan_due: Mono,
     /// Nothing is planned by itself before: the clock jumped, or the store refuses.
     pub(crate) quiet_until: Mono,
+    /// When what is owed is looked at next.
+    pub(crate) restarts_due: Mono,
     /// When this process began to manage.
     pub(crate) started: Mono,
     pub(crate) goal: Option<Goal>,
@@ -127,6 +129,7 @@ impl Controller {
         let mut controller = Self {
             plan_due: now.mono,
             quiet_until: Mono::ZERO,
+            restarts_due: Mono::ZERO,
             started: now.mono,
             configured: settings.automation,
             settings,
@@ -198,6 +201,7 @@ impl Controller {
         self.watch_power();
         self.watch_flights();
         self.watch_freeze();
+        self.watch_restarts();
         self.plan_if_due();
         self.advance();
         self.ask_looks();
@@ -210,8 +214,10 @@ impl Controller {
     pub fn next_tick(&self) -> Mono {
         let on_its_way =
             |id: &HostId| matches!(self.host(*id).state, HostState::Waking | HostState::Stopping);
-        let busy =
-            !self.flights.is_empty() || self.run.is_some() || self.agenda.restless.iter().any(on_its_way);
+        let busy = !self.flights.is_empty()
+            || self.run.is_some()
+            || !self.vms.owed.is_empty()
+            || self.agenda.restless.iter().any(on_its_way);
         let beat = if busy { 1000 } else { self.settings.observe_every.0 };
         let plan = self.plan_due.max(self.quiet_until);
         self.agenda

@@ -74,6 +74,10 @@ pub enum Order {
     SayOff {
         host: HostId,
     },
+    /// A silent host is really off, by the word of a person who went and saw: its VMs may start elsewhere.
+    Fence {
+        host: HostId,
+    },
     Move {
         vm: VmId,
         to: HostId,

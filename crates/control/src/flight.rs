@@ -24,9 +24,9 @@ pub(crate) struct Flight {
     /// Since when it is in that phase.
     pub(crate) since: Mono,
     /// Looks with this number or a later one were asked for in that phase.
-    since_look: ObservationId,
+    pub(crate) since_look: ObservationId,
     /// What the driver said, while both ends are looked at.
-    said: Option<Outcome>,
+    pub(crate) said: Option<Outcome>,
     abort_sent: bool,
     settle_sent: bool,
     /// A person asked for it, or it goes on with what was begun: a pause does not end it.
@@ -66,6 +66,14 @@ impl Flight {
         })
     }
 
+    /// A VM that it starts, and where.
+    pub(crate) fn start(&self) -> Option<(VmId, HostId)> {
+        match self.intent.action {
+            Action::Start { vm, host } if !self.given_up => Some((vm, host)),
+            _ => None,
+        }
+    }
+
     /// It holds a place for a move, for the budgets and the ledger of memory.
     pub(crate) fn migration(&self) -> Option<(VmId, HostId, HostId)> {
         match self.intent.action {
@@ -100,18 +108,22 @@ impl Controller {
 
     /// An intent from before our start that has no outcome: it is settled by looking, never by doing it again.
     pub(crate) fn adopt(&mut self, mut intent: Intent) {
-        if let (Action::Migrate { from, to, .. }, Some(uuid)) = (intent.action, intent.vm) {
+        if let (Action::Migrate { .. } | Action::Start { .. }, Some(uuid)) = (intent.action, intent.vm) {
             // VM ids do not outlive a process; the UUID says which one it was.
             let Some(vm) = self.vms.find(uuid) else {
                 let outcome = Outcome::Unsure("the manager restarted and does not know this VM".to_owned());
                 return self.out.push(Effect::Close { intent: intent.id, outcome });
             };
-            intent.action = Action::Migrate { vm, from, to };
+            intent.action = match intent.action {
+                Action::Migrate { from, to, .. } => Action::Migrate { vm, from, to },
+                Action::Start { host, .. } => Action::Start { vm, host },
+                other => other,
+            };
         }
         let event = self.intent_event(Level::Info, "intent.adopted", &intent);
         self.tell(event);
         match intent.action {
-            Action::Migrate { .. } => {
+            Action::Migrate { .. } | Action::Start { .. } => {
                 let flight = Flight {
                     step: None,
                     phase: Phase::Confirming,
@@ -136,7 +148,7 @@ impl Controller {
                 }
                 self.out.push(Effect::Close { intent: intent.id, outcome });
             }
-            Action::Wake { .. } | Action::Start { .. } | Action::Stop { .. } => {
+            Action::Wake { .. } | Action::Stop { .. } => {
                 let outcome = Outcome::Unsure("the manager restarted".to_owned());
                 self.out.push(Effect::Close { intent: intent.id, outcome });
             }
@@ -231,7 +243,14 @@ impl Controller {
                 // Whether the packet arrived is seen on the host, not in the driver's word.
                 self.close(id, outcome, StepState::Settling);
             }
-            Action::Start { .. } | Action::Stop { .. } => {
+            Action::Start { host, .. } => {
+                flight.phase = Phase::Confirming;
+                flight.since = now;
+                flight.since_look = next_look;
+                flight.said = Some(outcome);
+                self.look_soon(host);
+            }
+            Action::Stop { .. } => {
                 let state =
                     if matches!(outcome, Outcome::Done { .. }) { StepState::Done } else { StepState::Failed };
                 self.close(id, outcome, state);
@@ -240,7 +259,7 @@ impl Controller {
     }
 
     /// Writes the one outcome of an intent and lets its step go on.
-    fn close(&mut self, id: IntentId, outcome: Outcome, state: StepState) {
+    pub(crate) fn close(&mut self, id: IntentId, outcome: Outcome, state: StepState) {
         let Some(flight) = self.flights.remove(&id) else { return };
         let level = if matches!(outcome, Outcome::Done { .. }) { Level::Info } else { Level::Warn };
         let mut event = self
@@ -272,6 +291,7 @@ impl Controller {
                 Phase::Writing => {}
                 Phase::Acting if spent > limit => self.overdue(id, spent, limit),
                 Phase::Acting => {}
+                Phase::Confirming if flight.start().is_some() => self.confirm_start(id),
                 Phase::Confirming => self.confirm(id),
             }
         }
@@ -331,6 +351,11 @@ impl Controller {
                     Some(Outcome::Unsure(why)) => Outcome::Failed(OutcomeError::Driver(why)),
                     _ => Outcome::Failed(OutcomeError::Driver("it is still at its source".to_owned())),
                 };
+                self.move_failed(id, vm, outcome);
+            }
+            // It went down with an end that is proved off.
+            (None, None) if self.owe_after_move(vm, from, to) => {
+                let outcome = Outcome::Failed(OutcomeError::Driver("it went down with its host".to_owned()));
                 self.move_failed(id, vm, outcome);
             }
             (None, None) => {
@@ -406,7 +431,7 @@ impl Controller {
         let record = self.vms.record_mut(vm);
         record.failures = 0;
         record.moved(now.mono);
-        self.remember_vm(vm, to);
+        self.remember_vm(vm, Some(to));
         self.host_mut(from).failures = 0;
         self.host_mut(to).failures = 0;
         self.close(id, Outcome::Done { downtime }, StepState::Done);
@@ -424,14 +449,19 @@ impl Controller {
         self.plan_soon();
     }
 
-    pub(crate) fn remember_vm(&mut self, vm: VmId, at: HostId) {
+    pub(crate) fn remember_vm(&mut self, vm: VmId, at: Option<HostId>) {
         let now = self.now;
         let rate = self.settings.calendar_rate.max(1);
+        self.vms.record_mut(vm).remembered_at = at;
         let record = self.vms.record(vm);
         let memory = VmMemory {
             vm: record.uuid,
             name: record.spec.name.clone(),
-            at: Some(self.host_name(at).to_owned()),
+            at: at.map(|at| self.host_name(at).to_owned()),
+            present: at.is_some(),
+            mem_mib: record.spec.mem.0,
+            vcpus: record.spec.vcpus,
+            owed: record.owed.map(|owed| self.host_name(owed.from).to_owned()),
             moves: record.moves.iter().map(|moved| crate::hosts::wall(now, *moved, rate)).collect(),
         };
         self.out.push(Effect::RememberVm(memory));

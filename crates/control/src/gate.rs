@@ -43,8 +43,8 @@ impl Controller {
             Action::Migrate { vm, from, to } => self.admit_move(vm, from, to, by_order),
             Action::Sleep { host } => self.admit_sleep(host, by_order),
             Action::Wake { host } => self.admit_wake(host),
-            // Starting a VM needs proof that it runs nowhere else; no policy asks for it.
-            Action::Start { .. } | Action::Stop { .. } => Refuse("not-automated"),
+            Action::Start { vm, host } => self.admit_start(vm, host),
+            Action::Stop { .. } => Refuse("not-automated"),
         }
     }
 
@@ -105,7 +105,19 @@ impl Controller {
             .filter_map(|flight| flight.migration())
             .filter(|(vm, _, to)| *to == id && !present.contains(vm))
             .map(|(vm, ..)| vm);
-        present.iter().copied().chain(incoming).map(|vm| self.vms.record(vm).spec.mem + overhead).sum()
+        let starting = self
+            .flights
+            .values()
+            .filter_map(|flight| flight.start())
+            .filter(|(vm, to)| *to == id && !present.contains(vm))
+            .map(|(vm, _)| vm);
+        present
+            .iter()
+            .copied()
+            .chain(incoming)
+            .chain(starting)
+            .map(|vm| self.vms.record(vm).spec.mem + overhead)
+            .sum()
     }
 
     fn admit_sleep(&mut self, id: HostId, by_order: bool) -> Admission {
@@ -185,10 +197,10 @@ impl Controller {
     /// Any VM that holds or may hold memory there, by sightings and by moves of ours.
     pub(crate) fn holds_vm(&self, id: HostId) -> bool {
         self.vms.present_on(id).next().is_some()
-            || self
-                .flights
-                .values()
-                .any(|flight| flight.migration().is_some_and(|(_, from, to)| from == id || to == id))
+            || self.flights.values().any(|flight| {
+                flight.migration().is_some_and(|(_, from, to)| from == id || to == id)
+                    || flight.start().is_some_and(|(_, host)| host == id)
+            })
     }
 
     /// Seen empty by a look that was asked for after it was marked draining, and not long ago (faults I1).
@@ -286,7 +298,8 @@ impl Controller {
                 let ours = state == HostState::Unknown && self.host(host).maybe_asleep;
                 if state.is_down() || state == HostState::Waking || ours { Ok(()) } else { Err("changed") }
             }
-            Action::Start { .. } | Action::Stop { .. } => Err("not-automated"),
+            Action::Start { vm, host } => self.may_start(vm, host, Some(intent.id)).map_err(|_| "changed"),
+            Action::Stop { .. } => Err("not-automated"),
         }
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct HostRecord {
     pub(crate) maybe_asleep: bool,
     /// The boot that was seen last when an off command of ours went out: another one since voids the guard's word.
     pub(crate) off_boot: Option<Uuid>,
+    /// An operator's word that it is really off. It is over when the host is seen again.
+    pub(crate) fenced: bool,
     /// Why it is set aside, while it is.
     pub(crate) aside: Option<Aside>,
     pub(crate) healthy_since: Option<Mono>,
@@ -105,6 +107,7 @@ impl HostRecord {
             guard_agreed: false,
             maybe_asleep: false,
             off_boot: None,
+            fenced: false,
             aside: None,
             healthy_since: None,
             rest_until: Mono::ZERO,
@@ -122,6 +125,7 @@ impl HostRecord {
             record.sleep_asked = memory.sleep_asked;
             record.maybe_asleep = memory.maybe_asleep;
             record.aside = memory.aside.filter(|_| memory.state == HostState::SetAside);
+            record.fenced = memory.fenced;
             record.tries = memory.tries;
             record.sleeps = memory.sleeps.iter().map(|at| past(now, *at, rate)).collect();
             record.boots = memory.boots_s.iter().map(|secs| Millis::from_secs(*secs)).collect();
@@ -151,6 +155,7 @@ impl HostRecord {
             drain: self.drain,
             sleep_asked: self.sleep_asked,
             maybe_asleep: self.maybe_asleep,
+            fenced: self.fenced,
             sleeps: self.sleeps.iter().map(|at| wall(now, *at, rate)).collect(),
             tries: self.tries,
             aside: self.aside,

@@ -21,6 +21,7 @@ mod observe;
 mod orders;
 mod picture;
 mod power;
+mod restart;
 mod run;
 mod settings;
 mod vms;

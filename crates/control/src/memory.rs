@@ -44,6 +44,9 @@ pub struct HostMemory {
     /// Why it was set aside, while it is.
     #[serde(default)]
     pub aside: Option<Aside>,
+    /// An operator's word that it is really off, until it is seen again.
+    #[serde(default)]
+    pub fenced: bool,
     /// Measured boot times, newest last, in seconds; bounded.
     pub boots_s: Vec<u64>,
 }
@@ -74,12 +77,22 @@ impl Aside {
 }
 
 /// One VM, by UUID: where it was last and when it was moved.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VmMemory {
     pub vm: Uuid,
     pub name: String,
     /// Host name.
     pub at: Option<String>,
+    /// It held memory there. A host that does not answer our successor is presumed to hold it still.
+    #[serde(default)]
+    pub present: bool,
+    #[serde(default)]
+    pub mem_mib: u64,
+    #[serde(default)]
+    pub vcpus: u32,
+    /// It ran on this host, which was then proved off: it is to be started again elsewhere.
+    #[serde(default)]
+    pub owed: Option<String>,
     /// Moves within the last day.
     pub moves: Vec<i64>,
 }

@@ -117,6 +117,7 @@ impl Controller {
         let host = self.host_mut(id);
         host.fill_sizes(&facts);
         let rebooted = host.boot.is_some_and(|boot| boot != facts.boot);
+        let fenced = std::mem::take(&mut host.fenced);
         let news = host.machine != Some(facts.machine) || host.boot != Some(facts.boot);
         host.machine = Some(facts.machine);
         host.boot = Some(facts.boot);
@@ -150,6 +151,9 @@ impl Controller {
         }
         if news {
             self.remember_host(id);
+        }
+        if fenced {
+            self.fence_over(id, rebooted);
         }
         self.seen_up(id, &failures, rebooted, first);
     }
@@ -291,8 +295,15 @@ impl Controller {
         host.error = Some(error);
         host.healthy_since = None;
         let silent = host.misses >= stale_periods;
+        let first = host.misses == 1;
         let state = host.state;
         self.heard(id);
+        if first && matches!(state, HostState::Unknown | HostState::SetAside) {
+            // VMs that a store remembers there, or that were there when we began, are lost with it.
+            for vm in self.vms.present_on(id).collect::<Vec<_>>() {
+                self.judge_vm(vm);
+            }
+        }
         match state {
             HostState::On | HostState::Unknown | HostState::Stopping if identity => {
                 self.set_aside(id, Aside::Identity)
@@ -320,6 +331,12 @@ impl Controller {
         };
         let seen = self.vms.record_mut(id).sighted_state(silent);
         let next = ours.unwrap_or(seen);
+        match next {
+            VmState::Running { at } | VmState::Paused { at } => self.remember_place(id, Some(at)),
+            VmState::Stopped | VmState::Saved { .. } => self.remember_place(id, None),
+            // Not certain: what was certain last is what our successor must know.
+            _ => {}
+        }
         let record = self.vms.record_mut(id);
         if record.state == next {
             record.known = true;
@@ -340,6 +357,12 @@ impl Controller {
         {
             self.look_soon(from);
             self.look_soon(to);
+        }
+    }
+
+    fn remember_place(&mut self, vm: VmId, at: Option<HostId>) {
+        if self.vms.record(vm).remembered_at != at {
+            self.remember_vm(vm, at);
         }
     }
 

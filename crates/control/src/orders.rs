@@ -49,6 +49,7 @@ impl Controller {
                 self.disturb(host, "maintenance");
             }
             Order::SayOff { host } => self.say_off(host),
+            Order::Fence { host } => self.fence(host, &by),
             Order::Automation(automation) => {
                 self.settings.automation = automation;
                 // A plan that was only told may now be carried out.
@@ -100,7 +101,7 @@ impl Controller {
         }
     }
 
-    fn refuse(&mut self, why: String) {
+    pub(crate) fn refuse(&mut self, why: String) {
         self.tell(LogEvent::new(Level::Warn, "order.refused").with("why", why));
     }
 
@@ -228,6 +229,7 @@ impl Order {
             Self::Wake { .. } => "wake",
             Self::Sleep { .. } => "sleep",
             Self::SayOff { .. } => "say-off",
+            Self::Fence { .. } => "fence",
             Self::Move { .. } => "move",
             Self::Automation(_) => "automation",
         }

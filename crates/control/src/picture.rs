@@ -112,7 +112,7 @@ impl Controller {
     }
 
     /// Holds whose end, in the cluster's zone, has not come.
-    fn holds_in_force(&self, now: Now) -> Vec<&Hold> {
+    pub(crate) fn holds_in_force(&self, now: Now) -> Vec<&Hold> {
         if self.cluster.holds.is_empty() {
             return vec![];
         }

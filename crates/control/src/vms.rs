@@ -7,7 +7,7 @@ use dormouse_model::{
     Cluster, DomainState, HostId, JobKind, Millis, Mono, ObservationId, RefusalReason, VmFacts, VmId, VmSpec,
     VmState,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -27,6 +27,8 @@ pub(crate) struct Vms {
     /// Roll-ups that were closed and not handed to the store yet.
     pub(crate) closed: Vec<(VmId, Closed)>,
     pub(crate) closed_since: Option<Mono>,
+    /// VMs to be started again, since their host is proved off.
+    pub(crate) owed: BTreeSet<VmId>,
     /// What is remembered of VMs that were not met yet.
     histories: BTreeMap<Uuid, History>,
 }
@@ -43,10 +45,32 @@ pub(crate) struct VmRecord {
     pub(crate) failures: u32,
     /// Told as a state once; before that the first sighting is no news.
     pub(crate) known: bool,
+    /// Where the store has it, with memory there.
+    pub(crate) remembered_at: Option<HostId>,
+    /// It is to be started again.
+    pub(crate) owed: Option<Owed>,
     /// The text names it: its sizes there beat what is seen.
     named: bool,
     /// The look that first sighted it on more than one host.
     double_since: Option<ObservationId>,
+}
+
+/// A VM of a host that is proved off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owed {
+    pub(crate) from: HostId,
+    /// Looks with this number or a later one were asked for after the proof.
+    pub(crate) since_look: ObservationId,
+    /// Where a start ended without a word: there first is it tried again.
+    pub(crate) tried_at: Option<HostId>,
+    pub(crate) tries: u32,
+    pub(crate) rest_until: Mono,
+}
+
+impl Owed {
+    pub(crate) const fn new(from: HostId, since_look: ObservationId) -> Self {
+        Self { from, since_look, tried_at: None, tries: 0, rest_until: Mono::ZERO }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -66,6 +90,7 @@ impl Vms {
             hour: Hour::default(),
             closed: vec![],
             closed_since: None,
+            owed: BTreeSet::new(),
             histories: histories(cluster, memory, &spans, now, rate),
         };
         for spec in &cluster.vms {
@@ -85,8 +110,42 @@ impl Vms {
                 }
             };
             vms.record_mut(id).moves = known.moves.iter().map(|at| past(now, *at, rate)).collect();
+            vms.presume(id, known, cluster, memory);
         }
         vms
+    }
+
+    /// Until its host has answered us, a VM is where the store has it: silence after a restart proves as little as before.
+    fn presume(&mut self, id: VmId, known: &VmMemory, cluster: &Cluster, memory: &Memory) {
+        let host_named = |name: &Option<String>| name.as_deref().and_then(|name| cluster.host_named(name));
+        if let Some(from) = host_named(&known.owed) {
+            self.record_mut(id).owed = Some(Owed::new(from, ObservationId(1)));
+            self.owed.insert(id);
+        }
+        let Some(at) = host_named(&known.at).filter(|_| known.present) else { return };
+        let down =
+            memory.hosts.iter().any(|host| known.at.as_ref() == Some(&host.host) && host.state.is_down());
+        let record = self.record_mut(id);
+        record.remembered_at = Some(at);
+        if down {
+            return;
+        }
+        record.state = VmState::Running { at };
+        let facts = VmFacts {
+            uuid: record.uuid,
+            name: record.spec.name.clone(),
+            state: DomainState::Running,
+            vcpus: record.spec.vcpus,
+            mem: record.spec.mem,
+            cpu: None,
+            dirty_mib_s: 0,
+            job: None,
+            persistent: true,
+            autostart: false,
+            immovable: None,
+        };
+        record.seen.insert(at, Sighting { facts, look: ObservationId(0) });
+        self.on.entry(at).or_default().push(id);
     }
 
     fn add(&mut self, spec: VmSpec) -> VmId {
@@ -103,6 +162,8 @@ impl Vms {
             rest_until: Mono::ZERO,
             failures: 0,
             known: false,
+            remembered_at: None,
+            owed: None,
             named: false,
             double_since: None,
         });
@@ -299,13 +360,13 @@ fn seen_spec(facts: &VmFacts, at: HostId) -> VmSpec {
     }
 }
 
-/// A VM known only from memory: it takes no room until it is seen.
+/// A VM known only from memory, with the sizes it had.
 fn remembered_spec(known: &VmMemory, at: HostId) -> VmSpec {
     VmSpec {
         uuid: known.vm,
         name: known.name.clone(),
-        vcpus: 1,
-        mem: dormouse_model::Mib::ZERO,
+        vcpus: known.vcpus.max(1),
+        mem: dormouse_model::Mib(known.mem_mib),
         cpu: dormouse_model::MilliCpu::ZERO,
         dirty_mib_s: 0,
         home: None,

@@ -1,6 +1,7 @@
 //! The controller against a world that answers at once: what it does by itself, and what keeps it from doing it.
 
 mod common;
+mod fenced;
 mod holes;
 mod kept;
 

@@ -60,6 +60,7 @@ impl Store {
                     sleeps: vec![],
                     tries: 0,
                     maybe_asleep: false,
+                    fenced: false,
                     aside: None,
                     boots_s: vec![],
                 };

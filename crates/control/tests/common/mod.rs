@@ -264,7 +264,14 @@ impl World {
                     *self.boots.entry(host).or_default() += 1;
                 }
             }
-            Action::Start { .. } | Action::Stop { .. } => panic!("no policy starts or stops VMs"),
+            Action::Start { vm, host } => {
+                let runs = self.vms.iter().any(|(at, vms)| self.up.contains(at) && vms.contains(&vm.index()));
+                assert!(!runs, "started a VM that runs");
+                assert!(self.up.contains(&host), "started a VM on a host that is off");
+                self.vms.values_mut().for_each(|vms| _ = vms.remove(&vm.index()));
+                self.vms.entry(host).or_default().insert(vm.index());
+            }
+            Action::Stop { .. } => panic!("no policy stops VMs"),
         }
         Some(Event::Ended { intent: intent.id, outcome })
     }
@@ -345,6 +352,7 @@ fn remembered(cluster: &dormouse_model::Cluster) -> Vec<HostMemory> {
             drain: false,
             sleep_asked: false,
             maybe_asleep: false,
+            fenced: false,
             aside: None,
             sleeps: vec![],
             tries: 0,

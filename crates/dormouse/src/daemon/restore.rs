@@ -39,7 +39,7 @@ pub(crate) fn memory(
             && !vms.iter().any(|known| known.vm == vm)
             && !cluster.vms.iter().any(|known| known.uuid == vm)
         {
-            vms.push(VmMemory { vm, name: vm.to_string(), at: Some(from.clone()), moves: vec![] });
+            vms.push(VmMemory { vm, name: vm.to_string(), at: Some(from.clone()), ..VmMemory::default() });
         }
     }
     let manager: Vec<(String, Value)> =

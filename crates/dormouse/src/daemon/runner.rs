@@ -325,6 +325,7 @@ impl Runner {
             OrderWord::Wake { host } => Order::Wake { host: self.host(host)? },
             OrderWord::Sleep { host } => Order::Sleep { host: self.host(host)? },
             OrderWord::SayOff { host } => Order::SayOff { host: self.host(host)? },
+            OrderWord::Fence { host } => Order::Fence { host: self.host(host)? },
             OrderWord::Move { vm, to } => Order::Move { vm: self.vm(vm, now)?, to: self.host(to)? },
         })
     }

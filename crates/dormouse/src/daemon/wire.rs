@@ -76,6 +76,9 @@ pub(crate) enum OrderWord {
     SayOff {
         host: String,
     },
+    Fence {
+        host: String,
+    },
     Move {
         vm: String,
         to: String,

@@ -1,6 +1,6 @@
 //! One durable intent before each effect, one outcome after it (I15, I16); without a store, no effect (I19).
 
-use dormouse_model::{IntentId, Mono};
+use dormouse_model::{HostId, HostState, IntentId, Mono};
 use std::collections::BTreeMap;
 
 use super::{Found, Invariant, Scene};
@@ -21,6 +21,8 @@ struct Entry {
     /// When it should be settled at the latest; a restart gives it new time.
     settle_by: Mono,
     deadline_ms: u64,
+    /// Where it happens: while one of them cannot be seen, nobody knows how it ended.
+    hosts: [Option<HostId>; 2],
 }
 
 /// After its deadline and this, an intent without outcome has been forgotten.
@@ -35,6 +37,10 @@ impl Invariant for OneIntentOneOutcome {
                 let entry = Entry {
                     settle_by: Mono(at.0 + deadline_ms + SETTLE_MS),
                     deadline_ms,
+                    hosts: {
+                        let hosts = intent.action.hosts();
+                        [hosts.first().copied(), hosts.get(1).copied()]
+                    },
                     ..Entry::default()
                 };
                 // An intent that was asked for and never became durable may lend its number to the next manager's first.
@@ -74,7 +80,9 @@ impl Invariant for OneIntentOneOutcome {
 
     fn at_end(&mut self, scene: &Scene<'_>, found: &mut Found) {
         for (intent, entry) in &self.entries {
-            if entry.durable && !entry.closed && scene.manager_up && scene.at > entry.settle_by {
+            let unseen = |host: &HostId| scene.belief[host.index()] == HostState::Unknown;
+            let waits = entry.hosts.iter().flatten().any(unseen);
+            if entry.durable && !entry.closed && !waits && scene.manager_up && scene.at > entry.settle_by {
                 found.add("I16", scene.at, format!("i{} never got an outcome", intent.0));
             }
         }

@@ -165,7 +165,7 @@ impl Invariant for UnknownMeansOn {
                 let Some(host) = event.field("host").and_then(|name| scene.cluster.host_named(name)) else {
                     return;
                 };
-                let by_person = event.field("cause") == Some("operator");
+                let by_person = matches!(event.field("cause"), Some("operator" | "fenced"));
                 let down = matches!(event.field("to"), Some("asleep" | "off"));
                 if down
                     && !by_person

@@ -108,6 +108,7 @@ impl Operator {
                 | Order::Wake { host }
                 | Order::Sleep { host }
                 | Order::SayOff { host }
+                | Order::Fence { host }
                 | Order::Maintenance { host, .. },
             ) => Some(*host),
             _ => None,
@@ -214,6 +215,7 @@ fn operator(words: &mut Words, names: &Names<'_>) -> Result<Operator, Wrong> {
             "wake" => Some(|host| Order::Wake { host }),
             "sleep" => Some(|host| Order::Sleep { host }),
             "say-off" => Some(|host| Order::SayOff { host }),
+            "fence" => Some(|host| Order::Fence { host }),
             _ => None,
         };
         if let Some(order) = on_host {
@@ -235,6 +237,7 @@ fn operator(words: &mut Words, names: &Names<'_>) -> Result<Operator, Wrong> {
         "wake",
         "sleep",
         "say-off",
+        "fence",
     ];
     let known: Vec<(&str, &str)> = verbs.iter().map(|verb| (*verb, *verb)).collect();
     Ok(match words.one_of("verb", &known)? {
