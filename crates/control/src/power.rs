@@ -3,7 +3,7 @@
 use crate::controller::Controller;
 use crate::hosts::Wake;
 use crate::{Aside, Automation, Level, LogEvent};
-use dormouse_model::{Action, HostId, HostState, Millis, Outcome, PlanId, Step, StepId};
+use dormouse_model::{Action, GuardRefusal, HostId, HostState, Millis, Outcome, PlanId, Step, StepId};
 
 /// After the guard's word a host may need this long to fall silent for good, if the text gives no time.
 const SHUTDOWN_MIN: Millis = Millis::from_secs(5);
@@ -187,6 +187,26 @@ impl Controller {
         self.look_soon(id);
     }
 
+    /// The guard obeys somebody else: a later leader of ours, or another cluster altogether (faults C02, I4).
+    fn fenced_off(&mut self, name: &str, reasons: &[GuardRefusal]) {
+        for reason in reasons {
+            match reason {
+                GuardRefusal::Epoch(seen) => {
+                    let event = LogEvent::new(Level::Alarm, "fenced").with("host", name).with("seen", seen);
+                    self.alarm("fenced", name, event);
+                    // Whoever leads by right is told so again by the store, and goes on.
+                    self.leads = None;
+                    self.drop_run("fenced");
+                }
+                GuardRefusal::Cluster => {
+                    let event = LogEvent::new(Level::Alarm, "host.other-cluster").with("host", name);
+                    self.alarm("host.other-cluster", name, event);
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// The guard was asked and answered, or not.
     pub(crate) fn sleep_answered(&mut self, id: HostId, outcome: &Outcome) {
         let now = self.now.mono;
@@ -194,6 +214,9 @@ impl Controller {
         let state = self.host(id).state;
         match outcome {
             Outcome::Done { .. } => {
+                let name = self.host_name(id).to_owned();
+                self.clear_alarm("fenced", &name);
+                self.clear_alarm("host.other-cluster", &name);
                 let host = self.host_mut(id);
                 let rebooted = host.off_boot.is_some() && host.boot != host.off_boot;
                 match state {
@@ -215,7 +238,8 @@ impl Controller {
                 let host = self.host_mut(id);
                 host.refused_until = now + settings.backoff_max.min(Millis::from_mins(10));
                 let name = host.spec.name.clone();
-                self.tell(LogEvent::new(Level::Info, "guard.refused").with("host", name).with("why", why));
+                self.tell(LogEvent::new(Level::Info, "guard.refused").with("host", &name).with("why", why));
+                self.fenced_off(&name, reasons);
                 if state == HostState::Draining && !self.host(id).drain {
                     self.set_state(id, HostState::On, "guard-refused");
                 }

@@ -140,7 +140,8 @@ impl Controller {
             }
             match self.place_for(vm) {
                 Ok(host) => {
-                    self.clear_alarm("restart.waits", &self.vm_name(vm).to_owned());
+                    let name = self.vm_name(vm).to_owned();
+                    self.clear_alarm("restart.waits", &name);
                     let step = single(Action::Start { vm, host }, START);
                     self.write_intent(PlanId(0), None, step, true);
                 }

@@ -2,7 +2,7 @@
 
 use crate::common::{self, World};
 use dormouse_control::{Automation, Event, Order, Settings};
-use dormouse_model::{Action, HostId, HostState, Millis, Outcome};
+use dormouse_model::{Action, Epoch, GuardRefusal, HostId, HostState, Millis, Mono, Outcome};
 
 const FOUR: &str = "
 cluster four
@@ -64,6 +64,31 @@ fn health_is_no_excuse_for_a_host_that_never_went() {
         world.run(1);
         assert_ne!(world.state(second), HostState::SetAside, "a person clears it");
     }
+}
+
+/// Another leader was at this guard since: the refusal by epoch is an alarm, and whoever hears it acts no more until the
+/// store says again that it leads (fault C02). A host of another cluster is an alarm, too.
+#[test]
+fn a_leader_that_was_overtaken_hears_it_from_the_guard() {
+    let refusal = |reason| Outcome::Refused(vec![reason]);
+    let mut world = empty();
+    world.next_outcome.insert("sleep", refusal(GuardRefusal::Epoch(Epoch(7))));
+    until(&mut world, "sleep");
+    world.run(60);
+    let acts = world.acts.len();
+    assert_eq!(world.trail_of(&["ev=fenced host=h"]).lines().count(), 1, "{}", world.trail.join("\n"));
+    assert_eq!(world.controller.epoch(), None);
+    world.run(600);
+    assert_eq!(world.acts.len(), acts, "it leads no more");
+    world.send(Event::Leads { epoch: Epoch(8), until: Mono(u64::MAX) });
+    world.run(1200);
+    assert!(world.acts.len() > acts, "{}", world.trail.join("\n"));
+
+    let mut world = empty();
+    world.next_outcome.insert("sleep", refusal(GuardRefusal::Cluster));
+    until(&mut world, "sleep");
+    world.run(2);
+    assert_eq!(world.trail_of(&["ev=host.other-cluster"]).lines().count(), 1);
 }
 
 /// A manager dies while it empties a host, and the next one is paused at once: no plan comes to open the host again.
