@@ -25,6 +25,19 @@ pub(crate) struct Bounds {
     pub(crate) watts: Watts,
 }
 
+impl Bounds {
+    /// With these hosts on, can no other placement have fewer on, or none draw less?
+    pub(crate) fn are_met(self, picture: &Picture<'_>, on: &[bool]) -> bool {
+        on.iter().filter(|on| **on).count() <= self.hosts as usize || standing(picture, on) <= self.watts
+    }
+}
+
+/// What hosts draw that are on idle, the others asleep.
+pub(crate) fn standing(picture: &Picture<'_>, on: &[bool]) -> Watts {
+    let each = picture.hosts.iter().zip(on);
+    each.map(|(view, on)| if *on { view.idle } else { view.asleep.min(view.idle) }).sum()
+}
+
 /// No placement that keeps the constraints of this picture has fewer hosts on.
 ///
 /// Reserves count as far as they can be had: a cluster without the hosts for its failover is not asked for them.

@@ -27,6 +27,7 @@ mod reserve;
 mod seed;
 mod sets;
 mod tame;
+mod trial;
 mod why;
 
 pub use bound::{lower_bound, watts_bound};
@@ -85,6 +86,7 @@ fn plan_ordered(snapshot: &Snapshot, goal: Goal, id: PlanId, patience: &mut Pati
         return (plan(vec![]), report::out_of_patience(snapshot));
     };
     let before = Layout::of(&picture);
+    let bounds = bound::of(&picture, &before);
     let mut after = before.clone();
     let mut draft = Draft::default();
     let seed = picture.policy == PolicyName::Seed;
@@ -100,7 +102,9 @@ fn plan_ordered(snapshot: &Snapshot, goal: Goal, id: PlanId, patience: &mut Pati
                 _ => seed::relieve(&picture, &mut after, &mut draft),
             }
         }
-        Goal::Compact { horizon } => balanced::compact(&picture, &mut after, &mut draft, horizon, patience),
+        Goal::Compact { horizon } => {
+            balanced::compact(&picture, &mut after, &mut draft, horizon, bounds, patience)
+        }
         Goal::Relieve => balanced::relieve(&picture, &mut after, &mut draft),
     }
     // The rounds of `seed` are a list in order; everything else is a layout still to be reached.
@@ -111,7 +115,7 @@ fn plan_ordered(snapshot: &Snapshot, goal: Goal, id: PlanId, patience: &mut Pati
         balanced::moves_between(&picture, &before, &after, &mut draft);
         order::arrange(&picture, &before, &after.takes, &mut draft)
     };
-    let mut report = report::report(&picture, &before, &draft, goal, patience);
+    let mut report = report::report(&picture, &before, &draft, goal, bounds, patience);
     (report.moves_time, report.moves_bound) = (ordered.time, ordered.bound);
     (plan(ordered.steps), report)
 }

@@ -1,6 +1,6 @@
 //! The figures beside a plan, and for every host still on the reason.
 
-use crate::bound;
+use crate::bound::{self, Bounds};
 use crate::draft::Draft;
 use crate::layout::Layout;
 use crate::patience::Patience;
@@ -42,12 +42,6 @@ impl End {
         u32::try_from(self.layout.up.iter().filter(|up| **up).count()).expect("fewer than 2^32 hosts")
     }
 
-    /// Hosts that are on idle, the others asleep.
-    fn standing(&self, picture: &Picture<'_>) -> Watts {
-        let each = picture.hosts.iter().zip(&self.on);
-        each.map(|(view, on)| if *on { view.idle } else { view.asleep.min(view.idle) }).sum()
-    }
-
     fn watts(&self, picture: &Picture<'_>, draft: &Draft) -> Watts {
         let mut woken = vec![false; picture.hosts.len()];
         draft.wakes.iter().for_each(|(host, _)| woken[host.index()] = true);
@@ -79,12 +73,12 @@ pub(crate) fn report(
     before: &Layout,
     draft: &Draft,
     goal: Goal,
+    bounds: Bounds,
     patience: &Patience<'_>,
 ) -> Report {
     let end = End::of(picture, before, draft);
-    let bounds = bound::of(picture, before);
     let lower_bound = bounds.hosts.min(end.hosts_on());
-    let standing = end.standing(picture);
+    let standing = bound::standing(picture, &end.on);
     let mut reasons = Why::of(picture, before, &end, draft, goal);
     let mut why = |host: HostId| {
         // What is hard for it costs nothing to say; what would have to be searched for, nobody waits for now.

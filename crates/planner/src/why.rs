@@ -9,12 +9,13 @@ use crate::draft::Draft;
 use crate::layout::{Cpu, Layout, Misfit};
 use crate::picture::Picture;
 use crate::report::End;
+use crate::trial::Trial;
 use crate::{reserve, seed};
 use dormouse_model::{
     AwakeReason, Because, Goal, HostId, Keep, Mib, MilliCpu, PolicyName, RefusalReason, VmId,
 };
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Hosts are emptied in thought as long as that looks at fewer rooms than this, all in all.
 const LOOKS_MAX: usize = 500_000;
@@ -27,8 +28,8 @@ pub(crate) struct Why<'a, 'p> {
     woken: BTreeMap<HostId, &'a Because>,
     saving: Option<Saving>,
     open: Open,
-    /// The end, on which hosts are emptied in thought and filled again; and its rooms by size. Made when first needed.
-    trial: Option<(Layout, BTreeSet<(Mib, HostId)>)>,
+    /// The end, on which hosts are emptied in thought. Made when first needed.
+    trial: Option<Trial>,
     looks_left: usize,
 }
 
@@ -199,70 +200,19 @@ impl<'a, 'p> Why<'a, 'p> {
         if self.looks_left == 0 {
             return carries;
         }
-        let (mut layout, mut rooms) = self.trial.take().unwrap_or_else(|| {
-            let up = picture.host_ids().filter(|host| end.layout.takes[host.index()]);
-            (end.layout.clone(), up.map(|host| (end.layout.free(picture, host), host)).collect())
-        });
-        let was = (layout.takes[host.index()], layout.up[host.index()]);
-        layout.close(host);
-        rooms.remove(&(layout.free(picture, host), host));
-        let vms = layout.vms_on(host);
+        let trial = self.trial.get_or_insert_with(|| Trial::of(picture, end.layout.clone()));
         let looks = &mut self.looks_left;
-        let (moved, stuck) = empty(picture, &mut layout, &mut rooms, host, vms.clone(), looks);
-        let reason = match stuck {
-            Some(vm) => stuck_at(picture, &layout, &rooms, vm),
+        let emptied = trial.empty(picture, host, || *looks = looks.saturating_sub(1));
+        let reason = match emptied.stuck {
+            Some(vm) => stuck_at(picture, trial, vm),
             None => {
                 *looks = looks.saturating_sub(picture.hosts.len());
-                reserves(picture, &layout).unwrap_or(carries)
+                reserves(picture, &trial.layout).unwrap_or(carries)
             }
         };
-        // Everyone back.
-        for to in moved {
-            rooms.remove(&(layout.free(picture, to), to));
-            for vm in vms.iter().filter(|vm| end.layout.at[vm.index()] == Some(host)) {
-                if layout.at[vm.index()] == Some(to) {
-                    layout.put(picture, *vm, host);
-                }
-            }
-            rooms.insert((layout.free(picture, to), to));
-        }
-        (layout.takes[host.index()], layout.up[host.index()]) = was;
-        if was.0 {
-            rooms.insert((layout.free(picture, host), host));
-        }
-        self.trial = Some((layout, rooms));
+        trial.refill(picture, &emptied);
         reason
     }
-}
-
-/// Moves the VMs of a host away, largest first, each where it fits most tightly: where to, and the first that is stuck.
-fn empty(
-    picture: &Picture<'_>,
-    layout: &mut Layout,
-    rooms: &mut BTreeSet<(Mib, HostId)>,
-    host: HostId,
-    mut vms: Vec<VmId>,
-    looks: &mut usize,
-) -> (BTreeSet<HostId>, Option<VmId>) {
-    let mut moved = BTreeSet::new();
-    vms.sort_by_key(|vm| (Reverse(picture.vm(*vm).mem), *vm));
-    for vm in vms {
-        if layout.at[vm.index()] != Some(host) {
-            continue;
-        }
-        let unit = picture.unit(vm);
-        let load = picture.load_of_all(unit);
-        let to = rooms
-            .range((load.mem, HostId(0))..)
-            .inspect(|_| *looks = looks.saturating_sub(1))
-            .find(|(_, to)| layout.fits(picture, unit, load, *to, Cpu::Settled).is_ok());
-        let Some((room, to)) = to.copied() else { return (moved, Some(vm)) };
-        rooms.remove(&(room, to));
-        layout.put_all(picture, unit, to);
-        rooms.insert((layout.free(picture, to), to));
-        moved.insert(to);
-    }
-    (moved, None)
 }
 
 /// The reserve that would be short.
@@ -279,18 +229,14 @@ fn reserves(picture: &Picture<'_>, layout: &Layout) -> Option<AwakeReason> {
 
 /// Why this VM finds no other host: no room is large enough, or what stands against those that are. Of several reasons
 /// the one that came nearest.
-fn stuck_at(
-    picture: &Picture<'_>,
-    layout: &Layout,
-    rooms: &BTreeSet<(Mib, HostId)>,
-    vm: VmId,
-) -> AwakeReason {
+fn stuck_at(picture: &Picture<'_>, trial: &Trial, vm: VmId) -> AwakeReason {
+    let layout = &trial.layout;
     let unit = picture.unit(vm);
     let load = picture.load_of_all(unit);
-    let large: Vec<HostId> = rooms
-        .range((load.mem, HostId(0))..)
+    let large: Vec<HostId> = trial
+        .rooms_from(load.mem)
         .filter(|(room, host)| picture.host(*host).mem_of(load) <= *room)
-        .map(|(_, host)| *host)
+        .map(|(_, host)| host)
         .collect();
     let misfit = |host: &HostId| {
         let rule = unit.iter().find_map(|vm| layout.rules_allow(picture, *vm, *host).err());
@@ -300,7 +246,7 @@ fn stuck_at(
     let nearest: Vec<(Misfit, HostId)> = nearest.collect();
     let why = match nearest.iter().map(|(misfit, _)| *misfit).max() {
         None => {
-            let (best, on) = rooms.last().copied().unzip();
+            let (best, on) = trial.rooms_from(Mib::ZERO).next_back().unzip();
             return AwakeReason::NoMemory { vm, asked: load.mem, best: best.unwrap_or_default(), on };
         }
         Some(Misfit::Cpu) => {

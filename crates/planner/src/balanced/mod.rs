@@ -24,6 +24,7 @@ pub(crate) use pack::{reserves_hold, spare_wanted};
 pub(crate) use saving::Saving;
 pub(crate) use spread::spread;
 
+use crate::bound::Bounds;
 use crate::draft::{Draft, Move};
 use crate::layout::Layout;
 use crate::patience::Patience;
@@ -35,6 +36,7 @@ pub(crate) fn compact(
     layout: &mut Layout,
     draft: &mut Draft,
     horizon: Millis,
+    bounds: Bounds,
     patience: &mut Patience<'_>,
 ) {
     relieve(picture, layout, draft);
@@ -43,7 +45,7 @@ pub(crate) fn compact(
         return;
     }
     let mut packed = layout.clone();
-    let asleep = pack::pack(picture, &mut packed, horizon, patience);
+    let asleep = pack::pack(picture, &mut packed, horizon, bounds, patience);
     if !target::would_wake_one_of(picture, &packed, &asleep) {
         pack::explain(picture, &packed, &asleep, draft);
         draft.sleeps.extend(asleep.into_iter().map(|host| (host, Because::Empty)));

@@ -11,6 +11,7 @@ use super::fill::{Fill, Item, Level};
 use super::pool::{Pool, cover, standing};
 use super::saving::Saving;
 use super::singly;
+use crate::bound::Bounds;
 use crate::draft::Draft;
 use crate::layout::Layout;
 use crate::patience::Patience;
@@ -32,13 +33,16 @@ pub(super) fn pack(
     picture: &Picture<'_>,
     layout: &mut Layout,
     horizon: Millis,
+    bounds: Bounds,
     patience: &mut Patience<'_>,
 ) -> Vec<HostId> {
     let mut on: Vec<bool> = picture.hosts.iter().map(|host| !host.state.is_down()).collect();
     let mut asleep: Vec<HostId> = vec![];
     let groups = groups(picture);
-    while let Some((better, emptied)) =
-        groups.iter().find_map(|group| pass(picture, layout, &on, horizon, *group, patience))
+    // What cannot be beaten is not tried to be.
+    while !bounds.are_met(picture, &on)
+        && let Some((better, emptied)) =
+            groups.iter().find_map(|group| pass(picture, layout, &on, horizon, *group, patience))
     {
         *layout = better;
         emptied.iter().for_each(|host| on[host.index()] = false);
