@@ -8,6 +8,7 @@ use super::shelf::Shelf;
 use super::{Fill, Load, NONE, Scarce, Target, small};
 use crate::patience::Patience;
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 /// VMs of a target that are tried, singly and in pairs.
 const TRIED_MAX: usize = 16;
@@ -34,16 +35,37 @@ struct Crumbs {
     givers: Vec<u32>,
     turn: usize,
     shelf: Shelf,
+    /// Room on each target, all together, and the targets by it.
+    rooms: Vec<u64>,
+    total: u64,
+    by_room: BTreeSet<(u64, Reverse<u32>)>,
+}
+
+impl Crumbs {
+    fn of(fill: &Fill<'_, '_>) -> Self {
+        let mut lists = vec![vec![]; fill.targets.len()];
+        for (index, at) in fill.at.iter().enumerate().filter(|(_, at)| **at != NONE) {
+            lists[*at as usize].push(small(index));
+        }
+        let rooms: Vec<u64> = (0..fill.targets.len()).map(|at| fill.room(at)).collect();
+        let by_room = rooms.iter().enumerate().map(|(at, room)| (*room, Reverse(small(at)))).collect();
+        let total = rooms.iter().sum();
+        Self { lists, givers: vec![], turn: 0, shelf: fill.shelf(false), rooms, total, by_room }
+    }
+
+    fn put(&mut self, target: usize, room: u64) {
+        let was = std::mem::replace(&mut self.rooms[target], room);
+        self.total = self.total - was + room;
+        self.by_room.remove(&(was, Reverse(small(target))));
+        self.by_room.insert((room, Reverse(small(target))));
+        self.shelf.put(target, room);
+    }
 }
 
 impl Fill<'_, '_> {
     /// Places what is left over, as far as it can; hands back the rest.
     pub(super) fn repair(&mut self, mut left: Vec<u32>, patience: &mut Patience<'_>) -> Vec<u32> {
-        let mut lists = vec![vec![]; self.targets.len()];
-        for (index, at) in self.at.iter().enumerate().filter(|(_, at)| **at != NONE) {
-            lists[*at as usize].push(small(index));
-        }
-        let mut crumbs = Crumbs { lists, givers: vec![], turn: 0, shelf: self.shelf(false) };
+        let mut crumbs = Crumbs::of(self);
         left.sort_by_key(|index| (Reverse(self.size(*index)), *index));
         for (place, index) in left.iter().enumerate() {
             if !patience.lasts() || !self.make_room(*index, &mut crumbs, patience) {
@@ -68,8 +90,7 @@ impl Fill<'_, '_> {
     /// Crumbs are gathered on one target until this VM fits there.
     fn make_room(&mut self, item: u32, crumbs: &mut Crumbs, patience: &mut Patience<'_>) -> bool {
         let (load, size) = (self.load(item), self.size(item));
-        let room: u64 = self.targets.iter().map(|target| self.scarce.room(target)).sum();
-        if room < size {
+        if crumbs.total < size {
             return false;
         }
         let mut idle = 0;
@@ -79,15 +100,10 @@ impl Fill<'_, '_> {
                 self.targets[to].take(load);
                 self.at[item as usize] = small(to);
                 crumbs.lists[to].push(item);
-                crumbs.shelf.put(to, self.room(to));
+                crumbs.put(to, self.room(to));
                 return true;
             }
-            // Where most is free already, and something lies that can be exchanged.
-            let rich = |at: &usize| {
-                let but_for_room = self.targets[*at].could_fit(self.scarce, load);
-                (but_for_room, crumbs.lists[*at].len() > 1, self.room(*at), Reverse(*at))
-            };
-            let Some(taker) = (0..self.targets.len()).max_by_key(rich) else { return false };
+            let Some(taker) = self.richest(load, crumbs) else { return false };
             let mut own = self.few(&crumbs.lists[taker]);
             let mut moved = false;
             while self.room(taker) < size && exchanged <= EXCHANGED_MAX * self.targets.len() {
@@ -112,6 +128,22 @@ impl Fill<'_, '_> {
             }
         }
         false
+    }
+
+    /// Where this fits but for the room and something lies that can be exchanged; of these, where most is free already.
+    fn richest(&self, load: Load, crumbs: &Crumbs) -> Option<usize> {
+        let mut best = None;
+        for (_, Reverse(at)) in crumbs.by_room.iter().rev() {
+            let at = *at as usize;
+            let suits = (self.targets[at].could_fit(self.scarce, load), crumbs.lists[at].len() > 1);
+            if suits == (true, true) {
+                return Some(at);
+            }
+            if best.is_none_or(|(least, _)| suits > least) {
+                best = Some((suits, at));
+            }
+        }
+        best.map(|(_, at)| at)
     }
 
     /// The next target in turn; in each round those with the largest crumbs come first.
@@ -175,8 +207,8 @@ impl Fill<'_, '_> {
             let load = self.load(item);
             self.targets[to].take(load);
         }
-        crumbs.shelf.put(taker, self.room(taker));
-        crumbs.shelf.put(giver, self.room(giver));
+        crumbs.put(taker, self.room(taker));
+        crumbs.put(giver, self.room(giver));
         true
     }
 
