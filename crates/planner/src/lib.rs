@@ -115,7 +115,9 @@ fn plan_ordered(snapshot: &Snapshot, goal: Goal, id: PlanId, patience: &mut Pati
         balanced::moves_between(&picture, &before, &after, &mut draft);
         order::arrange(&picture, &before, &after.takes, &mut draft)
     };
-    let mut report = report::report(&picture, &before, &draft, goal, bounds, patience);
+    // Where the rounds of `seed` lead, and an order that refused a move, is known from the moves alone.
+    let reached = (!listed && ordered.reaches).then_some(after);
+    let mut report = report::report(&picture, &before, reached, &draft, goal, bounds, patience);
     (report.moves_time, report.moves_bound) = (ordered.time, ordered.bound);
     (plan(ordered.steps), report)
 }

@@ -16,12 +16,18 @@ pub(crate) struct End {
 }
 
 impl End {
-    pub(crate) fn of(picture: &Picture<'_>, before: &Layout, draft: &Draft) -> Self {
-        let mut layout = before.clone();
+    /// `reached`: where all VMs are then, if that is known.
+    pub(crate) fn of(picture: &Picture<'_>, before: &Layout, reached: Option<Layout>, draft: &Draft) -> Self {
         let mut on: Vec<bool> = picture.hosts.iter().map(|host| !host.state.is_down()).collect();
-        for one in &draft.moves {
-            layout.put(picture, one.vm, one.to);
-        }
+        let mut layout = if let Some(mut layout) = reached {
+            layout.takes.clone_from(&before.takes);
+            layout.up.clone_from(&before.up);
+            layout
+        } else {
+            let mut layout = before.clone();
+            draft.moves.iter().for_each(|one| layout.put(picture, one.vm, one.to));
+            layout
+        };
         for (host, _) in &draft.wakes {
             on[host.index()] = true;
             layout.open(*host);
@@ -71,12 +77,13 @@ impl End {
 pub(crate) fn report(
     picture: &Picture<'_>,
     before: &Layout,
+    reached: Option<Layout>,
     draft: &Draft,
     goal: Goal,
     bounds: Bounds,
     patience: &Patience<'_>,
 ) -> Report {
-    let end = End::of(picture, before, draft);
+    let end = End::of(picture, before, reached, draft);
     let lower_bound = bounds.hosts.min(end.hosts_on());
     let standing = bound::standing(picture, &end.on);
     let mut reasons = Why::of(picture, before, &end, draft, goal);

@@ -45,7 +45,7 @@ pub(super) fn resolve(play: &mut Play<'_, '_>, takes: &[bool]) -> Vec<VmId> {
 }
 
 fn leaving(play: &Play<'_, '_>, host: HostId) -> impl Iterator<Item = u32> {
-    play.queues.of(Port::outward(host)).iter().map(|waiting| waiting.job)
+    play.queues.of(Port::outward(host)).map(|waiting| waiting.job)
 }
 
 /// Those who wait for hosts that nobody leaves, and those who wait for them, and so on.
@@ -56,8 +56,7 @@ fn hopeless(play: &mut Play<'_, '_>) -> Vec<VmId> {
     let mut open: Vec<HostId> = play.picture.host_ids().filter(|host| nobody_leaves(play, *host)).collect();
     let mut refused = vec![];
     while let Some(host) = open.pop() {
-        let waiting: Vec<u32> =
-            play.queues.of(Port::inward(host)).iter().map(|waiting| waiting.job).collect();
+        let waiting: Vec<u32> = play.queues.of(Port::inward(host)).map(|waiting| waiting.job).collect();
         for index in waiting {
             let from = play.job(index).way.from;
             refused.extend(play.give_up(index));
@@ -125,7 +124,7 @@ impl Spares {
                 let vm = job.lone()?;
                 let (view, from) = (play.picture.vm(vm), job.way.from);
                 let may = view.moves_left >= 2 || play.picture.host(from).drain;
-                let mut behind = play.queues.of(Port::inward(from)).iter();
+                let mut behind = play.queues.of(Port::inward(from));
                 let helps = behind.any(|other| play.room.would_let_in(play.job(other.job), vm));
                 (may && !play.has_stepped_aside(vm)).then_some((!helps, view.mem, vm, *index))
             })

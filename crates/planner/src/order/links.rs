@@ -41,7 +41,7 @@ impl Port {
 }
 
 /// Where a move goes and how fast.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Way {
     pub(super) from: HostId,
     pub(super) to: HostId,
@@ -95,8 +95,9 @@ fn all(knobs: &Knobs) -> u32 {
 /// One end of a link: what is still free of it, and what it has still to carry.
 #[derive(Clone, Copy)]
 struct End {
-    /// Rate that nobody uses.
+    /// Rate that nobody uses, and all there is.
     rate: Mbps,
+    full: Mbps,
     /// Time that the moves which wait here take.
     left: Millis,
     /// Moves that may still start.
@@ -121,7 +122,7 @@ pub(super) struct Links {
 impl Links {
     pub(super) fn new(rates: &Rates, knobs: &Knobs) -> Self {
         let [into, out] = budgets(knobs);
-        let end = |rate: Mbps, budget: u32| End { rate, left: Millis::ZERO, budget };
+        let end = |rate: Mbps, budget: u32| End { rate, full: rate, left: Millis::ZERO, budget };
         let ends = rates.0.iter().flat_map(|rate| [end(*rate, into), end(*rate, out)]).collect();
         Self { ends, all: all(knobs), rationed: knobs.moves_all > 0 }
     }
@@ -147,10 +148,18 @@ impl Links {
         self.ends[port.index()].has(full)
     }
 
-    /// Time that those who wait here take, if a move of that full rate could start.
-    pub(super) fn left_if_it_has(&self, port: Port, full: Mbps) -> Option<Millis> {
-        let end = &self.ends[port.index()];
-        end.has(full).then_some(end.left)
+    /// Time that those who wait at the other end take, if a move between these two ends could start.
+    pub(super) fn left_if_free(&self, port: Port, other: Port) -> Option<Millis> {
+        let (end, other) = (&self.ends[port.index()], &self.ends[other.index()]);
+        let full = end.full.min(other.full);
+        (other.has(full) && end.has(full)).then_some(other.left)
+    }
+
+    /// The way between these two ends at the full rate of the narrower one.
+    pub(super) fn way(&self, port: Port, other: Port) -> Way {
+        let rate = self.ends[port.index()].full.min(self.ends[other.index()].full);
+        let (into, out) = if port.side() == 0 { (port, other) } else { (other, port) };
+        Way { from: out.host(), to: into.host(), rate }
     }
 
     /// Time that those who wait here take.
@@ -167,8 +176,8 @@ impl Links {
     }
 
     /// One of them waits no longer.
-    pub(super) fn no_longer_waits(&mut self, way: &Way, time: Millis) {
-        for port in way.ports() {
+    pub(super) fn no_longer_waits(&mut self, ports: [Port; 2], time: Millis) {
+        for port in ports {
             let left = &mut self.ends[port.index()].left;
             *left = left.saturating_sub(time);
         }

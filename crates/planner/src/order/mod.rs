@@ -32,6 +32,8 @@ pub(crate) struct Ordered {
     pub(crate) time: Millis,
     /// No order of these moves is over sooner.
     pub(crate) bound: Millis,
+    /// Every VM gets to where the draft had it.
+    pub(crate) reaches: bool,
 }
 
 /// Orders a draft whose layout is still to be reached. Each VM moves once in it; one that has to step aside to break a
@@ -39,12 +41,12 @@ pub(crate) struct Ordered {
 pub(crate) fn arrange(picture: &Picture<'_>, before: &Layout, takes: &[bool], draft: &mut Draft) -> Ordered {
     let played = play::play(picture, before, takes, draft);
     let steps = steps::steps(picture, before, draft, steps::When::Played(&played.courses));
-    Ordered { steps, time: played.time, bound: played.bound }
+    Ordered { steps, time: played.time, bound: played.bound, reaches: played.reaches }
 }
 
 /// The steps of a draft that lists its moves in an order which is valid one by one; all sleeps come last.
 pub(crate) fn as_listed(picture: &Picture<'_>, before: &Layout, draft: &Draft) -> Ordered {
     let steps = steps::steps(picture, before, draft, steps::When::Listed);
     let Pace { moves_time, moves_bound, .. } = pace::of_steps(picture.snapshot, &steps);
-    Ordered { steps, time: moves_time, bound: moves_bound }
+    Ordered { steps, time: moves_time, bound: moves_bound, reaches: true }
 }

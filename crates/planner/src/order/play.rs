@@ -28,6 +28,8 @@ pub(super) struct Played {
     pub(super) courses: Vec<Course>,
     pub(super) time: Millis,
     pub(super) bound: Millis,
+    /// No move was refused.
+    pub(super) reaches: bool,
 }
 
 /// A move as it was played, with what is asked of its VM later: VMs lie far apart in memory, courses side by side.
@@ -56,7 +58,7 @@ pub(super) struct Job<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Up(HostId),
-    Moved(u32),
+    Moved(u32, Way),
 }
 
 /// A play at full rate, within links and budgets.
@@ -78,6 +80,8 @@ pub(super) struct Play<'a, 'p> {
     waiting: usize,
     /// Where a VM that has stepped aside goes in the end.
     onward: BTreeMap<VmId, HostId>,
+    /// Used again and again by `look_around`.
+    around: Vec<Port>,
 }
 
 pub(super) fn play(picture: &Picture<'_>, before: &Layout, takes: &[bool], draft: &mut Draft) -> Played {
@@ -171,7 +175,7 @@ impl<'a, 'p> Play<'a, 'p> {
             picture,
             rates,
             room,
-            queues: Queues::new(bound.counts()),
+            queues: Queues::new(jobs.len(), bound.counts()),
             links: Links::new(rates, picture.knobs),
             down: vec![false; hosts],
             turns: Turns::new(hosts * 2),
@@ -180,6 +184,7 @@ impl<'a, 'p> Play<'a, 'p> {
             started: Vec::with_capacity(jobs.len()),
             waiting: 0,
             onward: BTreeMap::new(),
+            around: vec![],
             jobs,
         };
         for index in 0..play.jobs.len() {
@@ -205,9 +210,13 @@ impl<'a, 'p> Play<'a, 'p> {
     }
 
     fn no_longer_waits(&mut self, index: u32) {
-        let job = &self.jobs[index as usize];
-        self.links.no_longer_waits(&job.way, job.time);
-        self.queues.remove(index, &job.way);
+        let Job { way, time, .. } = self.jobs[index as usize];
+        self.leave_line(index, way.ports(), time);
+    }
+
+    fn leave_line(&mut self, index: u32, ports: [Port; 2], time: Millis) {
+        self.links.no_longer_waits(ports, time);
+        self.queues.remove(index, ports);
         self.waiting -= 1;
     }
 
@@ -255,10 +264,10 @@ impl<'a, 'p> Play<'a, 'p> {
     /// must not come after it.
     fn look_around(&mut self, port: Port) {
         if self.links.are_rationed() && self.turns.any_in_vain() {
-            for place in 0..self.queues.of(port).len().min(LOOK) {
-                let other = self.queues.of(port)[place].other;
-                self.look_at(other);
-            }
+            let mut others = std::mem::take(&mut self.around);
+            others.extend(self.queues.of(port).take(LOOK).map(|waiting| waiting.other));
+            others.drain(..).for_each(|other| self.look_at(other));
+            self.around = others;
         }
     }
 
@@ -268,9 +277,10 @@ impl<'a, 'p> Play<'a, 'p> {
             if !self.links.is_open(port) || self.queues.is_empty(port) {
                 continue;
             }
+            self.queues.close_up(port);
             match self.best(port, look) {
-                Some(job) => {
-                    self.start(job);
+                Some(one) => {
+                    self.start(port, one);
                     self.look_at(port);
                 }
                 None => self.turns.in_vain(port),
@@ -279,42 +289,45 @@ impl<'a, 'p> Play<'a, 'p> {
     }
 
     /// Of those who wait here and could start, the one whose other end has most left to carry; then the longest.
-    fn best(&self, port: Port, look: usize) -> Option<u32> {
-        let mut best: Option<((Millis, u32), u32)> = None;
-        for waiting in self.queues.of(port).iter().take(look) {
-            let Some(left) = self.links.left_if_it_has(waiting.other, waiting.rate()) else { continue };
-            let right = (left, waiting.time);
+    fn best(&self, port: Port, look: usize) -> Option<Waiting> {
+        let mut best: Option<((Millis, Millis), Waiting)> = None;
+        for waiting in self.queues.of(port).take(look) {
+            let Some(left) = self.links.left_if_free(port, waiting.other) else { continue };
+            let right = (left, waiting.time().unwrap_or(Millis::MAX));
             if best.is_none_or(|(most, _)| right > most) && self.may_enter(port, waiting) {
-                best = Some((right, waiting.job));
+                best = Some((right, *waiting));
             }
         }
-        best.map(|(_, job)| job)
+        best.map(|(_, one)| one)
     }
 
-    /// Its other end is free; is there rate enough here, and room at the destination?
+    /// Both ends are free; is the destination up, and is there room?
     fn may_enter(&self, port: Port, waiting: &Waiting) -> bool {
         let to = if port.side() == 0 { port } else { waiting.other };
-        self.links.has(port, waiting.rate())
-            && !self.down[to.host().index()]
-            && (self.room.is_ample() || self.room.lets_in(self.job(waiting.job)))
+        !self.down[to.host().index()] && (self.room.is_ample() || self.room.lets_in(self.job(waiting.job)))
     }
 
     pub(super) fn job(&self, index: u32) -> &Job<'a> {
         &self.jobs[index as usize]
     }
 
-    fn start(&mut self, index: u32) {
-        self.no_longer_waits(index);
-        let job = &mut self.jobs[index as usize];
-        let way = self.links.offer(&job.way);
-        if way.rate < job.way.rate {
+    /// Starts one who waits at this end. Jobs lie far apart in memory: where there is room for all, none is looked at.
+    fn start(&mut self, port: Port, one: Waiting) {
+        let full = self.links.way(port, one.other);
+        let mut time = one.time().unwrap_or_else(|| self.job(one.job).time);
+        self.leave_line(one.job, full.ports(), time);
+        let way = self.links.offer(&full);
+        if way.rate < full.rate {
+            let job = &mut self.jobs[one.job as usize];
             *job = Job { aside: job.aside, plain: job.plain, ..Job::new(self.picture, way, job.moves) };
+            time = job.time;
         }
-        let job = &self.jobs[index as usize];
-        self.links.take(&job.way);
-        self.room.enter(job);
-        self.events.push(Reverse((self.now.saturating_add(job.time), Event::Moved(index))));
-        self.started.push((index, self.now));
+        self.links.take(&way);
+        if !self.room.is_ample() {
+            self.room.enter(&self.jobs[one.job as usize]);
+        }
+        self.events.push(Reverse((self.now.saturating_add(time), Event::Moved(one.job, way))));
+        self.started.push((one.job, self.now));
     }
 
     fn end(&mut self, event: Event) {
@@ -323,17 +336,10 @@ impl<'a, 'p> Play<'a, 'p> {
                 self.down[host.index()] = false;
                 self.look_at(Port::inward(host));
             }
-            Event::Moved(index) => {
-                let job = &self.jobs[index as usize];
-                let (way, moves) = (job.way, job.moves);
+            Event::Moved(index, way) => {
                 self.links.give_back(&way);
-                self.room.leave(job);
-                if job.aside
-                    && let Some(to) = self.onward.get(&moves[0].vm).copied()
-                {
-                    let onward = Job::new(self.picture, self.rates.way(way.to, to), moves);
-                    self.wait(Job { plain: false, ..onward });
-                    self.look_at(Port::inward(to));
+                if !self.room.is_ample() {
+                    self.arrives(index, way);
                 }
                 way.ports().into_iter().for_each(|port| self.look_around(port));
                 // Its room may be what somebody waits for at the source.
@@ -341,6 +347,18 @@ impl<'a, 'p> Play<'a, 'p> {
                     self.look_at(port);
                 }
             }
+        }
+    }
+
+    /// It leaves room behind; and if it stepped aside, it now waits to go on.
+    fn arrives(&mut self, index: u32, way: Way) {
+        let job = &self.jobs[index as usize];
+        self.room.leave(job);
+        let (aside, moves) = (job.aside, job.moves);
+        if aside && let Some(to) = self.onward.get(&moves[0].vm).copied() {
+            let onward = Job::new(self.picture, self.rates.way(way.to, to), moves);
+            self.wait(Job { plain: false, ..onward });
+            self.look_at(Port::inward(to));
         }
     }
 
@@ -362,8 +380,9 @@ impl<'a, 'p> Play<'a, 'p> {
         self.room.watch(spare);
         let aside = Job::new(self.picture, self.rates.way(way.from, spare), moves);
         let aside = Job { aside: true, plain: false, ..aside };
+        let time = aside.time;
         let first = self.wait(aside);
-        self.start(first);
+        self.start(Port::inward(spare), Waiting::new(first, Port::outward(way.from), time));
     }
 
     pub(super) fn has_stepped_aside(&self, vm: VmId) -> bool {
@@ -397,6 +416,6 @@ impl<'a, 'p> Play<'a, 'p> {
             }
         }
         let time = courses.iter().map(|course| course.end).max().unwrap_or_default();
-        Played { courses, time, bound }
+        Played { courses, time, bound, reaches: refused.is_empty() }
     }
 }

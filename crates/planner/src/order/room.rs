@@ -63,11 +63,14 @@ impl<'a, 'p> Room<'a, 'p> {
             }
         };
         let mut sites: Vec<Site> = picture.host_ids().map(site).collect();
-        let mut all: Vec<Size> = sites.iter().map(|site| site.used).collect();
+        let mut coming = vec![Size::default(); sites.len()];
         for job in jobs {
-            all[job.way.to.index()] = all[job.way.to.index()].with(job.size);
+            let coming = &mut coming[job.way.to.index()];
+            *coming = coming.with(job.size);
         }
-        sites.iter_mut().zip(all).for_each(|(site, all)| site.tight = !site.holds(all));
+        for (site, coming) in sites.iter_mut().zip(coming) {
+            site.tight = coming.count > 0 && !site.holds(site.used.with(coming));
+        }
         let company = company(picture, jobs);
         let ample = company.is_empty() && !sites.iter().any(|site| site.tight);
         Self { picture, sites, company, ample }
@@ -119,9 +122,7 @@ impl<'a, 'p> Room<'a, 'p> {
     }
 
     pub(super) fn enter(&mut self, job: &Job<'_>) {
-        if self.ample {
-            return;
-        }
+        debug_assert!(!self.ample, "nobody counts then");
         let site = &mut self.sites[job.way.to.index()];
         site.used = site.used.with(job.size);
         if !self.company.is_empty() {
@@ -132,9 +133,7 @@ impl<'a, 'p> Room<'a, 'p> {
     }
 
     pub(super) fn leave(&mut self, job: &Job<'_>) {
-        if self.ample {
-            return;
-        }
+        debug_assert!(!self.ample, "nobody counts then");
         let site = &mut self.sites[job.way.from.index()];
         site.used = site.used.without(job.size);
         if !self.company.is_empty() {
