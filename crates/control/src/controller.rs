@@ -413,6 +413,12 @@ impl Controller {
         self.paused.is_some()
     }
 
+    /// A person says that it is really off, and it was not seen since.
+    #[must_use]
+    pub fn is_fenced(&self, id: HostId) -> bool {
+        self.host(id).fenced
+    }
+
     #[must_use]
     pub fn is_frozen(&self) -> bool {
         self.freeze.is_frozen()

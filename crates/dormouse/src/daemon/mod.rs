@@ -8,6 +8,7 @@
 
 pub(crate) mod client;
 mod clock;
+mod definitions;
 mod journal;
 mod journal_queue;
 mod restore;
@@ -20,6 +21,7 @@ mod views;
 pub(crate) mod wire;
 
 pub(crate) use clock::DaemonClock;
+pub(crate) use definitions::Definitions;
 pub(crate) use rim::Rim;
 pub(crate) use runner::{Ended, Runner, who};
 pub(crate) use socket::Listening;

@@ -1,9 +1,9 @@
 //! The drivers behind the controller's effects, each call under a deadline of ours and with its panics caught.
 
-use super::DaemonClock;
-use dormouse_driver::{GuardOrder, Hypervisor, Lease, MoveRequest, Power, Probe, Store};
+use super::{DaemonClock, Definitions};
+use dormouse_driver::{GuardOrder, Hypervisor, Kind, Lease, MoveRequest, Power, Probe, Store};
 use dormouse_model::{
-    Action, Cluster, HostFacts, HostId, HostSpec, Intent, Millis, Observation, ObservationId, Outcome,
+    Action, Cluster, Epoch, HostFacts, HostId, HostSpec, Intent, Millis, Observation, ObservationId, Outcome,
     OutcomeError, ProbeError,
 };
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use uuid::Uuid;
 const LOOK_GRACE: Millis = Millis::from_secs(1);
 /// More for effects: a move that is ended at its deadline is looked for on both ends before anything is said.
 const ACT_GRACE: Millis = Millis::from_secs(30);
+/// The guard writes one file.
+const ADOPT: Millis = Millis::from_secs(12);
 /// Ending or setting right a move is asked of two hosts at most.
 const SETTLE: Millis = Millis::from_secs(60);
 
@@ -30,6 +32,8 @@ pub(crate) struct Rim {
     /// Whom the guards on the hosts obey.
     pub(crate) cluster_id: Uuid,
     pub(crate) login_idle: Millis,
+    /// What VMs are, should their host die.
+    pub(crate) definitions: Arc<Definitions>,
 }
 
 impl Rim {
@@ -66,17 +70,14 @@ impl Rim {
                 let (from, to) = (self.host(from), self.host(to));
                 self.hypervisor.migrate(MoveRequest { vm, from, to, deadline, progress: None }).await
             }
-            (Action::Start { host, .. }, Some(vm)) => {
-                self.hypervisor.start(vm, self.host(host), deadline).await
-            }
+            (Action::Start { host, .. }, Some(vm)) => self.start(vm, self.host(host), deadline).await,
             (Action::Stop { host, .. }, Some(vm)) => {
                 self.hypervisor.stop(vm, self.host(host), deadline).await
             }
             (Action::Wake { host }, _) => self.power.wake(self.host(host), deadline).await,
             (Action::Sleep { host }, _) => {
                 let host = self.host(host);
-                let order =
-                    GuardOrder { cluster: self.cluster_id, epoch: intent.epoch, login_idle: self.login_idle };
+                let order = self.guard_order(intent.epoch);
                 let outcome = self.power.off(host, &order, deadline).await;
                 if matches!(outcome, Outcome::Done { .. }) {
                     self.probe.forget(&host.name).await;
@@ -84,6 +85,69 @@ impl Rim {
                 outcome
             }
             (_, None) => Outcome::Failed(OutcomeError::Driver("the intent names no VM".to_owned())),
+        }
+    }
+
+    fn guard_order(&self, epoch: Epoch) -> GuardOrder {
+        GuardOrder { cluster: self.cluster_id, epoch, login_idle: self.login_idle }
+    }
+
+    /// An operator's word that this host obeys this cluster from now on.
+    pub(crate) async fn adopt(self, host: HostId, epoch: Epoch) -> Outcome {
+        let order = self.guard_order(epoch);
+        let adopt = async move { self.power.adopt(self.host(host), &order, ADOPT).await };
+        guarded(adopt, ADOPT + LOOK_GRACE)
+            .await
+            .unwrap_or_else(|broken| Outcome::Unsure(format!("the driver did not answer: {broken:?}")))
+    }
+
+    /// Starts a VM that ran on another host: by the definition kept of it, or by one that this host has.
+    async fn start(&self, vm: Uuid, host: &HostSpec, deadline: Millis) -> Outcome {
+        let fails = |why: String| Outcome::Failed(OutcomeError::Driver(why));
+        let there = match self.hypervisor.definitions(host, deadline).await {
+            Ok(all) => all.into_iter().find(|one| one.uuid == vm),
+            Err(error) => return fails(error.to_string()),
+        };
+        if there.as_ref().is_some_and(|one| one.state.is_present()) {
+            return self.hypervisor.start(vm, host, deadline).await;
+        }
+        let kept = match self.store.load().await {
+            Ok(kept) => Definitions::find(&kept, vm),
+            Err(error) => return fails(error.to_string()),
+        };
+        match kept {
+            Some(xml) => match self.hypervisor.define(host, &xml, deadline).await {
+                Ok(uuid) if uuid == vm => {}
+                Ok(other) => return fails(format!("its definition is that of {other}")),
+                Err(error) => return fails(error.to_string()),
+            },
+            None if there.is_some() => {}
+            None => {
+                return fails("its definition was never seen, so it cannot be started elsewhere".to_owned());
+            }
+        }
+        self.hypervisor.start(vm, host, deadline).await
+    }
+
+    /// After a good look: keeps the definitions of what is present there.
+    pub(crate) async fn learn(self, host: HostId, facts: HostFacts) {
+        let spec = self.host(host).clone();
+        if !self.definitions.ask(&spec.name, &facts, self.clock.mono()) {
+            return;
+        }
+        let definitions = Arc::clone(&self.definitions);
+        let (hypervisor, store) = (Arc::clone(&self.hypervisor), Arc::clone(&self.store));
+        let listed =
+            guarded(async move { hypervisor.definitions(&spec, SETTLE).await }, SETTLE + LOOK_GRACE).await;
+        let all = match listed {
+            Ok(Ok(all)) => all,
+            other => return tracing::debug!("definitions are not known: {other:?}"),
+        };
+        for (vm, key, record) in definitions.news(all) {
+            match store.remember(Kind::Setting, &key, record.clone()).await {
+                Ok(()) => definitions.kept(vm, &record),
+                Err(error) => return tracing::warn!("the definition of {vm} was not kept: {error}"),
+            }
         }
     }
 

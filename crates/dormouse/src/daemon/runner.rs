@@ -27,6 +27,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub(super) enum Input {
     Event(Event),
     Ask { verb: Verb, by: String, reply: oneshot::Sender<Answer> },
+    Adopted { host: HostId, by: String, outcome: Outcome, reply: oneshot::Sender<Answer> },
     Stop(Ended),
 }
 
@@ -126,7 +127,11 @@ impl Runner {
     fn receive(&mut self, input: Input) {
         match input {
             Input::Event(event) => self.take(event),
+            Input::Ask { verb: Verb::Order(OrderWord::Adopt { host }), by, reply } => {
+                self.adopt(&host, by, reply)
+            }
             Input::Ask { verb, by, reply } => _ = reply.send(self.answer(verb, by)),
+            Input::Adopted { host, by, outcome, reply } => _ = reply.send(self.adopted(host, &by, &outcome)),
             Input::Stop(why) => self.stopping = Some(why),
         }
     }
@@ -172,8 +177,12 @@ impl Runner {
                 if self.stopping.is_some() => {}
             Effect::Look { id, host, deadline } => {
                 tokio::spawn(async move {
-                    let observation = rim.look(id, host, deadline).await;
+                    let observation = rim.clone().look(id, host, deadline).await;
+                    let facts = observation.result.clone().ok();
                     _ = inbox.send(Input::Event(Event::Observed(observation))).await;
+                    if let Some(facts) = facts {
+                        rim.learn(host, facts).await;
+                    }
                 });
             }
             Effect::Write(intent) => {
@@ -266,6 +275,48 @@ impl Runner {
         }
     }
 
+    /// Tells the guard on a host whom it obeys: no matter of the controller's, but of the trail.
+    fn adopt(&mut self, name: &str, by: String, reply: oneshot::Sender<Answer>) {
+        let (host, epoch) = match (self.host(name), self.controller.epoch()) {
+            (Ok(host), Some(epoch)) => (host, epoch),
+            (Err(answer), _) => {
+                _ = reply.send(*answer);
+                return;
+            }
+            (_, None) => {
+                _ = reply.send(Answer::error(Code::Refused, "this manager does not lead"));
+                return;
+            }
+        };
+        self.tell(
+            LogEvent::new(Level::Warn, "order").with("by", &by).with("order", "adopt").with("host", name),
+        );
+        let (rim, inbox) = (self.rim.clone(), self.handle.inbox.clone());
+        tokio::spawn(async move {
+            let outcome = rim.adopt(host, epoch).await;
+            _ = inbox.send(Input::Adopted { host, by, outcome, reply }).await;
+        });
+    }
+
+    fn adopted(&mut self, host: HostId, by: &str, outcome: &Outcome) -> Answer {
+        let name = self.rim.cluster.hosts[host.index()].name.clone();
+        let event = |level, name| LogEvent::new(level, name).with("by", by);
+        match outcome {
+            Outcome::Done { .. } => {
+                self.tell(event(Level::Warn, "host.adopted").with("host", &name));
+                Answer::data(&OrderView { order: "adopt".to_owned(), by: by.to_owned(), told: vec![] })
+            }
+            Outcome::Failed(why) => {
+                self.tell(event(Level::Warn, "host.not-adopted").with("host", &name).with("why", why));
+                Answer::error(Code::Failed, format!("{name} was not taken over: {why}"))
+            }
+            other => {
+                self.tell(event(Level::Warn, "host.not-adopted").with("host", &name).with("why", "unsure"));
+                Answer::error(Code::Failed, format!("whether {name} was taken over is not known: {other:?}"))
+            }
+        }
+    }
+
     /// Hands the order to the controller and answers with what it told about it in the same breath.
     fn order(&mut self, word: &OrderWord, by: String, now: Now) -> Answer {
         let order = match self.resolve(word, now) {
@@ -326,6 +377,9 @@ impl Runner {
             OrderWord::Sleep { host } => Order::Sleep { host: self.host(host)? },
             OrderWord::SayOff { host } => Order::SayOff { host: self.host(host)? },
             OrderWord::Fence { host } => Order::Fence { host: self.host(host)? },
+            OrderWord::Adopt { .. } => {
+                return Err(Box::new(Answer::error(Code::Failed, "adopting is asked of the host itself")));
+            }
             OrderWord::Move { vm, to } => Order::Move { vm: self.vm(vm, now)?, to: self.host(to)? },
         })
     }

@@ -102,7 +102,7 @@ fn host(controller: &Controller, picture: &Snapshot, id: HostId) -> HostView {
         mem_used_mib: picture.mem_used(id).0,
         cpus: host.spec.cpus,
         load15_permille: host.load15.known().map(|load| load.0),
-        marks: marks(host),
+        marks: marks(host, controller.is_fenced(id)),
         obstacles: host.obstacles.iter().map(obstacle).collect(),
         cycles_day: host.cycles_day,
         seen_ms: seen.map(|age| age.0),
@@ -110,13 +110,14 @@ fn host(controller: &Controller, picture: &Snapshot, id: HostId) -> HostView {
     }
 }
 
-fn marks(host: &Host) -> Vec<String> {
+fn marks(host: &Host, fenced: bool) -> Vec<String> {
     let flags = [
         ("maintenance", host.maintenance),
         ("drain", host.drain),
         ("hold", host.held.is_some()),
         ("keep-on", host.spec.keep_on),
         ("unproven", !host.proven),
+        ("fenced", fenced),
     ];
     let role = host.spec.role.map(|role| format!("role:{role}"));
     flags.into_iter().filter(|(_, set)| *set).map(|(mark, _)| mark.to_owned()).chain(role).collect()

@@ -76,7 +76,12 @@ pub(crate) enum OrderWord {
     SayOff {
         host: String,
     },
+    /// It is really off: its VMs may start elsewhere.
     Fence {
+        host: String,
+    },
+    /// Its guard obeys this cluster from now on.
+    Adopt {
         host: String,
     },
     Move {
@@ -207,7 +212,7 @@ pub(crate) struct HostView {
     pub(crate) cpus: u32,
     /// loadavg15 / CPUs in thousandths; `null`: not seen in this cycle.
     pub(crate) load15_permille: Option<u64>,
-    /// `maintenance`, `drain`, `hold`, `keep-on`, `role:…`, `unproven`.
+    /// `maintenance`, `drain`, `hold`, `keep-on`, `role:…`, `unproven`, `fenced`.
     pub(crate) marks: Vec<String>,
     /// What stands against switching it off.
     pub(crate) obstacles: Vec<String>,

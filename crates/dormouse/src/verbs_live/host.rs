@@ -1,6 +1,7 @@
 //! `dormouse host`: the hosts as the daemon sees them, and a person's word about them.
 
 mod add;
+mod fence;
 
 use super::{age, orders};
 use crate::cli::{Ctx, Exit, Failure, Format, Table};
@@ -28,6 +29,10 @@ pub(crate) enum Command {
     Maintenance(MaintenanceArgs),
     /// Say that a silent host was switched off by a person, on purpose
     Off(HostArg),
+    /// Say that a silent host is really off, so that its VMs may start elsewhere
+    Fence(fence::Args),
+    /// Take over a host whose guard obeys another cluster, or a store that was lost
+    Adopt(fence::AdoptArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -94,6 +99,8 @@ pub(crate) fn run(command: &Command, ctx: &Ctx) -> Result<(), Failure> {
                 &format!("{host} {meaning}"),
             )
         }
+        Command::Fence(args) => fence::run(args, ctx),
+        Command::Adopt(args) => fence::adopt(args, ctx),
         Command::Off(HostArg { host }) => orders::give(
             ctx,
             OrderWord::SayOff { host: host.clone() },
@@ -104,6 +111,18 @@ pub(crate) fn run(command: &Command, ctx: &Ctx) -> Result<(), Failure> {
 
 fn all(ctx: &Ctx) -> Result<Vec<HostView>, Failure> {
     Client::connect(ctx)?.ask(Verb::Hosts)
+}
+
+fn find<'a>(hosts: &'a [HostView], name: &str) -> Result<&'a HostView, Failure> {
+    hosts.iter().find(|host| host.name == name).ok_or_else(|| {
+        let near = did_you_mean(name, hosts.iter().map(|host| host.name.as_str()));
+        let hint = if near.is_empty() {
+            "`dormouse host list` shows them all"
+        } else {
+            near.trim_start_matches("; ")
+        };
+        Failure::with_exit(Exit::Usage, format!("there is no host `{name}`")).hint(hint)
+    })
 }
 
 fn list(args: &ListArgs, ctx: &Ctx) -> Result<(), Failure> {
@@ -134,15 +153,7 @@ fn list(args: &ListArgs, ctx: &Ctx) -> Result<(), Failure> {
 
 fn show(args: &ShowArgs, ctx: &Ctx) -> Result<(), Failure> {
     let hosts = all(ctx)?;
-    let Some(host) = hosts.iter().find(|host| host.name == args.name) else {
-        let near = did_you_mean(&args.name, hosts.iter().map(|host| host.name.as_str()));
-        let hint = if near.is_empty() {
-            "`dormouse host list` shows them all"
-        } else {
-            near.trim_start_matches("; ")
-        };
-        return Err(Failure::with_exit(Exit::Usage, format!("there is no host `{}`", args.name)).hint(hint));
-    };
+    let host = find(&hosts, &args.name)?;
     if args.format == Format::Json {
         return ctx.print_json(host);
     }

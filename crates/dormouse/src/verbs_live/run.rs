@@ -2,9 +2,9 @@
 
 use crate::cli::{Ctx, Exit, Failure, safe};
 use crate::config::{Config, HostCpu, LogFormat, Transport};
-use crate::daemon::{DaemonClock, Ended, Listening, Rim, Runner, who};
+use crate::daemon::{DaemonClock, Definitions, Ended, Listening, Rim, Runner, who};
 use crate::verbs::input;
-use dormouse_driver::{Lease as _, LeaseError, Store as _, Term};
+use dormouse_driver::{Lease as _, LeaseError, Remembered, Store as _, Term};
 use dormouse_libvirt::{Libvirt, MoveSettings, Settings as LibvirtSettings, SshSettings, Way};
 use dormouse_model::{Cluster, HostState};
 use dormouse_power::WolAndGuard;
@@ -83,7 +83,7 @@ async fn lead(
     })?;
     let kept = store.load().await.map_err(|error| damaged(&config.store(), &error))?;
     let (lease, term) = take_lead(store).await?;
-    let rim = rim(config, cluster, store, lease, kept.cluster);
+    let rim = rim(config, cluster, store, lease, &kept);
     let runner = Runner::start(rim, config.settings(), &kept, term)
         .map_err(|error| damaged(&config.store(), &error))?;
     let handle = runner.handle();
@@ -236,13 +236,7 @@ pub(super) fn libvirt(config: &Config) -> Libvirt {
     })
 }
 
-fn rim(
-    config: &Config,
-    cluster: Cluster,
-    store: &SqliteStore,
-    lease: FileLease,
-    cluster_id: uuid::Uuid,
-) -> Rim {
+fn rim(config: &Config, cluster: Cluster, store: &SqliteStore, lease: FileLease, kept: &Remembered) -> Rim {
     let libvirt = Arc::new(libvirt(config));
     let power = WolAndGuard::new(libvirt.links());
     let mut clock = DaemonClock::system();
@@ -257,8 +251,9 @@ fn rim(
         lease: Arc::new(lease),
         clock,
         cluster: Arc::new(cluster),
-        cluster_id,
+        cluster_id: kept.cluster,
         login_idle: config.login_idle,
+        definitions: Arc::new(Definitions::of(kept)),
     }
 }
 

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 mod broken;
+mod dead;
 mod hostile;
 mod killed;
 mod people;
@@ -27,6 +28,7 @@ const SCENARIOS: &[Scenario] = &[
     ("a silent host counts as on and is left alone", broken::silent_host),
     ("a wake that is lost twice is sent again", broken::lost_wakes),
     ("a person at a host keeps it awake, also through a kill of the daemon", killed::in_the_middle),
+    ("a dead host's VM runs elsewhere, by a person's word", dead::fenced),
 ];
 
 #[test]

@@ -56,11 +56,10 @@ impl World {
     }
 
     pub(crate) fn down(mut self) {
-        self.hang_up_on_guests();
         self.stop();
     }
 
-    /// Ends the listening to the guests' streams: none broke and nothing was lost on them.
+    /// Ends the listening to the guests' streams, which is for once: none broke and nothing was lost on them.
     #[track_caller]
     pub(crate) fn hang_up_on_guests(&self) {
         let streams = self.lab.streams(true).unwrap();

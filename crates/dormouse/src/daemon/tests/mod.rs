@@ -1,5 +1,6 @@
 //! The daemon as its operator meets it: started on a real store and a real socket, with pretend hosts.
 
+mod fence;
 mod world;
 
 use super::client::{self, Client};
@@ -154,6 +155,7 @@ impl Machine {
                 cluster,
                 cluster_id: kept.cluster,
                 login_idle: Millis::from_mins(30),
+                definitions: Arc::new(super::Definitions::of(&kept)),
             };
             let runner = Runner::start(rim, settings(self.mode), &kept, term).expect("reads");
             (runner, Listening::bind(&self.socket()).await.expect("a socket"))
@@ -208,6 +210,11 @@ impl Daemon {
 
     fn open_intents(&self) -> usize {
         self.runtime().block_on(self.store.load()).expect("whole").open.len()
+    }
+
+    fn definitions(&self) -> usize {
+        let kept = self.runtime().block_on(self.store.load()).expect("whole");
+        kept.settings.iter().filter(|(key, _)| key.starts_with("definition/")).count()
     }
 
     fn runtime(&self) -> &Runtime {

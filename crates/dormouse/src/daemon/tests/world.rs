@@ -5,8 +5,8 @@ use dormouse_driver::{
     Definition, DriverError, End, GuardOrder, Hypervisor, MoveRequest, Power, Probe, Settled, Settlement,
 };
 use dormouse_model::{
-    DomainState, GuardRefusal, HostFacts, HostSpec, Mib, MilliCpu, Millis, Outcome, Permille, ProbeError,
-    VmFacts,
+    DomainState, GuardRefusal, HostFacts, HostSpec, Mib, MilliCpu, Millis, Outcome, OutcomeError, Permille,
+    ProbeError, VmFacts,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -32,6 +32,8 @@ struct FakeHost {
 #[derive(Debug, Default)]
 struct State {
     hosts: BTreeMap<String, FakeHost>,
+    /// Shut-off definitions.
+    defined: BTreeMap<(String, Uuid), String>,
     /// Every effect that reached the world, in order.
     calls: Vec<String>,
 }
@@ -61,6 +63,14 @@ impl World {
 
     pub(super) fn fault(&self, host: &str, fault: Option<Fault>) {
         self.state().hosts.get_mut(host).expect("a host").fault = fault;
+    }
+
+    /// Its power is cut.
+    pub(super) fn dies(&self, host: &str) {
+        let mut state = self.state();
+        let host = state.hosts.get_mut(host).expect("a host");
+        host.on = false;
+        host.vms.clear();
     }
 
     pub(super) fn hold_moves(&self, hold: bool) {
@@ -167,23 +177,42 @@ impl Hypervisor for World {
     }
 
     async fn start(&self, vm: Uuid, host: &HostSpec, _deadline: Millis) -> Outcome {
-        panic!("{vm} must not be started on {}", host.name)
+        self.called(format!("start {vm} {}", host.name));
+        let mut state = self.state();
+        let runs = state.hosts.values().any(|host| host.on && host.vms.contains_key(&vm));
+        assert!(!runs, "{vm} must not be started on {}", host.name);
+        let Some(name) = state.defined.remove(&(host.name.clone(), vm)) else {
+            return Outcome::Failed(OutcomeError::Driver("it is not defined there".to_owned()));
+        };
+        state.hosts.get_mut(&host.name).expect("a host").vms.insert(vm, name);
+        Outcome::Done { downtime: None }
     }
 
     async fn stop(&self, vm: Uuid, host: &HostSpec, _deadline: Millis) -> Outcome {
         panic!("{vm} must not be stopped on {}", host.name)
     }
 
-    async fn define(&self, _host: &HostSpec, _xml: &str, _deadline: Millis) -> Result<Uuid, DriverError> {
-        panic!("nothing is defined")
+    async fn define(&self, host: &HostSpec, xml: &str, _deadline: Millis) -> Result<Uuid, DriverError> {
+        self.called(format!("define {} {xml}", host.name));
+        let (uuid, name) = xml.split_once(' ').expect("as `definitions` gave it");
+        let uuid = uuid.parse().expect("a UUID");
+        self.state().defined.insert((host.name.clone(), uuid), name.to_owned());
+        Ok(uuid)
     }
 
     async fn undefine(&self, vm: Uuid, _host: &HostSpec, _deadline: Millis) -> Outcome {
         panic!("{vm} must not be undefined")
     }
 
-    async fn definitions(&self, _host: &HostSpec, _deadline: Millis) -> Result<Vec<Definition>, DriverError> {
-        Ok(vec![])
+    async fn definitions(&self, host: &HostSpec, _deadline: Millis) -> Result<Vec<Definition>, DriverError> {
+        let of = |(uuid, name): (&Uuid, &String)| Definition {
+            uuid: *uuid,
+            name: name.clone(),
+            state: DomainState::Running,
+            persistent: true,
+            xml: format!("{uuid} {name}"),
+        };
+        Ok(self.state().hosts[&host.name].vms.iter().map(of).collect())
     }
 
     async fn settle(
