@@ -16,10 +16,11 @@ pub(crate) fn check() -> Result<bool> {
 
 pub(crate) fn tidy() -> Result<bool> {
     println!("\n--- tidy");
-    let findings = tidy::all(&root())?;
+    let (findings, covered) = tidy::all(&root())?;
     for finding in &findings {
         println!("{finding}");
     }
+    println!("covered.toml: {covered}");
     match findings.len() {
         0 => println!("tidy: nothing to say"),
         count => println!("tidy: {count} to put right"),

@@ -4,6 +4,7 @@ mod common;
 mod fenced;
 mod holes;
 mod kept;
+mod odd;
 
 use common::World;
 use dormouse_control::{Automation, Event, Order, Settings};

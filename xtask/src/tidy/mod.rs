@@ -3,6 +3,7 @@
 //! Reads the tree and cargo's view of the dependencies; changes nothing. A rule lives here when a reviewer would
 //! otherwise have to say the same thing twice. What clippy or rustfmt can say is left to them.
 
+mod covered;
 mod deps;
 mod lex;
 mod rust;
@@ -62,7 +63,7 @@ impl File {
 }
 
 /// Every rule on the whole tree.
-pub(crate) fn all(root: &Path) -> Result<Vec<Finding>> {
+pub(crate) fn all(root: &Path) -> Result<(Vec<Finding>, covered::Tally)> {
     let mut files = Vec::new();
     gather(root, root, &mut files)?;
     files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -75,7 +76,9 @@ pub(crate) fn all(root: &Path) -> Result<Vec<Finding>> {
     }
     findings.extend(scenarios::check(files.iter().map(|file| file.path.as_str())));
     findings.extend(deps::check(root)?);
-    Ok(findings)
+    let (gaps, tally) = covered::check(&files)?;
+    findings.extend(gaps);
+    Ok((findings, tally))
 }
 
 /// Text files below `dir`; what git ignores at the root and what is not UTF-8 is passed over.

@@ -6,8 +6,8 @@ use dormouse_control::{
     VmMemory,
 };
 use dormouse_model::{
-    Action, DemandRow, DomainState, Epoch, GuardRefusal, HostFacts, HostId, HostState, Intent, IntentId, Mib,
-    MilliCpu, Millis, Mono, Observation, Outcome, Permille, ProbeError, VmFacts, text,
+    Action, DemandRow, DomainState, Epoch, GuardRefusal, HostFacts, HostId, HostState, Intent, IntentId, Job,
+    JobKind, Mib, MilliCpu, Millis, Mono, Observation, Outcome, Permille, ProbeError, VmFacts, text,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -30,6 +30,9 @@ pub(crate) struct World {
     /// Hosts that answer with nonsense, and hosts whose VMs are larger than anything.
     pub(crate) garbled: BTreeSet<HostId>,
     pub(crate) boasts: BTreeSet<HostId>,
+    /// VMs that their users paused, and VMs on which a job runs, by place.
+    pub(crate) paused: BTreeSet<usize>,
+    pub(crate) jobs: BTreeSet<usize>,
     pub(crate) people: BTreeMap<HostId, Vec<Millis>>,
     pub(crate) clock_offset: BTreeMap<HostId, i64>,
     /// Wakes that never arrive.
@@ -81,6 +84,8 @@ impl World {
             silent: BTreeSet::new(),
             garbled: BTreeSet::new(),
             boasts: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            jobs: BTreeSet::new(),
             people: BTreeMap::new(),
             clock_offset: BTreeMap::new(),
             deaf: BTreeSet::new(),
@@ -289,12 +294,17 @@ impl World {
             VmFacts {
                 uuid: vm.uuid,
                 name: vm.name.clone(),
-                state: DomainState::Running,
+                state: if self.paused.contains(index) { DomainState::Paused } else { DomainState::Running },
                 vcpus: vm.vcpus,
                 mem: if self.boasts.contains(&id) { Mib::MAX } else { vm.mem },
                 cpu: Some(vm.cpu),
                 dirty_mib_s: 0,
-                job: None,
+                job: self.jobs.contains(index).then_some(Job {
+                    kind: JobKind::MigrationOut,
+                    elapsed: Millis(0),
+                    remaining: Mib(100),
+                    processed: Mib(1),
+                }),
                 persistent: true,
                 autostart: false,
                 immovable: None,
