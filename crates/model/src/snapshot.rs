@@ -95,14 +95,19 @@ impl Snapshot {
     /// The picture that a cluster text paints: everything just seen, on for ever, with no history of moves.
     #[must_use]
     pub fn of(cluster: &Arc<Cluster>) -> Self {
+        let mut used = vec![MilliCpu::ZERO; cluster.hosts.len()];
+        for vm in cluster.vms.iter().filter(|vm| !vm.stopped) {
+            if let Some(used) = used.get_mut(vm.at.index()) {
+                *used += vm.cpu;
+            }
+        }
         let hosts = cluster
             .hosts
             .iter()
+            .zip(used)
             .enumerate()
-            .map(|(index, spec)| {
+            .map(|(index, (spec, used))| {
                 let id = HostId::at(index);
-                let used: MilliCpu =
-                    cluster.vms.iter().filter(|vm| vm.at == id && !vm.stopped).map(|vm| vm.cpu).sum();
                 Host {
                     spec: Arc::new(spec.clone()),
                     state: spec.state,

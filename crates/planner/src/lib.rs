@@ -62,31 +62,51 @@ pub fn plan_within(
     more: &mut dyn FnMut() -> bool,
 ) -> (Plan, Report) {
     let mut patience = Patience::of(more);
-    let tamed = tame::tamed(snapshot);
-    let snapshot = tamed.as_ref().unwrap_or(snapshot);
-    let tame_goal = tame::tamed_goal(goal);
-    let (mut plan, report) = match canon::ordered(snapshot, &mut patience) {
-        None => plan_ordered(snapshot, tame_goal, id, &mut patience),
-        Some((ordered, canon)) => {
-            let (mut plan, mut report) = plan_ordered(&ordered, tame_goal, id, &mut patience);
-            canon.put_back(&mut plan, &mut report);
-            (plan, report)
-        }
-    };
-    plan.goal = goal;
-    (plan, report)
+    // Made first: once patience is out there is no time left to look at all hosts.
+    let nothing = report::nothing_done(snapshot);
+    match tamed_plan(snapshot, tame::tamed_goal(goal), id, &mut patience) {
+        Some((plan, report)) => (Plan { goal, ..plan }, report),
+        None => (Plan { id, policy: snapshot.cluster.policy.name, goal, steps: vec![] }, nothing),
+    }
 }
 
-fn plan_ordered(snapshot: &Snapshot, goal: Goal, id: PlanId, patience: &mut Patience<'_>) -> (Plan, Report) {
-    let plan = |steps| Plan { id, policy: snapshot.cluster.policy.name, goal, steps };
+/// `None` if patience ends before there is anything to show.
+fn tamed_plan(
+    snapshot: &Snapshot,
+    goal: Goal,
+    id: PlanId,
+    patience: &mut Patience<'_>,
+) -> Option<(Plan, Report)> {
+    let tamed = tame::tamed(snapshot, patience);
+    let snapshot = tamed.as_ref().unwrap_or(snapshot);
+    let canon = if patience.is_out() { None } else { canon::ordered(snapshot, patience) };
     if patience.is_out() {
-        return (plan(vec![]), report::out_of_patience(snapshot));
+        return None;
     }
-    let Some(picture) = Picture::within(snapshot, patience) else {
-        return (plan(vec![]), report::out_of_patience(snapshot));
-    };
+    let Some((ordered, canon)) = canon else { return plan_ordered(snapshot, goal, id, patience) };
+    let (mut plan, mut report) = plan_ordered(&ordered, goal, id, patience)?;
+    canon.put_back(&mut plan, &mut report);
+    Some((plan, report))
+}
+
+/// Without patience for more no more moves than this are put in order, which takes about a millisecond.
+const ORDERED_ANYWAY: usize = 4096;
+
+fn plan_ordered(
+    snapshot: &Snapshot,
+    goal: Goal,
+    id: PlanId,
+    patience: &mut Patience<'_>,
+) -> Option<(Plan, Report)> {
+    let picture = Picture::within(snapshot, patience)?;
     let before = Layout::of(&picture);
+    if !patience.lasts() {
+        return None;
+    }
     let bounds = bound::of(&picture, &before);
+    if !patience.lasts() {
+        return None;
+    }
     let mut after = before.clone();
     let mut draft = Draft::default();
     let seed = picture.policy == PolicyName::Seed;
@@ -113,11 +133,15 @@ fn plan_ordered(snapshot: &Snapshot, goal: Goal, id: PlanId, patience: &mut Pati
         order::as_listed(&picture, &before, &draft)
     } else {
         balanced::moves_between(&picture, &before, &after, &mut draft);
+        if draft.moves.len() > ORDERED_ANYWAY && !patience.lasts() {
+            return None;
+        }
         order::arrange(&picture, &before, &after.takes, &mut draft)
     };
     // Where the rounds of `seed` lead, and an order that refused a move, is known from the moves alone.
     let reached = (!listed && ordered.reaches).then_some(after);
     let mut report = report::report(&picture, &before, reached, &draft, goal, bounds, patience);
     (report.moves_time, report.moves_bound) = (ordered.time, ordered.bound);
-    (plan(ordered.steps), report)
+    let plan = Plan { id, policy: picture.policy, goal, steps: ordered.steps };
+    Some((plan, report))
 }

@@ -112,19 +112,28 @@ pub(crate) fn report(
     }
 }
 
-/// Nothing is done, for want of time even to look. The bound is that of a cluster of which nothing is known.
-pub(crate) fn out_of_patience(snapshot: &Snapshot) -> Report {
-    let on = |host: &HostId| !snapshot.host(*host).state.is_down();
-    let watts = snapshot.watts();
+/// Nothing is done, for want of time even to look. The bound is that of a cluster of which nothing is known, and hosts
+/// count as busy.
+pub(crate) fn nothing_done(snapshot: &Snapshot) -> Report {
+    let mut watts = Watts::ZERO;
+    let mut awake = vec![];
+    for (index, host) in snapshot.hosts.iter().enumerate() {
+        let (down, spec) = (host.state.is_down(), &host.spec);
+        watts = watts.saturating_add(if down { spec.watts_asleep } else { spec.watts_busy });
+        if !down {
+            awake.push((HostId::at(index), AwakeReason::NoTime));
+        }
+    }
+    let on = u32::try_from(awake.len()).expect("fewer than 2^32 hosts");
     Report {
-        hosts_on_before: snapshot.hosts_on(),
-        hosts_on_after: snapshot.hosts_on(),
+        hosts_on_before: on,
+        hosts_on_after: on,
         lower_bound: 0,
         watts_before: watts,
         watts_after: watts,
         watts_standing: Watts::ZERO,
         watts_bound: Watts::ZERO,
-        awake: snapshot.host_ids().filter(on).map(|host| (host, AwakeReason::NoTime)).collect(),
+        awake,
         ..Report::default()
     }
 }

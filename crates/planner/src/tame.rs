@@ -3,7 +3,8 @@
 //! What is seen on a host may be wrong by any amount, and a sum that leaves its integer stops the program. A VM is cut
 //! down to more than any host, so one that fits nowhere still fits nowhere. Rare: nothing is copied where nothing is odd.
 
-use dormouse_model::{Goal, HostSpec, Mbps, Mib, MilliCpu, Millis, Snapshot, VmSpec, Watts};
+use crate::patience::Patience;
+use dormouse_model::{Goal, HostSpec, Mbps, Mib, MilliCpu, Millis, Snapshot, Vm, VmSpec, Watts};
 use std::sync::Arc;
 
 /// 1 PiB, as in a cluster text: times any number of places of a reserve it still is a number.
@@ -16,8 +17,11 @@ const WATTS_MAX: Watts = Watts(1_000_000);
 const LINK_MAX: Mbps = Mbps(10_000_000);
 const SPAN_MAX: Millis = Millis::from_secs(366 * 86_400);
 
-/// The picture with what is odd cut down; `None` if nothing is.
-pub(crate) fn tamed(snapshot: &Snapshot) -> Option<Snapshot> {
+/// VMs that are looked at between two questions for patience.
+const VMS_AT_ONCE: usize = 4096;
+
+/// The picture with what is odd cut down; `None` if nothing is, or if patience ends before that is known.
+pub(crate) fn tamed(snapshot: &Snapshot, patience: &mut Patience<'_>) -> Option<Snapshot> {
     let host_is_odd = |spec: &HostSpec| {
         spec.mem.max(spec.reserve).max(spec.overhead) > HOST_MEM_MAX
             || spec.cpus > CPUS_MAX
@@ -26,10 +30,14 @@ pub(crate) fn tamed(snapshot: &Snapshot) -> Option<Snapshot> {
             || spec.boot.max(spec.shutdown) > SPAN_MAX
     };
     let odd_host = snapshot.hosts.iter().any(|host| host_is_odd(&host.spec));
-    let odd_vm = snapshot
-        .vms
-        .iter()
-        .any(|vm| vm.spec.mem > VM_MEM_MAX || vm.demand.sleep.max(vm.demand.wake) > DEMAND_MAX);
+    let vm_is_odd = |vm: &Vm| vm.spec.mem > VM_MEM_MAX || vm.demand.sleep.max(vm.demand.wake) > DEMAND_MAX;
+    let mut odd_vm = false;
+    for chunk in snapshot.vms.chunks(VMS_AT_ONCE) {
+        odd_vm |= chunk.iter().any(vm_is_odd);
+        if !patience.lasts() {
+            return None;
+        }
+    }
     if !odd_host && !odd_vm {
         return None;
     }
