@@ -119,7 +119,8 @@ pub(crate) fn nothing_done(snapshot: &Snapshot) -> Report {
     let mut awake = vec![];
     for (index, host) in snapshot.hosts.iter().enumerate() {
         let (down, spec) = (host.state.is_down(), &host.spec);
-        watts = watts.saturating_add(if down { spec.watts_asleep } else { spec.watts_busy });
+        watts =
+            watts.saturating_add(if down { spec.watts_asleep } else { spec.watts_busy.max(spec.watts_idle) });
         if !down {
             awake.push((HostId::at(index), AwakeReason::NoTime));
         }

@@ -163,7 +163,7 @@ fn a_deadline_ends_the_search_and_says_so() {
         expect![[r#"
         $ dormouse plan --cluster cluster --deadline 0ms
         62 hosts on -> 62 hosts on; lower bound 0
-        2790 W -> 2790 W
+        5890 W -> 5890 W
         ercolani, policy balanced, compact for 8h00m: no steps
         the deadline of 0ms ended the search: with more time the plan may be better
 
