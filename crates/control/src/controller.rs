@@ -64,6 +64,7 @@ pub struct Controller {
     /// What the calendar says, until it says something else.
     pub(crate) season: Option<crate::goal::Season>,
     pub(crate) outlook: Outlook,
+    pub(crate) crowd: crate::Crowd,
     /// The picture that the last plan was made on, kept up to date rather than made anew, and the goal it was made for.
     pub(crate) sketch: Option<Snapshot>,
     pub(crate) planned_for: Option<Goal>,
@@ -152,6 +153,7 @@ impl Controller {
             goal_checked: Mono::ZERO,
             season: None,
             outlook: Outlook::default(),
+            crowd: crate::Crowd::default(),
             sketch: None,
             planned_for: None,
             remembered: memory.manager.clone(),

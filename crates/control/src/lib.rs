@@ -8,6 +8,7 @@
 
 mod agenda;
 mod controller;
+mod crowd;
 mod demand;
 mod event;
 mod flight;
@@ -27,6 +28,7 @@ mod settings;
 mod vms;
 
 pub use controller::{Controller, Tally};
+pub use crowd::Crowd;
 pub use event::{Effect, Event, Level, LogEvent, Now, Order};
 pub use memory::{Aside, HostMemory, KeptAutomation, KeptNormalise, ManagerMemory, Memory, VmMemory};
 pub use settings::{Automation, Settings};

@@ -7,7 +7,7 @@ use crate::forecast::Ahead;
 use crate::gate::DAY;
 use crate::hosts::HostRecord;
 use crate::vms::VmRecord;
-use dormouse_model::{Goal, Hold, Host, HostState, Millis, Seen, Snapshot, Vm};
+use dormouse_model::{Goal, Hold, Host, HostState, Mib, Millis, Seen, Snapshot, Vm};
 use std::sync::Arc;
 
 impl Controller {
@@ -17,7 +17,7 @@ impl Controller {
         let hosts = self.hosts.iter().map(|host| self.host_seen(host, now, &holds, for_planner)).collect();
         let ahead = self.ahead(now);
         let vms = self.vms.records.iter().map(|vm| self.vm_seen(vm, now, &ahead)).collect();
-        Snapshot { cluster: Arc::clone(&self.cluster), hosts, vms }
+        Snapshot { cluster: Arc::clone(&self.cluster), hosts, vms, lull: self.crowd.lull() }
     }
 
     fn host_seen(&self, host: &HostRecord, now: Now, holds: &[&Hold], for_planner: bool) -> Host {
@@ -62,7 +62,10 @@ impl Controller {
         let now = self.now;
         let (mut picture, mut changed) = match self.sketch.take() {
             Some(picture) => (picture, false),
-            None => (Snapshot { cluster: Arc::clone(&self.cluster), hosts: vec![], vms: vec![] }, true),
+            None => {
+                let cluster = Arc::clone(&self.cluster);
+                (Snapshot { cluster, hosts: vec![], vms: vec![], lull: Mib::ZERO }, true)
+            }
         };
         let holds = self.holds_in_force(now);
         for (at, record) in self.hosts.iter().enumerate() {
@@ -72,6 +75,7 @@ impl Controller {
         let ahead = self.ahead(now);
         let knobs = &self.cluster.policy.knobs;
         let (hour, day) = (knobs.scaled(Millis::from_mins(60)), knobs.scaled(DAY));
+        let churn = knobs.scaled(knobs.window_churn);
         for at in 0..self.vms.records.len() {
             let spans = self.vms.spans;
             let record = &mut self.vms.records[at];
@@ -101,6 +105,11 @@ impl Controller {
                 |_, _| false,
             );
         }
+        let running = picture.vms.iter().filter(|vm| !vm.state.hosts().is_empty());
+        let held = running.map(|vm| vm.spec.mem).sum();
+        self.crowd.note(now.mono, held, churn);
+        changed |= picture.lull != self.crowd.lull();
+        picture.lull = self.crowd.lull();
         let goal = coarse(self.goal_before_rise(goal, &picture.vms));
         changed |= self.planned_for.replace(goal) != Some(goal);
         (picture, goal, changed)

@@ -171,6 +171,7 @@ knobs! {
     disrupt_max: Permille = Permille(2000), "disrupt.max", "share of VMs disturbed over share of watts saved, at most";
     window_sleep: Millis = Millis::from_mins(40), "window.sleep", "how far back demand is looked at before a host may sleep";
     window_wake: Millis = Millis::from_mins(5), "window.wake", "how far back demand is looked at before a host is woken";
+    window_churn: Millis = Millis::from_mins(60), "window.churn", "how far back the most memory that VMs took together is looked at: hosts stay on for so much of it, since VMs that went may come back; 0: not at all";
     forecast: Forecast = Forecast::None, "forecast", "what is expected of the hours to come: nothing, or what the same hour of the week before saw; it only adds demand, so it may cost watts and prevents overloads";
     min_up: Millis = Millis::from_mins(30), "min_up", "a host stays on at least so long";
     min_down: Millis = Millis::from_mins(10), "min_down", "a host stays asleep at least so long, unless it is needed";

@@ -13,6 +13,9 @@ pub struct Snapshot {
     pub cluster: Arc<Cluster>,
     pub hosts: Vec<Host>,
     pub vms: Vec<Vm>,
+    /// So much more memory VMs took together at the highest within `window.churn`: they may come back. It is kept free
+    /// beside `spare.target` before a host may sleep.
+    pub lull: Mib,
 }
 
 /// A host as last seen.
@@ -143,7 +146,7 @@ impl Snapshot {
                 immovable: None,
             })
             .collect();
-        Self { cluster: Arc::clone(cluster), hosts, vms }
+        Self { cluster: Arc::clone(cluster), hosts, vms, lull: Mib::ZERO }
     }
 
     #[must_use]

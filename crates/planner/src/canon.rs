@@ -49,6 +49,7 @@ pub(crate) fn ordered(snapshot: &Snapshot, patience: &mut Patience<'_>) -> Optio
         cluster: Arc::new(to.cluster(&snapshot.cluster)),
         hosts: hosts.iter().map(|id| snapshot.host(*id).clone()).collect(),
         vms: vms.iter().map(|id| to.vm(snapshot.vm(*id))).collect(),
+        lull: snapshot.lull,
     };
     Some((picture, Canon { hosts, vms }))
 }

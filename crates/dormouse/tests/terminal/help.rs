@@ -38,6 +38,7 @@ fn the_config_is_checked_and_explained() {
           disrupt.max      2.00             share of VMs disturbed over share of watts saved, at most
           window.sleep     40m              how far back demand is looked at before a host may sleep
           window.wake      5m               how far back demand is looked at before a host is woken
+          window.churn     1h               how far back the most memory that VMs took together is looked at: hosts stay on for so much of it, since VMs that went may come back; 0: not at all
           forecast         none             what is expected of the hours to come: nothing, or what the same hour of the week before saw; it only adds demand, so it may cost watts and prevents overloads
           min_up           30m              a host stays on at least so long
           min_down         10m              a host stays asleep at least so long, unless it is needed

@@ -17,7 +17,7 @@ use crate::layout::Layout;
 use crate::patience::Patience;
 use crate::picture::Picture;
 use crate::reserve;
-use dormouse_model::{Because, HostId, Millis, VmId, Watts};
+use dormouse_model::{Because, HostId, Mib, Millis, VmId, Watts};
 use std::cmp::Reverse;
 
 /// VMs whose rules stand in the way pin their host to the kept ones; after so many of them a set is given up.
@@ -311,9 +311,12 @@ pub(crate) fn reserves_hold(picture: &Picture<'_>, layout: &Layout) -> bool {
     reserve::places(picture, layout) >= spare_wanted(picture) && reserve::failover_holds(picture, layout)
 }
 
-/// Places that must stay free for a host to go to sleep. Never fewer than those below which one is woken again.
+/// Places that must stay free for a host to go to sleep: never fewer than those below which one is woken again, and
+/// beside them those of VMs that went lately and may come back.
 pub(crate) fn spare_wanted(picture: &Picture<'_>) -> u64 {
-    u64::from(picture.knobs.spare_target.max(picture.knobs.spare_min))
+    let always = u64::from(picture.knobs.spare_target.max(picture.knobs.spare_min));
+    let back = if picture.largest == Mib::ZERO { 0 } else { picture.snapshot.lull.0.div_ceil(picture.largest.0) };
+    always.saturating_add(back)
 }
 
 /// Power of a layout, with these hosts asleep.

@@ -358,6 +358,9 @@ vm v[1-6]@h[1-6] mem=1G cpu=0.1",
     let untouched = |_: &mut dormouse_model::Snapshot| {};
     assert_eq!(on("", &untouched), 2);
     assert_eq!(on("spare.target=3", &untouched), 3);
+    let lull = |mib| move |snapshot: &mut dormouse_model::Snapshot| snapshot.lull = dormouse_model::Mib(mib);
+    // A place for each GiB or part of one, beside those of `spare.target`.
+    assert_eq!((on("", &lull(2048)), on("", &lull(2049)), on("spare.target=2", &lull(1024))), (2, 3, 3));
     assert_eq!(on("failover=1", &untouched), 3);
     assert_eq!(on("min_on=5", &untouched), 5);
     assert_eq!(on("cpu.target=0.05", &untouched), 3);

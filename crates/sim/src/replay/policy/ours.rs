@@ -9,9 +9,10 @@ use super::sketch;
 use super::{Act, HostNow, Orders, Place, Policy, Power, View};
 use crate::replay::fleet::Fleet;
 use crate::trace::Trace;
+use dormouse_control::Crowd;
 use dormouse_model::schedule::Schedule;
 use dormouse_model::{
-    Action, Cluster, Demand, Goal, Host, HostId, HostState, Millis, PlanId, Policy as Named, PolicyName,
+    Action, Cluster, Demand, Goal, Host, HostId, HostState, Mib, Millis, Mono, PlanId, Policy as Named, PolicyName,
     Seen, Snapshot, Vm, VmId, VmSpec, VmState,
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -36,6 +37,7 @@ const LOAD_SAMPLES: usize = 3;
 pub(super) struct Ours {
     policy: Named,
     windows: Windows,
+    crowd: Crowd,
     picture: Snapshot,
     bands: Vec<Bands>,
     /// Where each VM was last seen, and when it moved within a day.
@@ -79,8 +81,9 @@ impl Ours {
         });
         Self {
             windows: Windows::of(&policy.knobs, Trace::STEP),
-            picture: Snapshot { hosts: hosts.collect(), vms: vec![], cluster: Arc::new(cluster) },
+            picture: Snapshot { hosts: hosts.collect(), vms: vec![], cluster: Arc::new(cluster), lull: Mib::ZERO },
             policy,
+            crowd: Crowd::default(),
             bands: vec![],
             last: vec![],
             moved: vec![],
@@ -175,6 +178,10 @@ impl Ours {
             let milli = |mips| view.fleet.milli_cpu(mips);
             vm.demand = self.bands[index].demand(self.windows, &mut self.scratch, milli);
         }
+        let wanted = view.vms.iter().filter(|vm| vm.place != Place::Stopped).map(|vm| vm.mem).sum();
+        let knobs = &self.policy.knobs;
+        self.crowd.note(Mono(view.now.0), wanted, knobs.scaled(knobs.window_churn));
+        self.picture.lull = self.crowd.lull();
         for (index, (loads, now)) in self.loads.iter_mut().zip(view.hosts).enumerate() {
             loads.push_back(now.vms.iter().map(|vm| view.vms[vm.index()].demand).sum());
             if loads.len() > LOAD_SAMPLES {
