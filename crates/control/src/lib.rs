@@ -29,6 +29,7 @@ mod vms;
 
 pub use controller::{Controller, Tally};
 pub use crowd::Crowd;
+pub use demand::band_rank;
 pub use event::{Effect, Event, Level, LogEvent, Now, Order};
 pub use memory::{Aside, HostMemory, KeptAutomation, KeptNormalise, ManagerMemory, Memory, VmMemory};
 pub use settings::{Automation, Settings};

@@ -36,7 +36,8 @@ const TEACHES: u64 = 4;
 const QUANTILE_PERCENT: u64 = 90;
 
 /// Which of so many, counted from one in order of size, is the 90th of 100.
-fn rank_of(count: u64) -> u64 {
+#[must_use]
+pub const fn band_rank(count: u64) -> u64 {
     (count * QUANTILE_PERCENT).div_ceil(100)
 }
 
@@ -214,7 +215,7 @@ impl History {
     pub(crate) fn demand_seen(&self, now: Mono, spans: &Spans, limit: MilliCpu) -> Demand {
         self.bands(now, spans, limit, |_, first| {
             let mut used: Vec<u32> = self.samples.range(first..).map(|sample| sample.used).collect();
-            let rank = usize::try_from(rank_of(used.len() as u64)).ok()?.checked_sub(1)?;
+            let rank = usize::try_from(band_rank(used.len() as u64)).ok()?.checked_sub(1)?;
             Some(*used.select_nth_unstable(rank).1)
         })
     }

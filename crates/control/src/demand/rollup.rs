@@ -3,8 +3,8 @@
 //! A roll-up knows how many samples lay on which level. Whatever it has to forget it forgets upwards, so that what is
 //! read from it is never below what the samples would have said.
 
+use super::band_rank;
 use super::level::{LEVELS, level, top};
-use super::rank_of;
 use dormouse_model::{Millis, Mono};
 use std::collections::VecDeque;
 
@@ -123,7 +123,7 @@ impl Rollup {
 
     /// The level at or below which 90 of 100 samples lie.
     pub(super) fn high(&self) -> u8 {
-        let mut left = rank_of(u64::from(self.samples));
+        let mut left = band_rank(u64::from(self.samples));
         for (level, count) in self.levels() {
             left = left.saturating_sub(u64::from(count));
             if left == 0 {
@@ -202,7 +202,7 @@ impl Tier {
 }
 
 fn quantile(counts: &[u32; LEVELS], of: u64) -> u8 {
-    let mut left = rank_of(of);
+    let mut left = band_rank(of);
     if left == 0 {
         return 0;
     }

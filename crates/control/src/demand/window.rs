@@ -1,7 +1,7 @@
 //! The samples of one window in order of size, kept up to date as they come and go: a look costs a search and a short
 //! shift, never a pass over all of them.
 
-use super::{Sample, rank_of};
+use super::{Sample, band_rank};
 use std::collections::VecDeque;
 
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl Window {
     }
 
     pub(super) fn high(&self) -> Option<u32> {
-        let rank = rank_of(self.sorted.len() as u64);
+        let rank = band_rank(self.sorted.len() as u64);
         usize::try_from(rank).ok()?.checked_sub(1).and_then(|at| self.sorted.get(at)).copied()
     }
 

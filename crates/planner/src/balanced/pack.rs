@@ -315,7 +315,8 @@ pub(crate) fn reserves_hold(picture: &Picture<'_>, layout: &Layout) -> bool {
 /// beside them those of VMs that went lately and may come back.
 pub(crate) fn spare_wanted(picture: &Picture<'_>) -> u64 {
     let always = u64::from(picture.knobs.spare_target.max(picture.knobs.spare_min));
-    let back = if picture.largest == Mib::ZERO { 0 } else { picture.snapshot.lull.0.div_ceil(picture.largest.0) };
+    let back =
+        if picture.largest == Mib::ZERO { 0 } else { picture.snapshot.lull.0.div_ceil(picture.largest.0) };
     always.saturating_add(back)
 }
 

@@ -138,7 +138,7 @@ struct Class {
 impl Class {
     fn all(fleet: &Fleet) -> Vec<Self> {
         let mut classes: BTreeMap<(&[u64], u64, u64), u64> = BTreeMap::new();
-        for Machine { spec, curve, mips } in &fleet.machines {
+        for Machine { spec, curve, mips, .. } in &fleet.machines {
             *classes.entry((curve.points(), *mips, spec.watts_asleep.0)).or_insert(0) += 1;
         }
         let machine = |(points, mips, asleep): (&[u64], u64, u64), count| {

@@ -70,6 +70,8 @@ pub struct Machine {
     pub curve: Arc<Curve>,
     /// What it computes in all, in MIPS.
     pub mips: u64,
+    /// What one of its cores computes: the most that one VM of the literature's policies can have of it.
+    pub core: u64,
 }
 
 /// Hosts, and the policy line that came with them.
@@ -116,7 +118,7 @@ impl Fleet {
                     link: Mbps(1000),
                     ..blank()
                 };
-                Machine { spec: Arc::new(spec), curve: Arc::clone(curve), mips }
+                Machine { spec: Arc::new(spec), curve: Arc::clone(curve), mips, core: mips / 2 }
             })
             .collect();
         Self { name: "planetlab".to_owned(), machines, core_mips, policy: Policy::default(), keeps: vec![] }
@@ -139,6 +141,8 @@ impl Fleet {
             Ok(Machine {
                 curve: Arc::new(Curve::line(spec.watts_idle, spec.watts_busy)),
                 mips: u64::from(spec.cpus) * core_mips,
+                // VMs of a text have as many cores as they need.
+                core: u64::MAX,
                 spec: Arc::new(HostSpec { state: HostState::On, ..spec.clone() }),
             })
         };

@@ -4,7 +4,7 @@
 
 use super::Replay;
 use super::world::World;
-use crate::replay::{Act, Day, Fleet, Orders, Place, Policy, Rules, Step, View, VmNow};
+use crate::replay::{Act, Day, Fleet, Orders, Place, Policy, Rules, Step, View, VmNow, named};
 use crate::trace::Trace;
 use dormouse_model::{HostId, Mib, VmId, text};
 use std::collections::BTreeMap;
@@ -215,6 +215,24 @@ fn a_stopped_vm_frees_its_memory_and_one_that_finds_none_waits_for_a_wake() {
     assert_eq!(day.figures.unserved_mips_s, 50_000.0);
     // a runs for 1,200 s, b (waiting or not) for 300 and 600.
     assert_eq!(day.figures.waiting_share, 0.047_619);
+}
+
+#[test]
+fn who_comes_back_within_window_churn_does_not_wait_for_a_boot() {
+    // b is away from 600 to 1500 s.
+    let csv = "vm,cores,mhz,mem_mb,t0,t300,t600,t900,t1200,t1500\n\
+               a,1,1000,1500,100,100,100,100,100,100\nb,1,1000,1500,100,0,0,0,0,100\n";
+    let waited = |window: &str| {
+        let knobs = format!("failover=0 spare.min=0 spare.target=0 window.churn={window}");
+        let (fleet, trace) = (fleet(&format!("{HOSTS}policy balanced {knobs}\n")), trace(csv));
+        let mut balanced = named("balanced", &fleet, &[]).expect("ours");
+        let day = Replay::new(&fleet, &trace, Rules::Churn).expect("fits").run(&mut *balanced, |_| {});
+        assert_eq!(day.figures.violations, [""; 0]);
+        (day.figures.sleeps, day.figures.waiting_vm_min)
+    };
+    assert_eq!(waited("0"), (1, 1.67));
+    assert_eq!(waited("10m"), (1, 1.67));
+    assert_eq!(waited("1h"), (0, 0.0));
 }
 
 #[test]

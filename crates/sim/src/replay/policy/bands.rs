@@ -1,15 +1,15 @@
 //! What a VM has asked for lately, in the two bands that our planner wants.
 //!
-//! The rule is that of control: the 90th of 100 over `window.sleep` and over `window.wake`. Where it differs: a replay
+//! The rule is that of control: its quantile over `window.sleep` and over `window.wake`. Where it differs: a replay
 //! begins with VMs of which nothing is known, so a young VM counts at what it was seen to ask for, not at its limit; the
 //! first placement looks at the limits itself.
 
+use dormouse_control::band_rank;
 use dormouse_model::{Demand, Knobs, MilliCpu, Millis};
 use std::collections::VecDeque;
 
 /// So many samples are kept whatever the window: more than a day.
 const SAMPLES_MAX: usize = 512;
-const QUANTILE_PERCENT: usize = 90;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bands {
@@ -51,8 +51,8 @@ impl Bands {
             return self.samples.back().copied().unwrap_or(0);
         }
         let newest = self.samples.iter().rev().take(known);
-        let rank = (known * QUANTILE_PERCENT).div_ceil(100).saturating_sub(1);
-        // Of ten samples or fewer the 90th of 100 is the most.
+        let rank = usize::try_from(band_rank(known as u64)).unwrap_or(known).saturating_sub(1);
+        // Of a few samples it is the most.
         if rank + 1 == known {
             return newest.copied().max().unwrap_or(0);
         }

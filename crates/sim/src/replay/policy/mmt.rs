@@ -42,8 +42,8 @@ impl Mmt {
         self.detector.over(mips, sketch.demand[host.index()], vms)
     }
 
-    /// Where power rises least, on hosts that are not barred and would not be overloaded by it. An empty host is never
-    /// overloaded by its first VM.
+    /// Where power rises least, on hosts that are not barred, have a core that is fast enough, and would not be overloaded
+    /// by it. A host without demand is never overloaded by its first VM. `promised`: MIPS of VMs that do not run yet.
     fn find(
         &self,
         view: &View<'_>,
@@ -51,12 +51,14 @@ impl Mmt {
         vm: VmId,
         demand: u64,
         barred: &[bool],
+        promised: Option<&[u64]>,
     ) -> Option<HostId> {
         let mut best: Option<(i128, HostId)> = None;
         for host in view.fleet.host_ids().filter(|host| !barred[host.index()]) {
             let machine = view.fleet.machine(host);
             let before = sketch.demand[host.index()];
-            if !sketch.fits(view, vm, host) || before + demand > machine.mips {
+            let taken = before + promised.map_or(0, |promised| promised[host.index()]);
+            if taken + demand > machine.mips || demand > machine.core || !sketch.fits(view, vm, host) {
                 continue;
             }
             let watts = |load: u64| i128::from(machine.curve.at(load, machine.mips));
@@ -64,9 +66,8 @@ impl Mmt {
             if best.is_some_and(|(least, _)| least <= rise) {
                 continue;
             }
-            let was_empty = sketch.vms[host.index()].is_empty();
             sketch.put(view, vm, host, demand);
-            let fine = was_empty || !self.over(view, sketch, host);
+            let fine = before == 0 || !self.over(view, sketch, host);
             sketch.take(view, vm, host, demand);
             if fine {
                 best = Some((rise, host));
@@ -102,33 +103,31 @@ impl Mmt {
             barred[host.index()] = true;
             seen[host.index()] = true;
         }
-        loop {
-            let share = |host: &HostId| {
-                u128::from(sketch.demand[host.index()]) * 1_000_000
-                    / u128::from(view.fleet.machine(*host).mips.max(1))
-            };
-            let at_rest = |host: &HostId| {
-                let vms = &sketch.vms[host.index()];
-                view.hosts[host.index()].power == Power::On
-                    && !sketch.awaited[host.index()]
-                    && !vms.is_empty()
-                    && vms.iter().all(|vm| view.vms[vm.index()].place == Place::On(*host))
-            };
-            let least = view
-                .fleet
-                .host_ids()
-                .filter(|host| !seen[host.index()])
-                .filter(at_rest)
-                .min_by_key(|host| (share(host), *host));
-            let Some(host) = least else { return };
-            seen[host.index()] = true;
+        let share = |host: &HostId| {
+            u128::from(sketch.demand[host.index()]) * 1_000_000
+                / u128::from(view.fleet.machine(*host).mips.max(1))
+        };
+        let at_rest = |host: &HostId| {
+            let vms = &sketch.vms[host.index()];
+            view.hosts[host.index()].power == Power::On
+                && !sketch.awaited[host.index()]
+                && !vms.is_empty()
+                && vms.iter().all(|vm| view.vms[vm.index()].place == Place::On(*host))
+        };
+        let mut least: Vec<HostId> = view.fleet.host_ids().filter(at_rest).collect();
+        least.sort_by_cached_key(|host| (share(host), *host));
+        // Whoever takes a VM in is seen by that: of the others nothing has changed.
+        for host in least {
+            if std::mem::replace(&mut seen[host.index()], true) {
+                continue;
+            }
             barred[host.index()] = true;
             let mut vms = sketch.vms[host.index()].clone();
             vms.sort_by_key(|vm| Reverse(view.vms[vm.index()].demand));
             let mut placed = vec![];
             for vm in &vms {
                 let demand = view.vms[vm.index()].demand;
-                match self.find(view, sketch, *vm, demand, &barred) {
+                match self.find(view, sketch, *vm, demand, &barred, None) {
                     Some(to) => {
                         sketch.put(view, *vm, to, demand);
                         placed.push((*vm, to));
@@ -160,19 +159,19 @@ impl Policy for Mmt {
         BTreeMap::new()
     }
 
-    /// In the order of the list, each where power rises least with every VM at all it could ask for.
+    /// In the order of the list, each where power rises least if it asked for all it can, with all that free. Those placed
+    /// before it at the same moment hold their MIPS, but draw nothing yet: nobody knows what they will ask for.
     fn place(&mut self, view: &View<'_>, vms: &[VmId]) -> Vec<Option<HostId>> {
         self.history.resize_with(view.vms.len(), History::default);
         let mut sketch = Sketch::of(view);
-        for (demand, here) in sketch.demand.iter_mut().zip(&sketch.vms) {
-            *demand = here.iter().map(|vm| view.vms[vm.index()].limit).sum();
-        }
+        let mut promised = vec![0; view.hosts.len()];
         let barred: Vec<bool> = view.hosts.iter().map(|host| host.power != Power::On).collect();
         vms.iter()
             .map(|vm| {
                 let limit = view.vms[vm.index()].limit;
-                let host = self.find(view, &mut sketch, *vm, limit, &barred)?;
-                sketch.put(view, *vm, host, limit);
+                let host = self.find(view, &mut sketch, *vm, limit, &barred, Some(&promised))?;
+                sketch.put(view, *vm, host, 0);
+                promised[host.index()] += limit;
                 Some(host)
             })
             .collect()
@@ -195,7 +194,7 @@ impl Policy for Mmt {
         let mut wakes: BTreeMap<HostId, usize> = BTreeMap::new();
         for (vm, from) in leaving {
             let demand = view.vms[vm.index()].demand;
-            let Some(to) = self.find(view, &mut sketch, vm, demand, &barred) else {
+            let Some(to) = self.find(view, &mut sketch, vm, demand, &barred, None) else {
                 sketch.put(view, vm, from, demand);
                 continue;
             };

@@ -12,8 +12,8 @@ use crate::trace::Trace;
 use dormouse_control::Crowd;
 use dormouse_model::schedule::Schedule;
 use dormouse_model::{
-    Action, Cluster, Demand, Goal, Host, HostId, HostState, Mib, Millis, Mono, PlanId, Policy as Named, PolicyName,
-    Seen, Snapshot, Vm, VmId, VmSpec, VmState,
+    Action, Cluster, Demand, Goal, Host, HostId, HostState, Mib, Millis, Mono, PlanId, Policy as Named,
+    PolicyName, Seen, Snapshot, Vm, VmId, VmSpec, VmState,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -81,7 +81,12 @@ impl Ours {
         });
         Self {
             windows: Windows::of(&policy.knobs, Trace::STEP),
-            picture: Snapshot { hosts: hosts.collect(), vms: vec![], cluster: Arc::new(cluster), lull: Mib::ZERO },
+            picture: Snapshot {
+                hosts: hosts.collect(),
+                vms: vec![],
+                cluster: Arc::new(cluster),
+                lull: Mib::ZERO,
+            },
             policy,
             crowd: Crowd::default(),
             bands: vec![],
@@ -181,7 +186,8 @@ impl Ours {
         let wanted = view.vms.iter().filter(|vm| vm.place != Place::Stopped).map(|vm| vm.mem).sum();
         let knobs = &self.policy.knobs;
         self.crowd.note(Mono(view.now.0), wanted, knobs.scaled(knobs.window_churn));
-        self.picture.lull = self.crowd.lull();
+        let lull = self.crowd.lull();
+        self.stirred |= std::mem::replace(&mut self.picture.lull, lull) != lull;
         for (index, (loads, now)) in self.loads.iter_mut().zip(view.hosts).enumerate() {
             loads.push_back(now.vms.iter().map(|vm| view.vms[vm.index()].demand).sum());
             if loads.len() > LOAD_SAMPLES {

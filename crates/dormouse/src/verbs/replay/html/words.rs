@@ -65,15 +65,17 @@ fn front<'a>(replay: &Replay<'a>) -> Vec<(&'a str, Total)> {
         .map(|policy| (*policy, Total::of(replay.of_policy(policy))))
         .filter(|(_, total)| total.violations == 0)
         .collect();
-    let by = |total: &Total| [total.energy_kwh, total.unserved];
+    // To the digits that are shown: what cannot be told apart there is no better service.
+    let by = |total: &Total| [total.energy_kwh, (total.unserved * 1e6).round()];
     ranked.sort_by(|(_, a), (_, b)| {
         let [a, b] = [by(a), by(b)];
         a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1]))
     });
     let mut least = f64::INFINITY;
     ranked.retain(|(_, total)| {
-        let better = total.unserved < least;
-        least = least.min(total.unserved);
+        let [_, unserved] = by(total);
+        let better = unserved < least;
+        least = least.min(unserved);
         better
     });
     ranked
