@@ -40,6 +40,11 @@ impl Draft {
         self.moves.push(one);
     }
 
+    /// Is there nothing to do and nothing to say?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.moves.is_empty() && self.wakes.is_empty() && self.sleeps.is_empty() && self.refusals.is_empty()
+    }
+
     pub(crate) fn explain(&mut self, vm: VmId, because: Because) {
         place(&mut self.reasons, vm).get_or_insert(because);
     }

@@ -133,7 +133,7 @@ fn plan_ordered(
         order::as_listed(&picture, &before, &draft)
     } else {
         balanced::moves_between(&picture, &before, &after, &mut draft);
-        if draft.moves.len() > ORDERED_ANYWAY && !patience.lasts() {
+        if patience.is_out() && draft.is_empty() || draft.moves.len() > ORDERED_ANYWAY && !patience.lasts() {
             return None;
         }
         order::arrange(&picture, &before, &after.takes, &mut draft)

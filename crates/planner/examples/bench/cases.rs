@@ -356,7 +356,8 @@ fn failover(quick: bool) -> Vec<Row> {
 
 /// As `plan --deadline` has it: nothing new is begun in the last quarter.
 fn deadline(quick: bool) -> Vec<Row> {
-    let sizes: &[u64] = if quick { &[200, 1000] } else { &[200, 1000, 10_000, 50_000] };
+    let sizes: &[u64] =
+        if quick { &[200, 1000] } else { &[200, 1000, 2000, 3000, 5000, 10_000, 20_000, 50_000] };
     let limit = Duration::from_millis(10);
     let mut longest = Duration::ZERO;
     let told: Vec<String> = sizes

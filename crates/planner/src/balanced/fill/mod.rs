@@ -182,6 +182,9 @@ impl<'a, 'p> Fill<'a, 'p> {
 
     /// The layout with all items placed; or the first VM that finds no place, if any.
     pub(crate) fn run(mut self, level: Level, patience: &mut Patience<'_>) -> Result<Layout, Option<VmId>> {
+        if !patience.lasts() {
+            return Err(None);
+        }
         let chosen = self.items.partition_point(|item| item.choosy);
         self.place_choosy(chosen)?;
         let mut left: Vec<u32> = (chosen..self.items.len()).map(small).collect();
