@@ -8,6 +8,7 @@
 //! themselves: whatever fits in the end fits at every instant on the way.
 
 mod drain;
+mod fewest;
 mod fill;
 mod pack;
 mod pool;

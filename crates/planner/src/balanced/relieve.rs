@@ -1,8 +1,10 @@
 //! Ends overloads: as few VMs as possible leave each host whose demand of these minutes is above `load.high`.
 //!
+//! What [`fewest()`] finds is taken; where it finds nothing, one VM after the other goes, and what can be ended is ended.
 //! A target is judged after the move and stays at or below `cpu.target`, so no overload is passed on. Where nothing
 //! fits a host is woken, unless one is waking already.
 
+use super::fewest::fewest;
 use super::target;
 use crate::draft::Draft;
 use crate::layout::{Cpu, Layout};
@@ -21,6 +23,12 @@ pub(super) fn relieve(picture: &Picture<'_>, layout: &mut Layout, draft: &mut Dr
     // Who has too much takes nothing in this plan, whatever room the relief leaves.
     for host in &over {
         layout.takes[host.index()] = false;
+    }
+    if let Some(moves) = fewest(picture, layout, &over) {
+        for (unit, host) in moves {
+            unit.iter().for_each(|vm| draft.explain(*vm, Because::Relieves { host }));
+        }
+        return;
     }
     for host in over {
         while layout.load(host).wake > picture.host(host).cpu_high && shed_one(picture, layout, draft, host) {

@@ -6,6 +6,7 @@ mod balanced;
 mod checker;
 mod hostile;
 mod laws;
+mod least_relief;
 mod mistakes;
 mod oracle;
 mod order;
