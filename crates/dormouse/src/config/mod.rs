@@ -25,6 +25,16 @@ use std::path::{Path, PathBuf};
 /// Read unless `--config` or `DORMOUSE_CONFIG` names another.
 pub(crate) const DEFAULT_PATH: &str = "/etc/dormouse/dormouse.toml";
 
+/// The private key among the credentials that a service is given (`LoadCredential=` of systemd).
+#[cfg(any(feature = "live", test))]
+const KEY_CREDENTIAL: &str = "dormouse.ssh-key";
+
+/// The folder of those credentials: only this service can read it.
+#[cfg(any(feature = "live", test))]
+pub(crate) fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
 /// What the daemon makes of them.
 #[cfg(any(feature = "live", test))]
 impl Config {
@@ -44,6 +54,7 @@ impl Config {
     pub(crate) fn identity(&self) -> Option<PathBuf> {
         self.ssh_identity
             .clone()
+            .or_else(|| Some(credentials()?.join(KEY_CREDENTIAL)).filter(|path| path.exists()))
             .or_else(|| Some(self.state.join("ssh/id_ed25519")).filter(|path| path.exists()))
     }
 

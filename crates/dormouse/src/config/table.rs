@@ -52,7 +52,7 @@ keys! {
     log_format: LogFormat = LogFormat::Text, "log.format", "lines for people or for a log collector";
     log_level: String = "info".to_owned(), "log.level", "error, warn, info, debug, trace, or a filter by module";
     ssh_user: Option<String> = None, "ssh.user", "who we are on the hosts; as in ssh_config(5) unless given";
-    ssh_identity: Option<PathBuf> = None, "ssh.identity", "private key; STATE/ssh/id_ed25519 where that exists";
+    ssh_identity: Option<PathBuf> = None, "ssh.identity", "private key; the credential dormouse.ssh-key or STATE/ssh/id_ed25519 where that exists";
     ssh_known_hosts: Option<PathBuf> = None, "ssh.known-hosts", "pinned host keys; STATE/ssh/known_hosts where that exists";
     ssh_config: Option<PathBuf> = None, "ssh.config", "further options for ssh, as in ssh_config(5)";
     libvirt_socket: PathBuf = PathBuf::from("/run/libvirt/libvirt-sock"), "hosts.libvirt-socket", "libvirt's socket on the hosts";

@@ -227,3 +227,36 @@ fn name_of(uid: u32) -> String {
     let line = users.lines().find(|line| line.split(':').nth(2) == Some(&uid.to_string()));
     line.and_then(|line| line.split(':').next()).map_or_else(|| format!("uid {uid}"), str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dormouse_hostile::Mutator;
+
+    fn corpus() -> Vec<Vec<u8>> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/request");
+        let mut paths: Vec<_> =
+            std::fs::read_dir(folder).expect("a corpus").map(|entry| entry.expect("a file").path()).collect();
+        paths.sort();
+        paths.iter().map(|path| std::fs::read(path).expect("a file")).collect()
+    }
+
+    #[test]
+    fn whatever_is_asked_is_a_request_or_refused_in_a_line() {
+        for line in corpus() {
+            assert!(request(&line).is_ok(), "{}", String::from_utf8_lossy(&line));
+        }
+        let deep = [b"[".repeat(REQUEST_BYTES_MAX), br#"{"v":1,"verb":"#.to_vec()].map(|text| (text, true));
+        let mutated = Mutator::new(4, corpus()).take(2_000).map(|text| (text, false));
+        for (line, must_fail) in deep.into_iter().chain(mutated) {
+            match request(&line) {
+                Ok(_) => assert!(!must_fail),
+                Err(answer) => {
+                    let said = serde_json::to_string(&answer).expect("writes");
+                    // What a terminal would obey is left to who shows it.
+                    assert!(!said.contains('\n') && said.len() < 4 * REQUEST_BYTES_MAX, "{said}");
+                }
+            }
+        }
+    }
+}
