@@ -7,6 +7,7 @@
 //! connection, its address is where it is found. VMs are addressed by UUID and by nothing else.
 //! Every call has a deadline and returns by then, whatever the host does.
 
+mod child;
 mod clock;
 pub mod conformance;
 pub mod fake;
@@ -16,6 +17,7 @@ mod probe;
 mod remote;
 mod store;
 
+pub use child::passed_environment;
 pub use clock::{Clock, SystemClock};
 pub use hypervisor::{Definition, End, Hypervisor, MoveRequest, Settled, Settlement, judge};
 pub use power::{GuardOrder, Power};

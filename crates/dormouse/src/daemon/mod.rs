@@ -11,10 +11,12 @@ mod clock;
 mod definitions;
 mod journal;
 mod journal_queue;
+mod pulse;
 mod restore;
 mod rim;
 mod runner;
 mod socket;
+mod systemd;
 #[cfg(test)]
 mod tests;
 mod views;
@@ -25,3 +27,4 @@ pub(crate) use definitions::Definitions;
 pub(crate) use rim::Rim;
 pub(crate) use runner::{Ended, Runner, who};
 pub(crate) use socket::Listening;
+pub(crate) use systemd::Systemd;

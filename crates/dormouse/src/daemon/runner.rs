@@ -1,14 +1,15 @@
 //! The loop: events and orders in, effects out. It owns the controller and waits for nothing but the next event.
 
 use super::journal::Journal;
+use super::pulse::Pulse;
 use super::wire::{Answer, Code, OrderView, OrderWord, Verb};
-use super::{Rim, restore, views};
+use super::{Rim, Systemd, restore, views};
 use dormouse_control::{
     Controller, Effect, Event, HostMemory, Level, LogEvent, Memory, Now, Order, Settings, VmMemory,
 };
 use dormouse_driver::{EventRecord, IntentRecord, Kind, LeaseError, Remembered, Term};
 use dormouse_model::text::did_you_mean;
-use dormouse_model::{HostId, Mono, Outcome, VmId};
+use dormouse_model::{HostId, Millis, Mono, Outcome, VmId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,8 @@ use tokio::task::JoinHandle;
 const INBOX: usize = 4_096;
 /// The loop never spins, whatever the controller asks for.
 const TICK_MIN: Duration = Duration::from_millis(10);
+/// A look is back by its deadline, the grace of its driver, and as much as a busy machine may add.
+const LOOK_SLACK: Millis = Millis::from_secs(5);
 /// How long running effects are given to end when the daemon stops. Moves from host to host go on without us.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -79,6 +82,7 @@ pub(crate) struct Runner {
     inbox: mpsc::Receiver<Input>,
     handle: Handle,
     lease: JoinHandle<()>,
+    pulse: Pulse,
     /// Between the wish to stop and the end: running effects may still end, nothing begins.
     stopping: Option<Ended>,
 }
@@ -97,13 +101,20 @@ impl Runner {
         let journal = Journal::start(Arc::clone(&rim.store), sender.clone());
         let handle = Handle { inbox: sender.clone(), told: journal.told() };
         let lease = tokio::spawn(keep_lead(rim.clone(), term, sender));
+        let pulse = Pulse::new(Arc::default(), settings.observe_every);
         let controller = controller(settings, &rim, memory, now);
-        let mut runner = Self { controller, rim, journal, inbox, handle, lease, stopping: None };
+        let mut runner = Self { controller, rim, journal, inbox, handle, lease, pulse, stopping: None };
         for record in strangers {
             runner.give_up(&record);
         }
         runner.pause_again(kept, now);
         Ok(runner)
+    }
+
+    /// Gives this one a sign of life for each cycle that ends on time.
+    pub(crate) fn watched_by(mut self, systemd: Arc<Systemd>, observe_every: Millis) -> Self {
+        self.pulse = Pulse::new(systemd, observe_every);
+        self
     }
 
     pub(crate) fn handle(&self) -> Handle {
@@ -114,11 +125,15 @@ impl Runner {
     pub(crate) async fn run(mut self) -> Ended {
         self.take(Event::Tick);
         while self.stopping.is_none() {
-            let wait = Duration::from_millis(self.controller.next_tick().since(self.rim.clock.mono()).0);
+            let due = self.controller.next_tick();
+            let wait = Duration::from_millis(due.since(self.rim.clock.mono()).0);
             match tokio::time::timeout(wait.max(TICK_MIN), self.inbox.recv()).await {
                 Ok(Some(input)) => self.receive(input),
                 Ok(None) => unreachable!("the loop holds a sender itself"),
-                Err(_) => self.take(Event::Tick),
+                Err(_) => {
+                    self.take(Event::Tick);
+                    self.pulse.tick(due, self.rim.clock.mono());
+                }
             }
         }
         self.farewell().await
@@ -165,6 +180,9 @@ impl Runner {
     /// One event into the controller, its effects into the world.
     fn take(&mut self, event: Event) {
         let now = self.rim.clock.now();
+        if let Event::Observed(observation) = &event {
+            self.pulse.answered(observation.id);
+        }
         for effect in self.controller.handle(now, event) {
             self.carry_out(effect);
         }
@@ -176,6 +194,7 @@ impl Runner {
             Effect::Look { .. } | Effect::Write(_) | Effect::Act(_) | Effect::Settle(_)
                 if self.stopping.is_some() => {}
             Effect::Look { id, host, deadline } => {
+                self.pulse.asked(id, self.rim.clock.mono() + deadline + super::rim::LOOK_GRACE + LOOK_SLACK);
                 tokio::spawn(async move {
                     let observation = rim.clone().look(id, host, deadline).await;
                     let facts = observation.result.clone().ok();
@@ -473,6 +492,8 @@ async fn again(rim: &Rim, asked: &mut Mono, before: Term) -> Term {
 
 /// What another manager is told about us.
 pub(crate) fn who() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    // A service may not see all of /proc.
+    let host = ["/proc/sys/kernel/hostname", "/etc/hostname"].map(std::fs::read_to_string);
+    let host = host.into_iter().find_map(Result::ok).unwrap_or_default();
     format!("dormouse, process {} on {}", std::process::id(), host.trim())
 }

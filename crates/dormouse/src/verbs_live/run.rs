@@ -1,8 +1,8 @@
 //! `dormouse run`: the daemon, from its settings to its end.
 
-use crate::cli::{Ctx, Exit, Failure, safe};
-use crate::config::{Config, HostCpu, LogFormat, Transport};
-use crate::daemon::{DaemonClock, Definitions, Ended, Listening, Rim, Runner, who};
+use crate::cli::{CleanLog, Ctx, Exit, Failure, safe};
+use crate::config::{Config, HostCpu, LogFormat, Transport, credentials};
+use crate::daemon::{DaemonClock, Definitions, Ended, Listening, Rim, Runner, Systemd, who};
 use crate::verbs::input;
 use dormouse_driver::{Lease as _, LeaseError, Remembered, Store as _, Term};
 use dormouse_libvirt::{Libvirt, MoveSettings, Settings as LibvirtSettings, SshSettings, Way};
@@ -49,8 +49,9 @@ async fn serve(args: &Args, ctx: &Ctx, mut config: Config) -> Result<(), Failure
     if swept > 0 {
         tracing::debug!("{swept} folders of connections of a killed program were removed");
     }
+    let systemd = Arc::new(Systemd::of_environment());
     loop {
-        match lead(&config, cluster, &store, ctx, &mut signals).await? {
+        match lead(&config, cluster, &store, ctx, &mut signals, &systemd).await? {
             Next::Stop => return Ok(()),
             Next::Reload(new) => (config, cluster) = *new,
         }
@@ -75,6 +76,7 @@ async fn lead(
     store: &SqliteStore,
     ctx: &Ctx,
     signals: &mut Signals,
+    systemd: &Arc<Systemd>,
 ) -> Result<Next, Failure> {
     let listening = Listening::bind(&config.socket).await.map_err(|error| {
         Failure::new(format!("cannot listen on {}", config.socket.display()))
@@ -85,7 +87,8 @@ async fn lead(
     let (lease, term) = take_lead(store).await?;
     let rim = rim(config, cluster, store, lease, &kept);
     let runner = Runner::start(rim, config.settings(), &kept, term)
-        .map_err(|error| damaged(&config.store(), &error))?;
+        .map_err(|error| damaged(&config.store(), &error))?
+        .watched_by(Arc::clone(systemd), config.observe_every);
     let handle = runner.handle();
     let _serving = listening.serve(handle.clone(), Arc::new(store.clone()));
     tracing::info!(
@@ -95,7 +98,8 @@ async fn lead(
         kept.open.len(),
         config.socket.display()
     );
-    notify("READY=1");
+    let usual = format!("{} on cluster {}", config.mode, config.cluster.display());
+    systemd.ready(config.observe_every, &usual);
     let running = tokio::spawn(runner.run());
     tokio::pin!(running);
     let mut next = Next::Stop;
@@ -108,16 +112,29 @@ async fn lead(
                     Err(error) => Err(Failure::new("the daemon failed").because(&error).hint("please report it with the log above")),
                 };
             }
-            _ = signals.terminate.recv() => handle.stop(Ended::Stopped).await,
-            _ = signals.interrupt.recv() => handle.stop(Ended::Stopped).await,
-            _ = signals.reload.recv() => match reread(ctx, config) {
-                Ok(new) => {
-                    tracing::info!("the settings were read again and are taken into use");
-                    next = Next::Reload(Box::new(new));
-                    handle.stop(Ended::Reload).await;
+            _ = signals.terminate.recv() => {
+                systemd.stopping();
+                handle.stop(Ended::Stopped).await;
+            }
+            _ = signals.interrupt.recv() => {
+                systemd.stopping();
+                handle.stop(Ended::Stopped).await;
+            }
+            _ = signals.reload.recv() => {
+                systemd.reloading();
+                match reread(ctx, config) {
+                    Ok(new) => {
+                        tracing::info!("the settings were read again and are taken into use");
+                        next = Next::Reload(Box::new(new));
+                        handle.stop(Ended::Reload).await;
+                    }
+                    Err(failure) => {
+                        let why = failure.one_line();
+                        tracing::error!("the settings stay as they were: {why}");
+                        systemd.ready(config.observe_every, &format!("{usual}; the last reload failed: {why}"));
+                    }
                 }
-                Err(failure) => tracing::error!("the settings stay as they were: {}", failure.one_line()),
-            },
+            }
         }
     }
 }
@@ -125,8 +142,19 @@ async fn lead(
 /// All or nothing: what is running changes only when everything new can be used.
 fn reread(ctx: &Ctx, before: &Config) -> Result<(Config, Cluster), Failure> {
     let config = input::settings(ctx)?.config;
-    if config.state != before.state {
-        return Err(Failure::usage("`state` cannot change while the daemon runs").hint("restart it"));
+    let fixed = [
+        ("state", config.state == before.state),
+        ("socket", config.socket == before.socket),
+        ("log.format", config.log_format == before.log_format),
+        ("log.level", config.log_level == before.log_level),
+    ];
+    if let Some((name, _)) = fixed.iter().find(|(_, same)| !same) {
+        return Err(
+            Failure::usage(format!("`{name}` cannot change while the daemon runs")).hint("restart it")
+        );
+    }
+    if let Some(key) = config.identity() {
+        check_key(&key)?;
     }
     let cluster = live_cluster(&config.cluster)?;
     Ok((config, cluster))
@@ -135,6 +163,11 @@ fn reread(ctx: &Ctx, before: &Config) -> Result<(Config, Cluster), Failure> {
 /// The cluster text, with what a live host needs.
 fn live_cluster(path: &Path) -> Result<Cluster, Failure> {
     let mut cluster = input::cluster(path)?;
+    if cluster.hosts.is_empty() {
+        // As an editor leaves it in the middle of writing: taken for the truth, every host would be nobody's.
+        return Err(Failure::usage(format!("`{}` names no host", path.display()))
+            .hint("was the file cut off? `dormouse host add` writes the first one"));
+    }
     let lacking = cluster.hosts.iter().find(|host| host.address.is_none());
     if let Some(host) = lacking {
         return Err(Failure::usage(format!("`{}`: host {} has no address", path.display(), safe(&host.name)))
@@ -189,7 +222,11 @@ fn check_key(key: &Path) -> Result<(), Failure> {
     let meta = std::fs::metadata(key).map_err(|error| {
         Failure::usage(named()).because(&error).hint("name the private key as `identity` in [ssh]")
     })?;
-    if meta.permissions().mode() & 0o077 != 0 {
+    // A credential of systemd lies in a folder of this service alone, and the access list by which it is given shows as
+    // rights of its group.
+    let credential = credentials().is_some_and(|folder| key.starts_with(folder));
+    let others = if credential { 0o007 } else { 0o077 };
+    if meta.permissions().mode() & others != 0 {
         let hint = format!("chmod 600 {}", key.display());
         return Err(Failure::with_exit(Exit::Refused, named())
             .because_of("other users can read it")
@@ -264,25 +301,12 @@ fn start_log(config: &Config) -> Result<(), Failure> {
             .because(&error)
             .hint("error, warn, info, debug or trace")
     })?;
+    let json = config.log_format == LogFormat::Json;
     let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(CleanLog { json }).with_target(false);
     match config.log_format {
         LogFormat::Text => log.with_ansi(false).init(),
         LogFormat::Json => log.json().init(),
     }
     Ok(())
-}
-
-/// Tells systemd, when it started us and wants to know.
-fn notify(state: &str) {
-    let Some(path) =
-        std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.as_encoded_bytes().starts_with(b"@"))
-    else {
-        return;
-    };
-    let told =
-        std::os::unix::net::UnixDatagram::unbound().and_then(|socket| socket.send_to(state.as_bytes(), path));
-    if let Err(error) = told {
-        tracing::warn!("systemd could not be told that we are ready: {error}");
-    }
 }

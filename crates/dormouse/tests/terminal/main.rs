@@ -10,6 +10,10 @@ mod live;
 mod plan;
 mod readme;
 mod replay;
+#[cfg(feature = "live")]
+mod secrets;
+#[cfg(feature = "live")]
+mod service;
 mod simulate;
 mod why;
 
