@@ -8,8 +8,6 @@
 
 mod answer;
 mod ffi;
-#[doc(hidden)]
-pub mod hostile;
 mod hypervisor;
 mod line;
 mod moves;

@@ -2,11 +2,10 @@
 //!
 //! Message, causes and hint are separate so that each can be good; a message never repeats its cause.
 
-use super::text::isolated;
 use super::{Exit, safe, style};
 use std::error::Error;
 use std::fmt;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::Write as _;
 
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -73,9 +72,7 @@ impl Failure {
     /// To stderr. Nothing sensible can be done when that fails.
     pub(crate) fn print(&self) {
         if !self.silent {
-            let text = self.to_string();
-            let text = if io::stderr().is_terminal() { isolated(&text) } else { text.into() };
-            _ = anstream::stderr().lock().write_all(text.as_bytes());
+            _ = write!(anstream::stderr().lock(), "{self}");
         }
     }
 }

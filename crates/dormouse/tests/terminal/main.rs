@@ -3,6 +3,8 @@
 
 mod demo;
 mod errors;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod export;
 mod help;
 #[cfg(feature = "live")]
@@ -10,11 +12,9 @@ mod live;
 mod plan;
 mod readme;
 mod replay;
-#[cfg(feature = "live")]
-mod secrets;
-#[cfg(feature = "live")]
-mod service;
 mod simulate;
+#[cfg(feature = "live")]
+mod store;
 mod why;
 
 use expect_test::Expect;
