@@ -7,7 +7,15 @@ HOSTS ?= 10
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-lab deps-test build build-etcd demo check lint test lab-night bless bench clean
+# Where `make install` puts things.
+DESTDIR ?=
+PREFIX ?= /usr
+UNITS ?= $(PREFIX)/lib/systemd/system
+# For `make fuzz`: which entry, and for how many seconds.
+TARGET ?= cluster_text
+SECONDS ?= 60
+
+.PHONY: help deps deps-lab deps-test build demo install check lint test fuzz lab-night bless bench clean
 
 help: ## this list
 	@echo 'dormouse puts idle hosts to sleep. On a fresh machine with Rust, start with: make demo'
@@ -27,12 +35,14 @@ deps-test: deps
 build: deps ## build everything; leaves target/release/dormouse
 	$(CARGO) build --release --locked --workspace
 
-build-etcd: deps ## the same with the store for several managers (installs protoc)
-	@tools/deps.sh etcd
-	$(CARGO) build --release --locked --workspace --features dormouse/etcd
-
 demo: build ## 62 simulated hosts fall asleep on your screen
 	@$(DORMOUSE) demo
+
+install: build ## program, unit and user into DESTDIR; starts and enables nothing (docs/daemon.md)
+	install -D -m 755 $(DORMOUSE) $(DESTDIR)$(PREFIX)/bin/dormouse
+	install -D -m 644 packaging/dormouse.service $(DESTDIR)$(UNITS)/dormouse.service
+	install -D -m 644 packaging/dormouse.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/dormouse.conf
+	install -d -m 755 $(DESTDIR)/etc/dormouse
 
 check: deps ## the quick loop: house rules, format, clippy, pure crates, scenarios
 	@$(CARGO) xtask check
@@ -42,6 +52,11 @@ lint: deps ## house rules only, in a second
 
 test: deps-test ## every test this machine allows; names what it skipped and why
 	@$(CARGO) xtask test
+
+fuzz: deps ## libFuzzer on one reader of hostile text (TARGET=domain_xml SECONDS=600; needs cargo-fuzz and a nightly compiler)
+	@tools/deps.sh fuzz
+	mkdir -p target/fuzz-corpus/$(TARGET)
+	$(CARGO) +nightly fuzz run $(TARGET) target/fuzz-corpus/$(TARGET) fuzz/corpus/$(TARGET) -- -max_total_time=$(SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=1024
 
 lab-night: deps-lab build ## one night with real libvirt, QEMU and migrations (root; HOSTS=10)
 	$(SUDO) $(DORMOUSE) lab night --hosts $(HOSTS)

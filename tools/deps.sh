@@ -2,8 +2,9 @@
 # Installs the Debian packages that are missing, and says so before it does.
 #
 #   tools/deps.sh build   what compiling needs: nothing that runs by itself
-#   tools/deps.sh etcd    what compiling with the feature `etcd` needs on top
-#   tools/deps.sh lab     what the real lab and the other tests need on top: libvirt, QEMU, sshd, shells, Ganeti's planner
+#   tools/deps.sh lab     what the real lab and the other tests need on top: libvirt, QEMU, sshd, shells, Ganeti's planner,
+#                         systemd-analyze
+#   tools/deps.sh fuzz    cargo-fuzz, for long runs of `make fuzz`; needs a nightly compiler
 #
 # Nothing is done when nothing is missing. Services that such a package brings (a libvirtd, an sshd) are neither
 # started nor enabled: the lab starts its own, in namespaces, and a laptop should not end up with an open port because
@@ -12,24 +13,31 @@ set -eu
 
 BUILD="pkg-config libvirt-dev build-essential"
 LAB="libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 openssh-server
-openssh-client iproute2 iptables kmod xz-utils gnutls-bin busybox-static ganeti-htools
-etcd-server protobuf-compiler libprotobuf-dev"
-ETCD="protobuf-compiler libprotobuf-dev"
+openssh-client iproute2 iptables kmod xz-utils gnutls-bin busybox-static ganeti-htools systemd"
 # Units of those packages that would start by themselves.
 UNITS="libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirt-guests.service
-virtlogd.service virtlogd.socket virtlogd-admin.socket virtlockd.socket virtlockd-admin.socket ssh.service etcd.service"
+virtlogd.service virtlogd.socket virtlogd-admin.socket virtlockd.socket virtlockd-admin.socket ssh.service"
 
 # Where the system lies; a test has one of its own.
 ROOT=${DEPS_ROOT-}
 
 say() { printf '%s\n' "deps: $*" >&2; }
 
+if [ "${1-}" = fuzz ]; then
+    if ! cargo +nightly --version >/dev/null 2>&1; then
+        say "no nightly compiler, which libFuzzer needs: rustup toolchain install nightly --profile minimal"
+        exit 1
+    fi
+    cargo fuzz --version >/dev/null 2>&1 && exit 0
+    say "installing cargo-fuzz into cargo's own folder"
+    exec cargo install --locked cargo-fuzz
+fi
+
 case "${1-}" in
     build) wanted=$BUILD ;;
-    etcd) wanted=$ETCD ;;
     lab) wanted=$LAB ;;
     *)
-        echo "usage: tools/deps.sh build|etcd|lab" >&2
+        echo "usage: tools/deps.sh build|lab|fuzz" >&2
         exit 2
         ;;
 esac

@@ -7,9 +7,9 @@
 //! connection, its address is where it is found. VMs are addressed by UUID and by nothing else.
 //! Every call has a deadline and returns by then, whatever the host does.
 
+mod child;
 mod clock;
 pub mod conformance;
-pub mod conformance_store;
 pub mod fake;
 mod hypervisor;
 mod power;
@@ -17,14 +17,14 @@ mod probe;
 mod remote;
 mod store;
 
+pub use child::passed_environment;
 pub use clock::{Clock, SystemClock};
 pub use hypervisor::{Definition, End, Hypervisor, MoveRequest, Settled, Settlement, judge};
 pub use power::{GuardOrder, Power};
 pub use probe::Probe;
 pub use remote::{Channel, Local, Remote, Script};
 pub use store::{
-    ActionRecord, AuditEntry, AuditLine, EventRecord, IntentRecord, Kind, Lease, LeaseError, Remembered,
-    Store, StoreError, Term,
+    ActionRecord, EventRecord, IntentRecord, Kind, Lease, LeaseError, Remembered, Store, StoreError, Term,
 };
 
 use dormouse_model::{Millis, ProbeError};

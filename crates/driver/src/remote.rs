@@ -133,7 +133,7 @@ impl fmt::Debug for Channel {
 pub struct Local {
     /// The POSIX shell and its first arguments.
     pub shell: Vec<String>,
-    /// Set for the scripts in place of the inherited ones.
+    /// Set for the scripts beside [what every child gets](crate::passed_environment).
     pub env: Vec<(String, String)>,
 }
 
@@ -163,6 +163,8 @@ impl Remote for Local {
             .args(first)
             .args(["-s", "--"])
             .args(args)
+            .env_clear()
+            .envs(crate::passed_environment())
             .envs(self.env.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

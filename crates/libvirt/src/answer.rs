@@ -43,6 +43,8 @@ pub(crate) enum Storage {
     Unreadable,
 }
 
+/// As much of an inhibitor as a person reads.
+const TEXT_MAX: usize = 200;
 /// More of anything is cut: it is said already that there are too many.
 const LIST_MAX: usize = 256;
 
@@ -88,7 +90,11 @@ impl Reader {
             ),
             "mac" => push(&mut self.macs, mac(rest), odd),
             "person" => push(&mut self.people_idle, idle(rest), odd),
-            "inhibitor" => push(&mut self.blocks, Some(format!("inhibited: {rest}")), odd),
+            "inhibitor" => push(
+                &mut self.blocks,
+                Some(format!("inhibited: {}", rest.chars().take(TEXT_MAX).collect::<String>())),
+                odd,
+            ),
             "package-lock" => {
                 push(&mut self.blocks, Some("a package manager holds its lock".to_owned()), odd)
             }

@@ -8,6 +8,8 @@
 
 mod answer;
 mod ffi;
+#[doc(hidden)]
+pub mod hostile;
 mod hypervisor;
 mod line;
 mod moves;

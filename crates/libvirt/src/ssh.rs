@@ -5,7 +5,7 @@
 //! each running script. No password is ever asked for, no unknown host key accepted, no agent forwarded.
 
 use async_trait::async_trait;
-use dormouse_driver::{Channel, Local, Remote, Script};
+use dormouse_driver::{Channel, Local, Remote, Script, passed_environment};
 use dormouse_model::{HostSpec, Millis, ProbeError};
 use openssh::{Session, Stdio};
 use std::collections::HashMap;
@@ -229,7 +229,9 @@ impl Links {
         }
         // The shell reads nothing, says nothing, and ends when we do.
         ssh.arg("--").arg(to.host).args(["sh", "-s"]);
-        ssh.stdin(std::process::Stdio::piped())
+        ssh.env_clear()
+            .envs(passed_environment())
+            .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::piped())
             .process_group(0)
@@ -365,7 +367,7 @@ async fn why_not(child: &mut Child, end: std::io::Result<std::process::ExitStatu
 }
 
 /// Sorts ssh's complaints. Host keys first: a wrong key makes ssh also say that it switched methods off.
-fn judge_ssh(said: &str) -> ProbeError {
+pub(crate) fn judge_ssh(said: &str) -> ProbeError {
     let line = |wanted: &[&str]| said.lines().find(|line| wanted.iter().any(|word| line.contains(word)));
     let short = |line: &str| {
         line.trim()

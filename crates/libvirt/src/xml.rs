@@ -1,12 +1,20 @@
 //! What a domain's XML says about moving it. Read only, never written back: what we do not know stays as it is.
 //!
-//! The text comes from users by way of a host: its size and depth are limited and a document type is refused.
+//! The text comes from users by way of a host: its size, its depth and all that a parser would take squared time or
+//! memory for are limited, a document type is refused, and what is quoted from it is short.
 
 use roxmltree::{Document, Node, ParsingOptions};
 
 const SIZE_MAX: usize = 16 << 20;
 const DEPTH_MAX: usize = 256;
 const NODES_MAX: u32 = 200_000;
+/// Of one element. A parser compares each with all others to find doubles.
+const ATTRIBUTES_MAX: usize = 256;
+/// In the whole document; libvirt and what is built on it use a handful. Each element may hold a list of all that
+/// count for it.
+const NAMESPACES_MAX: usize = 64;
+/// As much of a path or a parser's complaint as a person reads.
+const QUOTED_MAX: usize = 200;
 
 /// What we want to know of a definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +30,16 @@ pub(crate) fn read(xml: &str, shared: &[String]) -> Result<Definition, String> {
     if xml.len() > SIZE_MAX {
         return Err(format!("its XML has {} bytes", xml.len()));
     }
-    if depth(xml) > DEPTH_MAX {
+    let shape = Shape::of(xml);
+    if shape.depth > DEPTH_MAX {
         return Err("its XML is nested too deeply".to_owned());
+    }
+    if shape.attributes > ATTRIBUTES_MAX || shape.namespaces > NAMESPACES_MAX {
+        return Err("its XML has too many attributes or namespaces".to_owned());
     }
     let options = ParsingOptions { allow_dtd: false, nodes_limit: NODES_MAX, ..ParsingOptions::default() };
     let document = Document::parse_with_options(xml, options)
-        .map_err(|error| format!("its XML does not read: {error}"))?;
+        .map_err(|error| short(&format!("its XML does not read: {error}")))?;
     let domain = document.root_element();
     let number = |name: &str| {
         child(domain, name).and_then(|node| node.text()).and_then(|text| text.trim().parse::<u64>().ok())
@@ -36,8 +48,17 @@ pub(crate) fn read(xml: &str, shared: &[String]) -> Result<Definition, String> {
     Ok(Definition {
         mem_kib: number("memory").and_then(|amount| in_kib(amount, unit)),
         vcpus: number("vcpu").and_then(|count| u32::try_from(count).ok()),
-        immovable: child(domain, "devices").and_then(|devices| immovable(devices, shared)),
+        immovable: child(domain, "devices")
+            .and_then(|devices| immovable(devices, shared))
+            .map(|why| short(&why)),
     })
+}
+
+fn short(text: &str) -> String {
+    match text.char_indices().nth(QUOTED_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn child<'a, 'input>(node: Node<'a, 'input>, name: &str) -> Option<Node<'a, 'input>> {
@@ -99,40 +120,59 @@ fn disk(disk: Node<'_, '_>, shared: &[String]) -> Option<String> {
     (!seen_everywhere).then(|| format!("its disk {place} exists on its host alone"))
 }
 
-/// How deep elements are nested, without parsing them: a parser may use its stack for each level.
-fn depth(xml: &str) -> usize {
-    let bytes = xml.as_bytes();
-    let (mut depth, mut deepest, mut at) = (0_usize, 0, 0);
-    while let Some(open) = bytes[at..].iter().position(|byte| *byte == b'<').map(|place| at + place) {
-        let rest = &bytes[open..];
-        let skipped = [("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")]
-            .into_iter()
-            .find(|(start, _)| rest.starts_with(start.as_bytes()));
-        if let Some((start, end)) = skipped {
-            let from = open + start.len();
-            let Some(place) = xml.get(from..).and_then(|rest| rest.find(end)) else { break };
-            at = from + place + end.len();
-            continue;
-        }
-        let (mut quote, mut close) = (None, open + 1);
-        while let Some(&byte) = bytes.get(close) {
-            match quote {
-                Some(mark) if mark == byte => quote = None,
-                None if byte == b'"' || byte == b'\'' => quote = Some(byte),
-                None if byte == b'>' => break,
-                _ => {}
+/// What a parser may need its stack, squared time or squared memory for, counted without parsing. Text that is no XML
+/// gives some numbers, too; the parser refuses it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Shape {
+    /// How deep elements are nested.
+    depth: usize,
+    /// Of the element that has most.
+    attributes: usize,
+    /// Declared anywhere.
+    namespaces: usize,
+}
+
+impl Shape {
+    fn of(xml: &str) -> Self {
+        let bytes = xml.as_bytes();
+        let mut shape = Self::default();
+        let (mut depth, mut at) = (0_usize, 0);
+        while let Some(open) = bytes[at..].iter().position(|byte| *byte == b'<').map(|place| at + place) {
+            let rest = &bytes[open..];
+            let skipped = [("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")]
+                .into_iter()
+                .find(|(start, _)| rest.starts_with(start.as_bytes()));
+            if let Some((start, end)) = skipped {
+                let from = open + start.len();
+                let Some(place) = xml.get(from..).and_then(|rest| rest.find(end)) else { break };
+                at = from + place + end.len();
+                continue;
             }
-            close += 1;
+            let (mut quote, mut close, mut values) = (None, open + 1, 0);
+            while let Some(&byte) = bytes.get(close) {
+                match quote {
+                    Some(mark) if mark == byte => quote = None,
+                    None if byte == b'"' || byte == b'\'' => {
+                        quote = Some(byte);
+                        values += 1;
+                    }
+                    None if byte == b'x' && bytes[close..].starts_with(b"xmlns") => shape.namespaces += 1,
+                    None if byte == b'>' => break,
+                    _ => {}
+                }
+                close += 1;
+            }
+            shape.attributes = shape.attributes.max(values);
+            if rest.starts_with(b"</") {
+                depth = depth.saturating_sub(1);
+            } else if !rest.starts_with(b"<!") && bytes.get(close.wrapping_sub(1)) != Some(&b'/') {
+                depth += 1;
+                shape.depth = shape.depth.max(depth);
+            }
+            at = (close + 1).min(bytes.len());
         }
-        if rest.starts_with(b"</") {
-            depth = depth.saturating_sub(1);
-        } else if !rest.starts_with(b"<!") && bytes.get(close.wrapping_sub(1)) != Some(&b'/') {
-            depth += 1;
-            deepest = deepest.max(depth);
-        }
-        at = (close + 1).min(bytes.len());
+        shape
     }
-    deepest
 }
 
 #[cfg(test)]
@@ -190,14 +230,46 @@ mod tests {
         let deep = format!("<domain>{}{}</domain>", "<a>".repeat(100_000), "</a>".repeat(100_000));
         let wide = format!("<domain>{}</domain>", "<a/>".repeat(300_000));
         let external = "<!DOCTYPE d SYSTEM 'file:///etc/passwd'><domain/>";
-        for bomb in [entity, &deep, &wide, external, "<domain>", "", "<domain a='"] {
+        // Each of 100,000 elements would carry a list of 10,000 namespaces: 2 GB from 2 MB of text.
+        let declared: String = (0..10_000).map(|n| format!(" xmlns:n{n}='u{n}'")).collect();
+        let spaces = format!("<domain{declared}>{}</domain>", "<a xmlns:b='c'/>".repeat(100_000));
+        let named: String = (0..300_000).map(|n| format!(" a{n}=''")).collect();
+        let squared = format!("<domain{named}/>");
+        let huge = format!("<domain>{}</domain>", " ".repeat(SIZE_MAX));
+        for bomb in [entity, &deep, &wide, &spaces, &squared, &huge, external, "<domain>", "", "<domain a='"]
+        {
             assert!(read(bomb, &[]).is_err(), "{}", &bomb[..bomb.len().min(60)]);
         }
     }
 
     #[test]
-    fn depth_is_counted_through_quotes_comments_and_empty_elements() {
-        assert_eq!(depth("<a b='>' c=\"/>\"><d/><!-- <x><y> --><![CDATA[<z>]]><e><f/></e></a>"), 2);
-        assert_eq!(depth("<?xml version='1.0'?><a><b><c></c></b></a>"), 3);
+    fn what_is_quoted_is_short() {
+        let long = "ä".repeat(100_000);
+        let disk = vm(&format!("<disk type='file'><source file='/{long}'/></disk>"));
+        let said = read(&disk, &[]).expect("reads").immovable.expect("it stays");
+        assert!(said.starts_with("its disk /ää") && said.chars().count() == QUOTED_MAX + 1, "{said}");
+        let odd = read(&format!("<domain><{long}></x></domain>"), &[]).expect_err("no XML");
+        assert!(odd.chars().count() <= QUOTED_MAX + 1, "{odd}");
+    }
+
+    #[test]
+    fn a_definition_that_is_cut_off_anywhere_is_none() {
+        let whole = vm("<disk type='file'><source file='/srv/vms/a'/></disk>");
+        assert!(read(&whole, &[]).is_ok());
+        for end in 0..whole.len() {
+            assert!(read(&whole[..end], &[]).is_err(), "{}", &whole[..end]);
+        }
+    }
+
+    #[test]
+    fn the_shape_is_counted_through_quotes_comments_and_empty_elements() {
+        let shape = |xml| {
+            let Shape { depth, attributes, namespaces } = Shape::of(xml);
+            (depth, attributes, namespaces)
+        };
+        let quotes = "<a b='>' c=\"/>\"><d/><!-- <x y=''><y> --><![CDATA[<z>]]><e><f/></e></a>";
+        assert_eq!(shape(quotes), (2, 2, 0));
+        assert_eq!(shape("<?xml version='1.0'?><a><b><c></c></b></a>"), (3, 0, 0));
+        assert_eq!(shape("<a xmlns:q='u'><b t='xmlns'>xmlns</b><c xmlns='v'/></a>"), (2, 1, 2));
     }
 }

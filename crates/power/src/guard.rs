@@ -114,12 +114,12 @@ async fn open(
 
 /// What the guard has said so far.
 #[derive(Debug, Default)]
-struct Talk {
-    reasons: Vec<GuardRefusal>,
+pub(crate) struct Talk {
+    pub(crate) reasons: Vec<GuardRefusal>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Heard {
+pub(crate) enum Heard {
     Reason,
     Refused,
     Closed,
@@ -129,9 +129,9 @@ enum Heard {
 
 impl Talk {
     /// More reasons than anybody reads are dropped; the first ones say enough.
-    const REASONS_MAX: usize = 32;
+    pub(crate) const REASONS_MAX: usize = 32;
 
-    fn hear(&mut self, line: &str) -> Result<Heard, ()> {
+    pub(crate) fn hear(&mut self, line: &str) -> Result<Heard, ()> {
         Ok(match line {
             "closed" => Heard::Closed,
             "off" if self.reasons.is_empty() => Heard::Off,

@@ -4,6 +4,8 @@
 //! Never here: an off command without the guard, and a retry of one whose end is not known.
 
 mod guard;
+#[doc(hidden)]
+pub mod hostile;
 mod wol;
 
 pub use guard::GUARD;

@@ -2,10 +2,11 @@
 //!
 //! Message, causes and hint are separate so that each can be good; a message never repeats its cause.
 
+use super::text::isolated;
 use super::{Exit, safe, style};
 use std::error::Error;
 use std::fmt;
-use std::io::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -72,7 +73,9 @@ impl Failure {
     /// To stderr. Nothing sensible can be done when that fails.
     pub(crate) fn print(&self) {
         if !self.silent {
-            _ = write!(anstream::stderr().lock(), "{self}");
+            let text = self.to_string();
+            let text = if io::stderr().is_terminal() { isolated(&text) } else { text.into() };
+            _ = anstream::stderr().lock().write_all(text.as_bytes());
         }
     }
 }

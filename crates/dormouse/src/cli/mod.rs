@@ -5,12 +5,17 @@
 
 mod exit;
 mod failure;
+#[cfg(feature = "live")]
+mod log;
 mod out;
+mod panic;
 mod table;
 mod text;
 
 pub(crate) use exit::Exit;
 pub(crate) use failure::Failure;
+#[cfg(feature = "live")]
+pub(crate) use log::CleanLog;
 pub(crate) use out::{Ctx, Format, style};
 pub(crate) use table::Table;
 pub(crate) use text::{counted, fold, safe};
@@ -104,6 +109,7 @@ impl Command {
 
 /// Runs the command line of this process. Errors go to stderr once, here, and nowhere else.
 pub(crate) fn main() -> ExitCode {
+    panic::tell();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return not_understood(&error).into(),

@@ -56,6 +56,10 @@ impl Ctx {
     /// Prints text that may hold styles; they are taken out where nobody would see them.
     /// Untrusted parts have been through [`super::safe`] before.
     pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
+        if io::stdout().is_terminal() { self.write(&super::text::isolated(text)) } else { self.write(text) }
+    }
+
+    fn write(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = anstream::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::reader_gone(),
@@ -67,7 +71,7 @@ impl Ctx {
     pub(crate) fn print_json<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value)
             .map_err(|error| Failure::new("cannot write the output as JSON").because(&error))?;
-        self.print(&(escape_controls(&text) + "\n"))
+        self.write(&(escape_controls(&text) + "\n"))
     }
 
     /// Prints one JSON value on one line, for streams.
@@ -75,7 +79,7 @@ impl Ctx {
     pub(crate) fn print_json_line<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
         let text = serde_json::to_string(value)
             .map_err(|error| Failure::new("cannot write the output as JSON").because(&error))?;
-        self.print(&(escape_controls(&text) + "\n"))
+        self.write(&(escape_controls(&text) + "\n"))
     }
 
     /// Someone sits before it and could press a key.
@@ -85,7 +89,7 @@ impl Ctx {
 }
 
 /// serde_json escapes below 0x20 only. Outside of strings JSON has no such characters, so this cannot break it.
-fn escape_controls(json: &str) -> String {
+pub(super) fn escape_controls(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for c in json.chars() {
         match c {

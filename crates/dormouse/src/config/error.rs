@@ -19,7 +19,7 @@ pub(crate) struct ConfigError {
 
 impl ConfigError {
     pub(super) fn new(place: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { place: place.into(), message: message.into(), hint: None, excerpt: None }
+        Self { place: place.into(), message: short(message), hint: None, excerpt: None }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -35,7 +35,7 @@ impl ConfigError {
             line: number(before.matches('\n').count() + 1),
             column: number(before.rsplit('\n').next().unwrap_or("").chars().count() + 1),
             width: number(source.get(span).unwrap_or("").lines().next().unwrap_or("").chars().count().max(1)),
-            message: message.into(),
+            message: short(message),
             hint: None,
         };
         let file = path.display().to_string();
@@ -48,6 +48,17 @@ impl ConfigError {
             excerpt: excerpt.filter(|lines| !lines.is_empty()),
         }
     }
+}
+
+/// What a message quotes of a file is as long as somebody made it.
+fn short(message: impl Into<String>) -> String {
+    const MOST: usize = 300;
+    let mut message = message.into();
+    if let Some((end, _)) = message.char_indices().nth(MOST) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 /// On one line, as a log has it.

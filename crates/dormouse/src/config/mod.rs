@@ -16,7 +16,7 @@ pub(crate) use error::ConfigError;
 pub(crate) use read::{Loaded, Source, load};
 pub(crate) use table::Config;
 #[cfg(feature = "live")]
-pub(crate) use value::{HostCpu, LogFormat, StoreKind, Transport};
+pub(crate) use value::{HostCpu, LogFormat, Transport};
 
 #[cfg(any(feature = "live", test))]
 use dormouse_control::Settings;
@@ -24,6 +24,16 @@ use std::path::{Path, PathBuf};
 
 /// Read unless `--config` or `DORMOUSE_CONFIG` names another.
 pub(crate) const DEFAULT_PATH: &str = "/etc/dormouse/dormouse.toml";
+
+/// The private key among the credentials that a service is given (`LoadCredential=` of systemd).
+#[cfg(any(feature = "live", test))]
+const KEY_CREDENTIAL: &str = "dormouse.ssh-key";
+
+/// The folder of those credentials: only this service can read it.
+#[cfg(any(feature = "live", test))]
+pub(crate) fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from).filter(|path| path.is_absolute())
+}
 
 /// What the daemon makes of them.
 #[cfg(any(feature = "live", test))]
@@ -44,6 +54,7 @@ impl Config {
     pub(crate) fn identity(&self) -> Option<PathBuf> {
         self.ssh_identity
             .clone()
+            .or_else(|| Some(credentials()?.join(KEY_CREDENTIAL)).filter(|path| path.exists()))
             .or_else(|| Some(self.state.join("ssh/id_ed25519")).filter(|path| path.exists()))
     }
 
@@ -78,8 +89,9 @@ impl Config {
             }
         };
         [&mut self.cluster, &mut self.state, &mut self.socket].into_iter().for_each(anchor);
-        let ssh = [&mut self.ssh_identity, &mut self.ssh_known_hosts, &mut self.ssh_config];
-        let etcd = [&mut self.etcd_ca, &mut self.etcd_certificate, &mut self.etcd_key];
-        ssh.into_iter().chain(etcd).flatten().for_each(anchor);
+        [&mut self.ssh_identity, &mut self.ssh_known_hosts, &mut self.ssh_config]
+            .into_iter()
+            .flatten()
+            .for_each(anchor);
     }
 }

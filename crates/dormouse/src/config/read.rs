@@ -5,7 +5,7 @@ use super::{ConfigError, DEFAULT_PATH, check};
 use dormouse_model::text::did_you_mean;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -53,7 +53,7 @@ pub(crate) fn load(
     let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_PATH));
 
     let mut loaded = Loaded { config: Config::default(), file: None, origins: BTreeMap::new() };
-    match std::fs::read_to_string(&path) {
+    match read_text(&path) {
         Ok(source) => {
             from_file(&mut loaded, &path, &source)?;
             let folder = std::path::absolute(&path).ok().and_then(|path| path.parent().map(Path::to_owned));
@@ -80,6 +80,14 @@ pub(crate) fn load(
         ConfigError::new(place, message).hint(hint)
     })?;
     Ok(loaded)
+}
+
+/// A little more than is accepted, of whatever is there: a device has no end.
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let limit = u64::try_from(INPUT_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(limit).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn from_file(loaded: &mut Loaded, path: &Path, source: &str) -> Result<(), ConfigError> {

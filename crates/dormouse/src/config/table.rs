@@ -1,6 +1,6 @@
 //! Every key with its type, its value when nobody sets it, and what it means.
 
-use super::value::{Endpoints, HostCpu, LogFormat, StoreKind, Transport, Value};
+use super::value::{HostCpu, LogFormat, Transport, Value};
 use dormouse_control::Automation;
 use dormouse_model::Millis;
 use std::path::PathBuf;
@@ -48,17 +48,11 @@ keys! {
     mode: Automation = Automation::Observe, "mode", "what the daemon may do by itself";
     cluster: PathBuf = PathBuf::from("/etc/dormouse/cluster"), "cluster", "the cluster text: hosts, rules, calendar and policy";
     state: PathBuf = PathBuf::from("/var/lib/dormouse"), "state", "folder of the store and of the keys made for ssh";
-    store_kind: StoreKind = StoreKind::Sqlite, "store", "what must survive is kept in a file of this manager, or in an etcd that several share";
-    etcd_endpoints: Endpoints = Endpoints::default(), "etcd.endpoints", "the members of the etcd";
-    etcd_prefix: String = "dormouse".to_owned(), "etcd.prefix", "what our keys in the etcd begin with, after a slash: one word for each cluster";
-    etcd_ca: Option<PathBuf> = None, "etcd.ca", "certificate of who vouches for the members";
-    etcd_certificate: Option<PathBuf> = None, "etcd.certificate", "by which the members know us";
-    etcd_key: Option<PathBuf> = None, "etcd.key", "private key of that certificate";
     socket: PathBuf = PathBuf::from("/run/dormouse/control.sock"), "socket", "where the verbs reach the daemon";
     log_format: LogFormat = LogFormat::Text, "log.format", "lines for people or for a log collector";
     log_level: String = "info".to_owned(), "log.level", "error, warn, info, debug, trace, or a filter by module";
     ssh_user: Option<String> = None, "ssh.user", "who we are on the hosts; as in ssh_config(5) unless given";
-    ssh_identity: Option<PathBuf> = None, "ssh.identity", "private key; STATE/ssh/id_ed25519 where that exists";
+    ssh_identity: Option<PathBuf> = None, "ssh.identity", "private key; the credential dormouse.ssh-key or STATE/ssh/id_ed25519 where that exists";
     ssh_known_hosts: Option<PathBuf> = None, "ssh.known-hosts", "pinned host keys; STATE/ssh/known_hosts where that exists";
     ssh_config: Option<PathBuf> = None, "ssh.config", "further options for ssh, as in ssh_config(5)";
     libvirt_socket: PathBuf = PathBuf::from("/run/libvirt/libvirt-sock"), "hosts.libvirt-socket", "libvirt's socket on the hosts";

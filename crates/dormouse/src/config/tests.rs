@@ -234,6 +234,31 @@ fn a_named_file_must_exist_and_the_usual_one_need_not() {
     );
 }
 
+/// Whatever stands in the file: it is read, or refused with its place in words that steer no terminal, and nothing of it
+/// is taken into use.
+#[test]
+fn any_slip_in_the_settings_is_read_or_refused() {
+    let whole = include_bytes!("../../../../fuzz/corpus/settings/all").to_vec();
+    assert!(read(std::str::from_utf8(&whole).expect("text"), &[]).is_ok());
+    for bytes in dormouse_hostile::Mutator::new(4, vec![whole]).take(1_000) {
+        let Ok(text) = std::str::from_utf8(&bytes) else { continue };
+        if let Err(shown) = read(text, &[]) {
+            assert!(
+                shown.starts_with("Error: the settings cannot be used\nCaused by: DIR/dormouse.toml"),
+                "{shown}"
+            );
+            assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+            assert!(shown.lines().all(|line| line.chars().count() < 1_000), "{} characters", shown.len());
+        }
+    }
+}
+
+#[test]
+fn a_file_without_end_is_refused() {
+    let error = load(Some("/dev/zero".as_ref()), std::iter::empty()).expect_err("no settings");
+    assert!(error.to_string().contains("is larger than 1 MiB"), "{error}");
+}
+
 #[test]
 fn every_setting_is_documented() {
     let page = include_str!("../../../../docs/daemon.md");

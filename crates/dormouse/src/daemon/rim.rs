@@ -11,7 +11,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// A driver answers by its deadline; one that does not is given this much more and then left alone.
-const LOOK_GRACE: Millis = Millis::from_secs(1);
+pub(super) const LOOK_GRACE: Millis = Millis::from_secs(1);
 /// More for effects: a move that is ended at its deadline is looked for on both ends before anything is said.
 const ACT_GRACE: Millis = Millis::from_secs(30);
 /// The guard writes one file.
@@ -27,8 +27,6 @@ pub(crate) struct Rim {
     pub(crate) power: Arc<dyn Power>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) lease: Arc<dyn Lease>,
-    /// Several managers may use the store.
-    pub(crate) shared: bool,
     pub(crate) clock: DaemonClock,
     pub(crate) cluster: Arc<Cluster>,
     /// Whom the guards on the hosts obey.

@@ -28,7 +28,7 @@ const BUNCH: usize = 500;
 /// A socket with its name, not served yet.
 #[derive(Debug)]
 pub(crate) struct Listening {
-    listener: Arc<UnixListener>,
+    listener: UnixListener,
     path: PathBuf,
 }
 
@@ -45,30 +45,19 @@ impl Listening {
         }
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { listener: Arc::new(listener), path: path.to_owned() })
+        Ok(Self { listener, path: path.to_owned() })
     }
 
     pub(crate) fn serve(self, handle: Handle, store: Arc<dyn Store>) -> Serving {
         let Self { listener, path } = self;
         let desk = Desk { handle, store, own: own_uid() };
-        let task = tokio::spawn(accept(Arc::clone(&listener), desk));
-        Serving { listener, path, task }
-    }
-}
-
-impl Serving {
-    /// The same socket for another loop: its name never goes away in between.
-    pub(crate) fn again(mut self) -> Listening {
-        self.task.abort();
-        let (listener, path) = (Arc::clone(&self.listener), std::mem::take(&mut self.path));
-        Listening { listener, path }
+        Serving { path, task: tokio::spawn(accept(listener, desk)) }
     }
 }
 
 /// A served socket. Dropping it ends the service and removes the name.
 #[derive(Debug)]
 pub(crate) struct Serving {
-    listener: Arc<UnixListener>,
     path: PathBuf,
     task: JoinHandle<()>,
 }
@@ -76,9 +65,7 @@ pub(crate) struct Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         self.task.abort();
-        if !self.path.as_os_str().is_empty() {
-            _ = std::fs::remove_file(&self.path);
-        }
+        _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -89,7 +76,7 @@ struct Desk {
     own: Option<u32>,
 }
 
-async fn accept(listener: Arc<UnixListener>, desk: Desk) {
+async fn accept(listener: UnixListener, desk: Desk) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -239,4 +226,37 @@ fn name_of(uid: u32) -> String {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let line = users.lines().find(|line| line.split(':').nth(2) == Some(&uid.to_string()));
     line.and_then(|line| line.split(':').next()).map_or_else(|| format!("uid {uid}"), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dormouse_hostile::Mutator;
+
+    fn corpus() -> Vec<Vec<u8>> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/request");
+        let mut paths: Vec<_> =
+            std::fs::read_dir(folder).expect("a corpus").map(|entry| entry.expect("a file").path()).collect();
+        paths.sort();
+        paths.iter().map(|path| std::fs::read(path).expect("a file")).collect()
+    }
+
+    #[test]
+    fn whatever_is_asked_is_a_request_or_refused_in_a_line() {
+        for line in corpus() {
+            assert!(request(&line).is_ok(), "{}", String::from_utf8_lossy(&line));
+        }
+        let deep = [b"[".repeat(REQUEST_BYTES_MAX), br#"{"v":1,"verb":"#.to_vec()].map(|text| (text, true));
+        let mutated = Mutator::new(4, corpus()).take(2_000).map(|text| (text, false));
+        for (line, must_fail) in deep.into_iter().chain(mutated) {
+            match request(&line) {
+                Ok(_) => assert!(!must_fail),
+                Err(answer) => {
+                    let said = serde_json::to_string(&answer).expect("writes");
+                    // What a terminal would obey is left to who shows it.
+                    assert!(!said.contains('\n') && said.len() < 4 * REQUEST_BYTES_MAX, "{said}");
+                }
+            }
+        }
+    }
 }

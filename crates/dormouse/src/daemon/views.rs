@@ -5,8 +5,7 @@ use super::wire::{
     Answer, Code, Count, HostView, PlanView, RunningView, StatusView, TallyView, TroubleView, VmView, WhyView,
 };
 use crate::verbs::plan::Planned;
-use dormouse_control::{Controller, Level, LogEvent, Now};
-use dormouse_driver::EventRecord;
+use dormouse_control::{Controller, Now};
 use dormouse_model::{Action, Goal, Host, HostId, HostState, Intent, Obstacle, Snapshot, Vm, VmId, VmState};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -21,8 +20,6 @@ pub(super) fn status(controller: &Controller, now: Now) -> StatusView {
         cluster: picture.cluster.name.clone(),
         mode: controller.automation().to_string(),
         epoch: controller.epoch().map(|epoch| epoch.0),
-        store_trouble: None,
-        standby: None,
         paused: controller.is_paused(),
         frozen: controller.is_frozen(),
         policy: picture.cluster.policy.name.to_string(),
@@ -43,18 +40,6 @@ pub(super) fn status(controller: &Controller, now: Now) -> StatusView {
             plans: tally.plans,
         },
     }
-}
-
-/// An event as the trail keeps it.
-pub(super) fn trail(event: &LogEvent, at_ms: i64) -> EventRecord {
-    let level = match event.level {
-        Level::Debug => "debug",
-        Level::Info => "info",
-        Level::Warn => "warn",
-        Level::Alarm => "alarm",
-    };
-    let fields = event.fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-    EventRecord { seq: 0, at_ms, level: level.to_owned(), name: event.name.to_owned(), fields }
 }
 
 fn local_time(now: Now, zone: &str) -> String {

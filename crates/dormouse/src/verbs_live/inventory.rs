@@ -36,7 +36,12 @@ pub(super) fn replace(path: &Path, content: &str) -> Result<(), Failure> {
     let new = beside(path);
     let write = || -> io::Result<()> {
         std::fs::create_dir_all(folder)?;
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&new)?;
+        // The folder may belong to the daemon's user while root writes: what lies there under this name is not followed.
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new)?;
         file.write_all(content.as_bytes())?;
         if let Ok(before) = std::fs::metadata(path) {
             file.set_permissions(before.permissions())?;

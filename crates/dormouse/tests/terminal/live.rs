@@ -4,16 +4,16 @@ use super::Terminal;
 use expect_test::expect;
 
 /// A terminal in a folder with settings and a cluster text.
-fn terminal(settings: &str, cluster: &str) -> Terminal {
+pub(super) fn terminal(settings: &str, cluster: &str) -> Terminal {
     let terminal = Terminal::with(cluster);
     std::fs::write(terminal.folder.path().join("dormouse.toml"), settings).unwrap();
     terminal
 }
 
-const SETTINGS: &str = "cluster = \"cluster\"\nstate = \"state\"\nsocket = \"control.sock\"\n";
+pub(super) const SETTINGS: &str = "cluster = \"cluster\"\nstate = \"state\"\nsocket = \"control.sock\"\n";
 
 /// What is typed and what comes back, with the folder's name taken out.
-fn shown(terminal: &Terminal, line: &str) -> String {
+pub(super) fn shown(terminal: &Terminal, line: &str) -> String {
     let folder = terminal.folder.path().display().to_string();
     terminal.type_in(line).replace(&folder, "DIR")
 }
@@ -110,7 +110,7 @@ fn the_daemon_does_not_start_with_a_key_that_others_can_read() {
     let key = terminal.folder.path().join("key");
     expect![[r#"
         $ dormouse --config dormouse.toml run
-        stderr: Error: the private key DIR/key cannot be used
+        stderr: Error: the ssh key DIR/key cannot be used
         stderr: Caused by: No such file or directory (os error 2)
         stderr: Hint: name the private key as `identity` in [ssh]
         exit status 2
@@ -120,7 +120,7 @@ fn the_daemon_does_not_start_with_a_key_that_others_can_read() {
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
     expect![[r#"
         $ dormouse --config dormouse.toml run
-        stderr: Error: the private key DIR/key cannot be used
+        stderr: Error: the ssh key DIR/key cannot be used
         stderr: Caused by: other users can read it
         stderr: Hint: chmod 600 DIR/key
         exit status 3
@@ -138,7 +138,7 @@ fn the_daemon_does_not_start_on_a_store_that_is_gone() {
         $ dormouse --config dormouse.toml run
         stderr: Error: the store cannot be used: nothing is done without it
         stderr: Caused by: the store DIR/state/dormouse.db is gone, although it was made once (DIR/state/dormouse.db.id says so)
-        stderr: Hint: `dormouse store restore FILE` brings back a copy; without one, `dormouse store rebuild --from-observation` keeps the files aside and begins anew from what is seen
+        stderr: Hint: restore it from a backup, or start once with `dormouse run --rebuild-store`: the old files are kept aside, and everything is looked at anew
         exit status 1
     "#]].assert_eq(&shown(&terminal, "--config dormouse.toml run"));
 }
@@ -174,7 +174,7 @@ fn a_host_that_is_known_or_none_is_not_added() {
 }
 
 /// A daemon started in the terminal's folder; ended with the test.
-struct Running(std::process::Child);
+pub(super) struct Running(pub(super) std::process::Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -185,9 +185,15 @@ impl Drop for Running {
 
 impl Running {
     fn start(terminal: &Terminal) -> Self {
+        Self::start_with(terminal, &[])
+    }
+
+    /// With these variables beside our own.
+    pub(super) fn start_with(terminal: &Terminal, environment: &[(&str, &str)]) -> Self {
         let log = std::fs::File::create(terminal.folder.path().join("log")).unwrap();
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dormouse"));
         command.args(["--config", "dormouse.toml", "run"]).current_dir(terminal.folder.path());
+        command.envs(environment.iter().copied());
         let daemon = Self(command.stderr(log).spawn().unwrap());
         until(terminal, "an answer", |terminal| {
             shown(terminal, "--config dormouse.toml status").contains("exit status 0")
@@ -195,17 +201,17 @@ impl Running {
         daemon
     }
 
-    fn signal(&self, name: &str) {
+    pub(super) fn signal(&self, name: &str) {
         let sent = std::process::Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status();
         assert!(sent.unwrap().success());
     }
 }
 
-fn log(terminal: &Terminal) -> String {
+pub(super) fn log(terminal: &Terminal) -> String {
     std::fs::read_to_string(terminal.folder.path().join("log")).unwrap()
 }
 
-fn until(terminal: &Terminal, what: &str, holds: impl Fn(&Terminal) -> bool) {
+pub(super) fn until(terminal: &Terminal, what: &str, holds: impl Fn(&Terminal) -> bool) {
     let began = std::time::Instant::now();
     while !holds(terminal) {
         assert!(began.elapsed().as_secs() < 60, "never: {what}\n{}", log(terminal));

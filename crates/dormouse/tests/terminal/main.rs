@@ -3,8 +3,6 @@
 
 mod demo;
 mod errors;
-#[cfg(feature = "etcd")]
-mod etcd;
 mod export;
 mod help;
 #[cfg(feature = "live")]
@@ -12,9 +10,11 @@ mod live;
 mod plan;
 mod readme;
 mod replay;
-mod simulate;
 #[cfg(feature = "live")]
-mod store;
+mod secrets;
+#[cfg(feature = "live")]
+mod service;
+mod simulate;
 mod why;
 
 use expect_test::Expect;

@@ -107,10 +107,9 @@ impl Parser {
         let circuit = parts.one("circuit")?;
         if let Some(item) = circuit.filter(|item| !self.circuits.contains_key(&*item.text)) {
             let error = item.span.error(format!("there is no circuit {}", quoted(&item.text)));
-            let hint = format!(
-                "define it with a line `circuit {} wakes=4`",
-                item.text.replace(|c| !is_plain(c), "?")
-            );
+            let name: String =
+                item.text.chars().take(60).map(|c| if is_plain(c) { c } else { '?' }).collect();
+            let hint = format!("define it with a line `circuit {name} wakes=4`");
             return Err(error.hint(hint).suggest(&item.text, self.circuits.keys().map(String::as_str)));
         }
         let role = |text: &str| Role::ALL.into_iter().find(|role| role.as_str() == text);

@@ -8,6 +8,7 @@ pub use action::{Action, ByHand, CrashPoint, Operator};
 pub(crate) use fact::Sight;
 pub use fact::{Compare, Condition, Count, Fact};
 
+use dormouse_model::text::quoted;
 use dormouse_model::{Cluster, Millis, Mono};
 use jiff::Timestamp;
 use jiff::civil::{DateTime, Time};
@@ -198,7 +199,7 @@ impl ScriptClock {
             date_time(text)?
         } else {
             let time: Time = text.parse().map_err(|_| {
-                format!("`{}` is no time: HH:MM[:SS], +SECONDS or 2026-10-25T02:30", text.escape_default())
+                format!("{} is no time: HH:MM[:SS], +SECONDS or 2026-10-25T02:30", quoted(text))
             })?;
             let same_day = self.last.date().to_datetime(time);
             if same_day < self.last {
@@ -214,7 +215,7 @@ impl ScriptClock {
 }
 
 fn date_time(text: &str) -> Result<DateTime, Wrong> {
-    text.parse().map_err(|_| format!("`{}` is no date and time like 2026-10-25T02:30", text.escape_default()))
+    text.parse().map_err(|_| format!("{} is no date and time like 2026-10-25T02:30", quoted(text)))
 }
 
 /// Where clocks are put back the first of two equal times is meant; where they are put forward, the hour after the gap.

@@ -1,5 +1,6 @@
 //! A script line cut into words, and what words can mean.
 
+use dormouse_model::text::quoted;
 use dormouse_model::text::{did_you_mean, duration, names};
 use dormouse_model::{Cluster, HostId, Millis, VmSpec};
 use std::collections::BTreeMap;
@@ -56,7 +57,7 @@ impl Words {
         known.iter().find(|(name, _)| *name == word).map(|(_, value)| *value).ok_or_else(|| {
             let list: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
             let near = did_you_mean(&word, list.iter().copied());
-            format!("unknown {what} `{}` (one of: {}){near}", word.escape_default(), list.join(", "))
+            format!("unknown {what} {} (one of: {}){near}", quoted(&word), list.join(", "))
         })
     }
 
@@ -90,7 +91,7 @@ impl Words {
     pub(crate) fn end(self) -> Result<(), Wrong> {
         match self.words.front() {
             None => Ok(()),
-            Some(word) => Err(format!("`{}` is too much here", word.escape_default())),
+            Some(word) => Err(format!("{} is too much here", quoted(word))),
         }
     }
 
@@ -100,11 +101,11 @@ impl Words {
 }
 
 pub(crate) fn span(text: &str) -> Result<Millis, Wrong> {
-    duration(text).ok_or_else(|| format!("`{}` is no time like 90s, 40m or 2h", text.escape_default()))
+    duration(text).ok_or_else(|| format!("{} is no time like 90s, 40m or 2h", quoted(text)))
 }
 
 pub(crate) fn number<T: std::str::FromStr>(text: &str) -> Result<T, Wrong> {
-    text.parse().map_err(|_| format!("`{}` is no such number", text.escape_default()))
+    text.parse().map_err(|_| format!("{} is no such number", quoted(text)))
 }
 
 /// `+5s`, `-1h`, in milliseconds.
@@ -112,7 +113,7 @@ pub(crate) fn offset(text: &str) -> Result<i64, Wrong> {
     let (sign, rest) = match text.split_at_checked(1) {
         Some(("+", rest)) => (1, rest),
         Some(("-", rest)) => (-1, rest),
-        _ => return Err(format!("`{}` is no offset like +5s or -1h", text.escape_default())),
+        _ => return Err(format!("{} is no offset like +5s or -1h", quoted(text))),
     };
     i64::try_from(span(rest)?.0).map(|ms| sign * ms).map_err(|_| "the offset is too large".to_owned())
 }
@@ -128,7 +129,7 @@ impl Names<'_> {
     pub(crate) fn host(&self, name: &str) -> Result<HostId, Wrong> {
         self.cluster.host_named(name).ok_or_else(|| {
             let near = did_you_mean(name, self.cluster.hosts.iter().map(|host| host.name.as_str()));
-            format!("no host is named `{}`{near}", name.escape_default())
+            format!("no host is named {}{near}", quoted(name))
         })
     }
 
@@ -144,7 +145,7 @@ impl Names<'_> {
         let known = self.cluster.vm_named(name).map(|vm| self.cluster.vms[vm.index()].uuid);
         known.or_else(|| self.defined.get(name).copied()).ok_or_else(|| {
             let near = did_you_mean(name, self.cluster.vms.iter().map(|vm| vm.name.as_str()));
-            format!("no VM is named `{}`{near}", name.escape_default())
+            format!("no VM is named {}{near}", quoted(name))
         })
     }
 

@@ -227,6 +227,8 @@ fn tool(name: &str, args: &[&str], input: Option<&str>) -> Result<String, Failur
     let mut command = Command::new(name);
     let mut child = command
         .args(args)
+        .env_clear()
+        .envs(dormouse_driver::passed_environment())
         .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
