@@ -19,6 +19,7 @@ mod layout;
 mod level;
 mod measure;
 mod order;
+mod part;
 mod patience;
 mod picture;
 mod place;
@@ -89,8 +90,8 @@ fn tamed_plan(
     Some((plan, report))
 }
 
-/// Without patience for more no more moves than this are put in order, which takes about a millisecond.
-const ORDERED_ANYWAY: usize = 4096;
+/// Without patience for more so many moves are put in order, which takes about a millisecond.
+const ORDERED_ANYWAY: usize = 2048;
 
 fn plan_ordered(
     snapshot: &Snapshot,
@@ -133,10 +134,16 @@ fn plan_ordered(
         order::as_listed(&picture, &before, &draft)
     } else {
         balanced::moves_between(&picture, &before, &after, &mut draft);
-        if patience.is_out() && draft.is_empty() || draft.moves.len() > ORDERED_ANYWAY && !patience.lasts() {
+        if patience.is_out() && draft.is_empty() {
             return None;
         }
-        order::arrange(&picture, &before, &after.takes, &mut draft)
+        match order::arrange(&picture, &before, &after.takes, &mut draft, &mut || patience.lasts()) {
+            Some(ordered) => ordered,
+            None if part::keep_part(&picture, &before, &mut after, &mut draft, ORDERED_ANYWAY) => {
+                order::arrange(&picture, &before, &after.takes, &mut draft, &mut || true)?
+            }
+            None => return None,
+        }
     };
     // Where the rounds of `seed` lead, and an order that refused a move, is known from the moves alone.
     let reached = (!listed && ordered.reaches).then_some(after);

@@ -38,10 +38,18 @@ pub(crate) struct Ordered {
 
 /// Orders a draft whose layout is still to be reached. Each VM moves once in it; one that has to step aside to break a
 /// cycle moves twice afterwards, one that blocks for good is refused.
-pub(crate) fn arrange(picture: &Picture<'_>, before: &Layout, takes: &[bool], draft: &mut Draft) -> Ordered {
-    let played = play::play(picture, before, takes, draft);
+///
+/// `still` is asked between some hundred moves; once it says no there is no order, and the draft is as it was.
+pub(crate) fn arrange(
+    picture: &Picture<'_>,
+    before: &Layout,
+    takes: &[bool],
+    draft: &mut Draft,
+    still: &mut dyn FnMut() -> bool,
+) -> Option<Ordered> {
+    let played = play::play(picture, before, takes, draft, still)?;
     let steps = steps::steps(picture, before, draft, steps::When::Played(&played.courses));
-    Ordered { steps, time: played.time, bound: played.bound, reaches: played.reaches }
+    Some(Ordered { steps, time: played.time, bound: played.bound, reaches: played.reaches })
 }
 
 /// The steps of a draft that lists its moves in an order which is valid one by one; all sleeps come last.

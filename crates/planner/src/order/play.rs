@@ -22,6 +22,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 /// in all; an end where all of them are busy is asked again when one of them is free.
 const LOOK: usize = 48;
 
+/// So many starts between two questions whether there is time for more: some 100 us.
+const STARTS_AT_ONCE: usize = 512;
+
 /// What a play came to; the draft then lists its moves in the order of their starts.
 pub(super) struct Played {
     /// When each move of the draft runs.
@@ -84,7 +87,14 @@ pub(super) struct Play<'a, 'p> {
     around: Vec<Port>,
 }
 
-pub(super) fn play(picture: &Picture<'_>, before: &Layout, takes: &[bool], draft: &mut Draft) -> Played {
+/// `None`: `still` said no before all moves had their turn; the draft is then as it was.
+pub(super) fn play(
+    picture: &Picture<'_>,
+    before: &Layout,
+    takes: &[bool],
+    draft: &mut Draft,
+    still: &mut dyn FnMut() -> bool,
+) -> Option<Played> {
     let snapshot = picture.snapshot;
     let mut moves = std::mem::take(&mut draft.moves);
     let rates = Rates::in_picture(picture);
@@ -105,8 +115,14 @@ pub(super) fn play(picture: &Picture<'_>, before: &Layout, takes: &[bool], draft
         play.down[host.index()] = true;
         play.events.push(Reverse((up, Event::Up(*host))));
     }
-    let refused = play.run(takes);
-    play.write(draft, &refused, least)
+    match play.run(takes, still) {
+        Some(refused) => Some(play.write(draft, &refused, least)),
+        None => {
+            drop(play);
+            draft.moves = moves;
+            None
+        }
+    }
 }
 
 /// One job for each move, but one for all VMs that move together.
@@ -220,11 +236,18 @@ impl<'a, 'p> Play<'a, 'p> {
         self.waiting -= 1;
     }
 
-    /// Until nothing waits; returns the VMs that could not get to where they should.
-    fn run(&mut self, takes: &[bool]) -> Vec<VmId> {
+    /// Until nothing waits; returns the VMs that could not get to where they should. `None`: there is no time for it.
+    fn run(&mut self, takes: &[bool], still: &mut dyn FnMut() -> bool) -> Option<Vec<VmId>> {
         let mut refused = vec![];
+        let mut asked = 0;
         self.open_all();
         loop {
+            if self.started.len() >= asked + STARTS_AT_ONCE {
+                asked = self.started.len();
+                if !still() {
+                    return None;
+                }
+            }
             self.start_what_can(LOOK);
             if let Some(Reverse((now, event))) = self.events.pop() {
                 self.now = now;
@@ -236,7 +259,7 @@ impl<'a, 'p> Play<'a, 'p> {
                 continue;
             }
             if self.waiting == 0 {
-                return refused;
+                return Some(refused);
             }
             // Nothing runs and nothing starts: look at everything before calling it a cycle.
             self.open_all();

@@ -1,7 +1,7 @@
 //! First placement, and planning with little patience.
 
-use crate::show::{NIGHT, picture, seeds_lab};
-use dormouse_model::{AwakeReason, PlanId};
+use crate::show::{NIGHT, picture, plan, seeds_lab};
+use dormouse_model::{Action, AwakeReason, PlanId};
 use expect_test::{Expect, expect};
 
 fn check_place(text: &str, expect: Expect) {
@@ -104,4 +104,40 @@ fn more_patience_is_never_worse() {
         last = report.hosts_on_after;
     }
     assert_eq!(last, 9);
+}
+
+#[test]
+fn moves_that_there_is_no_time_to_order_are_left_out_host_by_host() {
+    let text = crate::balanced::bare(
+        "host h[0001-0600] cpus=16 mem=32G watts=100/200/5
+vm v[0001-0600]a@h[0001-0600] mem=1G cpu=0.1
+vm v[0001-0600]b@h[0001-0600] mem=2G cpu=0.1
+vm v[0001-0600]c@h[0001-0600] mem=3G cpu=0.1
+vm v[0001-0600]d@h[0001-0600] mem=2G cpu=0.1
+vm v[0001-0600]e@h[0001-0600] mem=1G cpu=0.1",
+    );
+    let snapshot = picture(&text);
+    let (whole, _) = plan(&snapshot, NIGHT);
+    let mut parts = 0;
+    for patience in 0.. {
+        let mut asked = 0;
+        let mut more = || {
+            asked += 1;
+            asked <= patience
+        };
+        let (part, report) = dormouse_planner::plan_within(&snapshot, NIGHT, PlanId(1), &mut more);
+        assert_eq!(dormouse_planner::check(&snapshot, &part), [], "patience {patience}");
+        if asked < patience {
+            assert_eq!(part, whole);
+            break;
+        }
+        if part.migrations() > 0 && part.migrations() < whole.migrations() {
+            parts += 1;
+            let emptied =
+                part.steps.iter().filter(|step| matches!(step.action, Action::Sleep { .. })).count();
+            assert_eq!(part.migrations(), emptied * 5, "a host is emptied whole or not at all");
+            assert_eq!(report.hosts_on_after as usize, 600 - emptied);
+        }
+    }
+    assert!(parts > 0, "no patience was too short for all moves and long enough for some");
 }
