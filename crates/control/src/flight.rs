@@ -12,6 +12,8 @@ use dormouse_model::{
 const DRIVER_SLACK: Millis = Millis::from_secs(30);
 /// The store should have answered long before; a plan does not wait for it any longer.
 const WRITE_MAX: Millis = Millis::from_secs(30);
+/// A VM whose move ran into its deadline, or made no progress, rests for this long.
+const HOT: Millis = Millis::from_mins(60);
 /// A new sample weighs 1 / this in the mean time of a move.
 const MEAN_WEIGHT: u64 = 4;
 
@@ -441,9 +443,11 @@ impl Controller {
         let now = self.now.mono;
         let settings = self.settings.clone();
         self.tally.moves_failed += 1;
+        // A guest that writes faster than the link carries will do so in two minutes, too (fault M05).
+        let hot = matches!(outcome, Outcome::Failed(OutcomeError::Deadline(_) | OutcomeError::NoProgress(_)));
         let record = self.vms.record_mut(vm);
-        record.rest_until =
-            now + crate::hosts::doubled(settings.backoff, record.failures, settings.backoff_max);
+        let rest = crate::hosts::doubled(settings.backoff, record.failures, settings.backoff_max);
+        record.rest_until = now + if hot { rest.max(HOT) } else { rest };
         record.failures = record.failures.saturating_add(1);
         self.close(id, outcome, StepState::Failed);
         self.plan_soon();

@@ -220,6 +220,7 @@ impl Controller {
             Some(CheckFailure::Libvirt(_)) => "check.libvirt",
             Some(CheckFailure::Storage(_)) => "check.storage",
             Some(CheckFailure::Clock(_)) => "check.clock",
+            Some(CheckFailure::DiskLock(_)) => "check.disk-lock",
             None => "check",
         };
         self.set_state(id, HostState::Unusable, cause);

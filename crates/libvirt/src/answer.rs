@@ -22,6 +22,8 @@ pub(crate) struct Answer {
     pub people_idle: Vec<Millis>,
     pub blocks: Vec<String>,
     pub epoch: Option<Epoch>,
+    /// libvirt locks the disks of running VMs there.
+    pub disk_lock: Option<bool>,
     /// One for each path asked about, in that order.
     pub storage: Vec<Storage>,
 }
@@ -60,6 +62,7 @@ pub(crate) struct Reader {
     time_ms: Option<i64>,
     wake_on_lan: Option<bool>,
     epoch: Option<Epoch>,
+    disk_lock: Option<bool>,
     macs: Vec<[u8; 6]>,
     people_idle: Vec<Millis>,
     blocks: Vec<String>,
@@ -83,6 +86,7 @@ impl Reader {
             "stat" => once(&mut self.ticks, ticks(rest), odd),
             "time" => once(&mut self.time_ms, time(rest), odd),
             "wake" => once(&mut self.wake_on_lan, yes_no(rest), odd),
+            "disk-lock" => once(&mut self.disk_lock, yes_no(rest), odd),
             "guard" => once(
                 &mut self.epoch,
                 rest.split_once(' ').and_then(|(_, epoch)| epoch.parse().ok()).map(Epoch),
@@ -132,6 +136,7 @@ impl Reader {
             people_idle: self.people_idle,
             blocks: self.blocks,
             epoch: self.epoch,
+            disk_lock: self.disk_lock,
             storage: self.storage,
         })
     }
@@ -247,6 +252,7 @@ wake yes
 person 120
 inhibitor backup 0 root 9 backup shutdown Nightly block
 guard 00000000-0000-0000-0000-000000000d0a 8
+disk-lock yes
 storage 0 ok
 storage 1 hung";
 
@@ -268,6 +274,7 @@ storage 1 hung";
         assert_eq!((answer.wake_on_lan, answer.epoch), (Some(true), Some(Epoch(8))));
         assert_eq!(answer.people_idle, [Millis::from_secs(120)]);
         assert_eq!(answer.blocks, ["inhibited: backup 0 root 9 backup shutdown Nightly block"]);
+        assert_eq!(answer.disk_lock, Some(true));
         assert_eq!(answer.storage, [Storage::Ok, Storage::Hung]);
         assert_eq!(read(&GOOD.replace(".250000000", ".N")).expect("reads").time_ms, 1_795_000_000_500);
     }
@@ -278,7 +285,7 @@ storage 1 hung";
             let word = GOOD.lines().nth(place).expect("a line").split(' ').next().expect("a word");
             let text: Vec<&str> =
                 GOOD.lines().enumerate().filter(|(at, _)| *at != place).map(|(_, line)| line).collect();
-            let optional = ["mac", "wake", "person", "inhibitor", "guard"].contains(&word);
+            let optional = ["mac", "wake", "person", "inhibitor", "guard", "disk-lock"].contains(&word);
             assert_eq!(read(&text.join("\n")).is_ok(), optional, "without {word}");
         }
     }

@@ -43,6 +43,8 @@ pub struct Settings {
     pub shared: Vec<String>,
     /// A clock further off makes a host unusable.
     pub clock_offset: Millis,
+    /// A host on which libvirt does not lock the disks of running VMs is unusable.
+    pub require_disk_lock: bool,
     pub cpu: HostCpu,
     pub moves: MoveSettings,
 }
@@ -83,6 +85,7 @@ impl Default for Settings {
             socket: PathBuf::from("/run/libvirt/libvirt-sock"),
             shared: vec![],
             clock_offset: Millis::from_secs(2),
+            require_disk_lock: false,
             cpu: HostCpu::default(),
             moves: MoveSettings::default(),
         }

@@ -139,6 +139,7 @@ impl Libvirt {
             };
             failures.push(CheckFailure::Storage(format!("{path}: {why}")));
         }
+        failures.extend(unlocked(self.settings.require_disk_lock, answer.disk_lock));
         if offset.unsigned_abs() > self.settings.clock_offset.0 {
             failures.push(CheckFailure::Clock(offset));
         }
@@ -166,6 +167,12 @@ impl Libvirt {
     }
 }
 
+/// Where disk locks are required (fault S05), a host that has none, or does not say, takes no VM.
+fn unlocked(required: bool, locks: Option<bool>) -> Option<CheckFailure> {
+    (required && locks != Some(true))
+        .then(|| CheckFailure::DiskLock("`lock_manager` is not set in its qemu.conf".to_owned()))
+}
+
 /// Processors in use between two answers.
 fn used(before: Ticks, now: Ticks, cpus: u32) -> MilliCpu {
     let all = now.all.saturating_sub(before.all);
@@ -182,6 +189,18 @@ fn lost(error: &std::io::Error) -> ProbeError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_without_disk_locks_is_refused_only_where_they_are_required() {
+        for locks in [None, Some(false), Some(true)] {
+            assert_eq!(unlocked(false, locks), None);
+        }
+        assert_eq!(unlocked(true, Some(true)), None);
+        for locks in [None, Some(false)] {
+            let why = unlocked(true, locks).expect("refused").to_string();
+            assert_eq!(why, "it locks no disks: `lock_manager` is not set in its qemu.conf");
+        }
+    }
 
     #[test]
     fn processor_use_is_the_share_of_ticks_that_were_busy() {

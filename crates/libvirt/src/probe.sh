@@ -11,6 +11,14 @@ identify() {
     cpus=$(grep -c '^processor' "$root/proc/cpuinfo")
 }
 
+# Whether libvirt locks the disks of running VMs: what its configuration says, since that is what it acts by.
+disk_lock() {
+    case $(sed -n 's/^ *lock_manager *= *"\([a-z]*\)".*/\1/p' "$root/etc/libvirt/qemu.conf" 2>/dev/null | tail -n 1) in
+        lockd | sanlock) echo 'disk-lock yes' ;;
+        *) echo 'disk-lock no' ;;
+    esac
+}
+
 network() {
     wake=
     for dir in "$root"/sys/class/net/*; do
@@ -91,6 +99,7 @@ look() {
     read -r key value <"$root/proc/stat" && printf 'stat %s\n' "$value"
     printf 'time %s\n' "$(date +%s.%N)"
     network
+    disk_lock
     look_at_processes
     people
     inhibitors

@@ -55,6 +55,9 @@ pub enum CheckFailure {
     Storage(String),
     #[error("its clock is off by {0} ms")]
     Clock(i64),
+    /// Nothing there would keep a second host from writing to the same disk.
+    #[error("it locks no disks: {0}")]
+    DiskLock(String),
 }
 
 /// One VM on the host that was looked at.

@@ -33,6 +33,8 @@ pub(crate) struct World {
     /// VMs that their users paused, and VMs on which a job runs, by place.
     pub(crate) paused: BTreeSet<usize>,
     pub(crate) jobs: BTreeSet<usize>,
+    /// What a host says of a VM, where that is not simply running.
+    pub(crate) states: BTreeMap<(HostId, usize), DomainState>,
     pub(crate) people: BTreeMap<HostId, Vec<Millis>>,
     pub(crate) clock_offset: BTreeMap<HostId, i64>,
     /// Wakes that never arrive.
@@ -86,6 +88,7 @@ impl World {
             boasts: BTreeSet::new(),
             paused: BTreeSet::new(),
             jobs: BTreeSet::new(),
+            states: BTreeMap::new(),
             people: BTreeMap::new(),
             clock_offset: BTreeMap::new(),
             deaf: BTreeSet::new(),
@@ -294,7 +297,11 @@ impl World {
             VmFacts {
                 uuid: vm.uuid,
                 name: vm.name.clone(),
-                state: if self.paused.contains(index) { DomainState::Paused } else { DomainState::Running },
+                state: match self.states.get(&(id, *index)) {
+                    Some(state) => *state,
+                    None if self.paused.contains(index) => DomainState::Paused,
+                    None => DomainState::Running,
+                },
                 vcpus: vm.vcpus,
                 mem: if self.boasts.contains(&id) { Mib::MAX } else { vm.mem },
                 cpu: Some(vm.cpu),

@@ -1,8 +1,8 @@
 //! VMs that are not simply running: paused, removed by their users, or held by a move that neither goes on nor ends.
 
 use crate::common::World;
-use dormouse_control::{Automation, Order, Settings};
-use dormouse_model::{Action, HostState, VmId, VmState};
+use dormouse_control::{Automation, Event, Order, Settings};
+use dormouse_model::{Action, DomainState, HostId, HostState, Millis, Outcome, OutcomeError, VmId, VmState};
 
 const THREE: &str = "
 cluster three
@@ -82,4 +82,111 @@ fn a_vm_that_its_user_paused_moves_and_stays_paused() {
     world.order(Order::Sleep { host: h3 });
     world.run(5);
     assert_eq!(world.state("h3"), HostState::Draining, "it is emptied first");
+}
+
+/// A move of v1 from h1 to h3 whose driver lost its word, and what both ends then show.
+fn half_done(source: Option<DomainState>, destination: Option<DomainState>) -> World {
+    let mut world = three();
+    let (h1, h3) = (world.host("h1"), world.host("h3"));
+    world.mute = true;
+    world.order(Order::Move { vm: VmId(0), to: h3 });
+    world.run(1);
+    shows(&mut world, source, destination);
+    let intent = world.acts[0].id;
+    assert_eq!(world.acts[0].action, Action::Migrate { vm: VmId(0), from: h1, to: h3 });
+    world.send(Event::Ended { intent, outcome: Outcome::Unsure("the link died".to_owned()) });
+    world
+}
+
+fn shows(world: &mut World, source: Option<DomainState>, destination: Option<DomainState>) {
+    for (name, state) in [("h1", source), ("h3", destination)] {
+        let host = world.host(name);
+        world.vms.entry(host).or_default().remove(&0);
+        if let Some(state) = state {
+            world.vms.entry(host).or_default().insert(0);
+            world.states.insert((host, 0), state);
+        }
+    }
+}
+
+fn asked_to_settle(world: &World) -> usize {
+    world.trail_of(&["settle "]).lines().count()
+}
+
+/// The link dies in the hand-over (fault M04): every way in which both ends can then be found.
+#[test]
+fn a_move_found_half_done_is_set_right_only_where_that_is_safe() {
+    use DomainState::{PausedMigrating, Running};
+    let (h1, h3) = (HostId(0), HostId(2));
+
+    // Paused at its source, running at its destination: the source is dropped, and it is done.
+    let mut world = half_done(Some(PausedMigrating), Some(Running));
+    world.run(5);
+    assert_eq!(asked_to_settle(&world), 1, "{}", world.trail.join("\n"));
+    shows(&mut world, None, Some(Running));
+    world.run(40);
+    assert_eq!(vm(&world, 0), VmState::Running { at: h3 });
+    assert!(world.trail_of(&["step.end"]).contains("outcome=done"));
+
+    // Paused at its source, and nothing at its destination: the source is resumed, and it has failed.
+    let mut world = half_done(Some(PausedMigrating), None);
+    world.run(5);
+    assert_eq!(asked_to_settle(&world), 1, "{}", world.trail.join("\n"));
+    shows(&mut world, Some(Running), None);
+    world.run(40);
+    assert_eq!(vm(&world, 0), VmState::Running { at: h1 });
+    assert!(world.trail_of(&["step.end"]).contains("outcome=failed"));
+
+    // Running at both: nobody touches anything; an alarm, and neither host is put to sleep.
+    let mut world = half_done(Some(Running), Some(Running));
+    world.mute = false;
+    world.order(Order::Automation(Automation::Auto));
+    world.run(1200);
+    assert_eq!(vm(&world, 0), VmState::Conflict { hosts: vec![h1, h3] });
+    assert_eq!((asked_to_settle(&world), world.trail_of(&["abort "]).as_str()), (0, ""));
+    let told = world.trail_of(&["vm=v1"]);
+    assert!(told.contains("to=conflict at=h1,h3"), "{told}");
+    let slept = |host| world.acts.iter().any(|intent| intent.action == Action::Sleep { host });
+    assert!(!slept(h1) && !slept(h3), "{}", world.trail.join("\n"));
+
+    // An end that is not seen: wait, with an alarm; nothing is done before it is.
+    let mut world = half_done(Some(PausedMigrating), Some(Running));
+    world.silent.insert(h3);
+    world.send(Event::Tick);
+    world.run(300);
+    let before = asked_to_settle(&world);
+    assert!(before <= 1, "{}", world.trail.join("\n"));
+    world.run(600);
+    assert_eq!(asked_to_settle(&world), before, "nothing more while it is silent");
+    assert_eq!(vm(&world, 0), VmState::Conflict { hosts: vec![h1, h3] });
+}
+
+/// A move that ran into its deadline is not tried again every few minutes; another VM makes room instead (fault M05).
+#[test]
+fn a_guest_that_writes_too_fast_is_left_alone_for_an_hour() {
+    let moves = |world: &World, vm| world.acts.iter().filter(|intent| intent.action.vm() == Some(vm)).count();
+    let late = || {
+        let mut world = three();
+        let late = Outcome::Failed(OutcomeError::Deadline(Millis::from_secs(60)));
+        world.next_outcome.insert("migrate", late);
+        world.order(Order::Move { vm: VmId(0), to: HostId(2) });
+        world.run(10);
+        world
+    };
+    let mut world = late();
+    for _ in 0..5 {
+        world.run(600);
+        world.order(Order::Move { vm: VmId(0), to: HostId(2) });
+    }
+    assert_eq!(moves(&world, VmId(0)), 1, "{}", world.trail.join("\n"));
+    world.run(700);
+    world.order(Order::Move { vm: VmId(0), to: HostId(2) });
+    world.run(5);
+    assert_eq!(moves(&world, VmId(0)), 2, "{}", world.trail.join("\n"));
+
+    let mut world = late();
+    world.order(Order::Automation(Automation::Auto));
+    world.run(1200);
+    assert_eq!((moves(&world, VmId(0)), moves(&world, VmId(1))), (1, 1), "{}", world.trail.join("\n"));
+    assert_eq!(vm(&world, 1), VmState::Running { at: HostId(0) });
 }

@@ -57,6 +57,7 @@ keys! {
     ssh_config: Option<PathBuf> = None, "ssh.config", "further options for ssh, as in ssh_config(5)";
     libvirt_socket: PathBuf = PathBuf::from("/run/libvirt/libvirt-sock"), "hosts.libvirt-socket", "libvirt's socket on the hosts";
     shared: Vec<PathBuf> = vec![], "hosts.shared", "folders of the shared storage, which a host must have mounted before it takes VMs";
+    require_disk_lock: bool = false, "hosts.require-disk-lock", "use no host on which libvirt does not lock the disks of running VMs";
     host_cpu: HostCpu = HostCpu::Measured, "hosts.cpu", "where a host's CPU use is taken from; guests is for hosts that share one kernel";
     transport: Transport = Transport::Tls, "moves.transport", "who carries a move: the hosts themselves over TLS, or this daemon, one at a time";
     encrypt: bool = false, "moves.encrypt", "encrypt the memory of VMs on its way";

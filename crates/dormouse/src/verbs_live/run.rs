@@ -268,6 +268,7 @@ pub(super) fn libvirt(config: &Config) -> Libvirt {
         socket: config.libvirt_socket.clone(),
         shared: config.shared.iter().map(|path| path.display().to_string()).collect(),
         clock_offset: config.clock_offset,
+        require_disk_lock: config.require_disk_lock,
         cpu,
         moves: MoveSettings { way, encrypt: config.encrypt, no_progress: config.no_progress },
     })
