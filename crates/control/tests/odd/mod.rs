@@ -190,3 +190,49 @@ fn a_guest_that_writes_too_fast_is_left_alone_for_an_hour() {
     assert_eq!((moves(&world, VmId(0)), moves(&world, VmId(1))), (1, 1), "{}", world.trail.join("\n"));
     assert_eq!(vm(&world, 1), VmState::Running { at: HostId(0) });
 }
+
+/// The guest shut down while it moved (fault M16): it is gone, told once, and not started again by us.
+#[test]
+fn a_guest_that_ends_while_it_moves_is_gone_and_stays_gone() {
+    let mut world = half_done(None, None);
+    world.mute = false;
+    world.order(Order::Automation(Automation::Auto));
+    world.run(1200);
+    assert_eq!(world.trail_of(&["ev=vm.gone vm=v1"]).lines().count(), 1, "{}", world.trail.join("\n"));
+    assert_eq!(vm(&world, 0), VmState::Stopped);
+    assert!(!world.acts.iter().any(|intent| matches!(intent.action, Action::Start { .. })));
+}
+
+/// Two people send a VM each to the last free place of one host (fault M12): one gets it.
+#[test]
+fn one_place_is_given_once() {
+    let text = THREE.replace("mem=256M", "mem=1280M");
+    let mut world = World::with(&text, Settings { automation: Automation::Observe, ..Settings::default() });
+    world.run(20);
+    let h3 = world.host("h3");
+    world.mute = true;
+    world.order(Order::Move { vm: VmId(0), to: h3 });
+    world.order(Order::Move { vm: VmId(1), to: h3 });
+    world.run(50);
+    assert_eq!(world.kinds(), ["migrate"], "{}", world.trail.join("\n"));
+    assert!(
+        !world.trail_of(&["order.refused"]).is_empty()
+            || world.trail_of(&["plan.asked"]).lines().count() == 1
+    );
+}
+
+/// The guard agreed and the host came back instead of going (fault P21): it is what it is seen to be, and not `asleep`.
+#[test]
+fn a_host_that_reboots_instead_of_going_off_is_on() {
+    let mut world = three();
+    let h3 = world.host("h3");
+    world.stubborn.insert(h3);
+    world.order(Order::Sleep { host: h3 });
+    world.run(10);
+    assert_eq!(world.state("h3"), HostState::Stopping, "{}", world.trail.join("\n"));
+    *world.boots.entry(h3).or_default() += 1;
+    world.run(10);
+    assert_eq!(world.state("h3"), HostState::On);
+    let told = world.trail_of(&["host=h3"]);
+    assert!(told.contains("from=stopping to=on cause=rebooted") && !told.contains("to=asleep"), "{told}");
+}
