@@ -1,13 +1,16 @@
 //! The daemon as a service of systemd: what it tells, and how little its unit lets it do.
 
 use super::live::{Running, SETTINGS, log, shown, terminal, until};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/dormouse.service");
 const CLUSTER: &str = "cluster x\nhost a address=127.0.0.1:1 mac=52:54:00:00:00:01\n";
+
+/// Cycles of a second.
+const QUICK: &str = "[time]\nobserve-every = \"1s\"\nlook-deadline = \"500ms\"\nfresh = \"1s\"\n";
 
 /// Somebody in systemd's place.
 struct Listener(UnixDatagram);
@@ -29,6 +32,13 @@ impl Listener {
         }
     }
 
+    /// What was said until now.
+    fn forget(&self) {
+        self.0.set_nonblocking(true).unwrap();
+        while self.0.recv(&mut [0; 4096]).is_ok() {}
+        self.0.set_nonblocking(false).unwrap();
+    }
+
     fn hear_all(&self) -> String {
         let mut buffer = [0; 4096];
         let length = self.0.recv(&mut buffer).unwrap();
@@ -38,8 +48,7 @@ impl Listener {
 
 #[test]
 fn systemd_hears_of_readiness_life_reloads_and_the_end() {
-    let quick =
-        format!("{SETTINGS}[time]\nobserve-every = \"1s\"\nlook-deadline = \"500ms\"\nfresh = \"1s\"\n");
+    let quick = format!("{SETTINGS}{QUICK}");
     let terminal = terminal(&quick, CLUSTER);
     let folder = terminal.folder.path();
     let systemd = Listener::in_folder(folder);
@@ -84,6 +93,37 @@ fn systemd_hears_of_readiness_life_reloads_and_the_end() {
     daemon.signal("TERM");
     assert_eq!(systemd.hear(), "STOPPING=1\nSTATUS=nothing new is started");
     assert!(daemon.0.wait().unwrap().success());
+}
+
+/// Out of file handles (fault C15): whoever asks is shed, looks fail, and the loop goes on.
+#[test]
+#[ignore = "needs prlimit"]
+fn without_file_handles_the_loop_goes_on_and_recovers() {
+    let terminal = terminal(&format!("{SETTINGS}{QUICK}"), CLUSTER);
+    let folder = terminal.folder.path();
+    let systemd = Listener::in_folder(folder);
+    let socket = folder.join("notify").display().to_string();
+    let variables = [("NOTIFY_SOCKET", socket.as_str()), ("WATCHDOG_USEC", "120000000")];
+    let daemon = Running::start_with(&terminal, &variables);
+    let pid = daemon.0.id().to_string();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let limit = |files: usize| {
+        let set = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={files}:4096")]).status();
+        assert!(set.unwrap().success());
+    };
+    limit(open + 2);
+    let askers: Vec<UnixStream> =
+        (0..40).map(|_| UnixStream::connect(folder.join("control.sock")).unwrap()).collect();
+    until(&terminal, "the lack in the log", |terminal| log(terminal).contains("Too many open files"));
+    systemd.forget();
+    for _ in 0..3 {
+        assert_eq!(systemd.hear_all(), "WATCHDOG=1");
+    }
+    drop(askers);
+    limit(4096);
+    until(&terminal, "an answer", |terminal| {
+        shown(terminal, "--config dormouse.toml status").contains(", leads, epoch 1;")
+    });
 }
 
 fn analyze(args: &[&str]) -> String {
