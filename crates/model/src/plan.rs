@@ -55,6 +55,8 @@ pub enum Because {
     MinOn { count: u32 },
     /// Demand does not fit on the hosts that are on.
     NoRoom,
+    /// It takes the place of hosts that draw so much more, with whatever else is woken for that.
+    Thrift { watts: Watts },
     /// The window says hosts should be up.
     Opening,
     /// The VM's home is up.
@@ -293,6 +295,7 @@ impl Because {
             Self::Failover { hosts: 1 } => "the VMs of a lost host would not fit on the rest".to_owned(),
             Self::Failover { hosts } => format!("the VMs of {hosts} lost hosts would not fit on the rest"),
             Self::MinOn { count } => format!("at least {count} hosts stay on (min_on)"),
+            Self::Thrift { watts } => format!("{watts} less than with those whose place is taken"),
             Self::NoRoom => "demand does not fit on the hosts that are on".to_owned(),
             Self::Opening => "opening".to_owned(),
             Self::Home => "goes home".to_owned(),

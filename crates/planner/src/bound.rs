@@ -1,9 +1,9 @@
 //! How few hosts could be on at best, and how little they could draw: numbers that no placement with the same
 //! constraints can beat.
 //!
-//! The largest of several proofs, each of which looks away from something: what VMs and hosts measure in memory, by
-//! volume and otherwise ([`crate::measure`]), in CPU and slots; hosts that must stay on; spread groups; VMs whose rules
-//! name the only hosts they may be on; the reserves. Soundness before sharpness: a host that is over a limit today
+//! The largest of several proofs, each of which looks away from something: what VMs and hosts measure in memory and in
+//! CPU, by volume and otherwise ([`crate::measure`]), and in slots; hosts that must stay on; spread groups; VMs whose
+//! rules name the only hosts they may be on; the reserves. Soundness before sharpness: a host that is over a limit today
 //! counts with what it carries, and hosts that could be woken count as well.
 
 use crate::layout::Layout;
@@ -68,11 +68,11 @@ pub(crate) fn of(picture: &Picture<'_>, layout: &Layout) -> Bounds {
     }
 }
 
-struct Hosts {
+pub(crate) struct Hosts {
     /// On, but neither to be put to sleep nor open for VMs: what runs there stays there.
-    apart: usize,
+    pub(crate) apart: usize,
     /// On for good, and may carry VMs.
-    fixed: Vec<HostId>,
+    pub(crate) fixed: Vec<HostId>,
     /// Whether each is on is open.
     open: Vec<HostId>,
     /// What is certainly on each; a VM that may be in two places must not be counted twice.
@@ -80,7 +80,7 @@ struct Hosts {
 }
 
 impl Hosts {
-    fn of(picture: &Picture<'_>, layout: &Layout) -> Self {
+    pub(crate) fn of(picture: &Picture<'_>, layout: &Layout) -> Self {
         let mut load = vec![Load::default(); picture.hosts.len()];
         for (index, at) in layout.at.iter().enumerate() {
             if let Some(at) = at {
@@ -104,7 +104,7 @@ impl Hosts {
         hosts
     }
 
-    fn carrying(&self) -> impl Iterator<Item = HostId> + '_ {
+    pub(crate) fn carrying(&self) -> impl Iterator<Item = HostId> + '_ {
         self.fixed.iter().chain(&self.open).copied()
     }
 
@@ -113,7 +113,7 @@ impl Hosts {
     }
 
     /// What is drawn whatever is decided: all asleep, and what those that are on anyway draw beyond that.
-    fn base(&self, picture: &Picture<'_>) -> Watts {
+    pub(crate) fn base(&self, picture: &Picture<'_>) -> Watts {
         let mut open = vec![false; picture.hosts.len()];
         self.open.iter().chain(&self.fixed).for_each(|host| open[host.index()] = true);
         picture
@@ -187,22 +187,37 @@ impl Measured {
         capacities.dedup();
         capacities.truncate(CAPACITIES_MAX);
         let telling = sizes.telling(&capacities);
+        // What VMs measure in CPU is looked into where it is nearly as scarce as memory.
+        let sum = |of: &dyn Fn(Load) -> u64| hosts.carrying().map(|host| of(hosts.load(host))).sum::<u64>();
+        let (mem, cpu) = (sum(&|load| load.mem.0), sum(&|load| load.sleep.0));
+        let given = |place: usize| -> u128 {
+            alike.iter().map(|(key, (_, size))| u128::from(key[place]) * u128::from(*size)).sum()
+        };
+        let scarce = u128::from(cpu) * given(1) * 2 >= u128::from(mem) * given(2);
+        let each = hosts.carrying().flat_map(|host| layout.each_on(host)).filter(|_| scarce);
+        let demands = Sizes::of(each.map(|vm| picture.vm(vm).sleep.0));
+        let mut cores: Vec<u64> = alike.keys().map(|key| key[2]).collect();
+        cores.sort_unstable_by_key(|cpu| Reverse(*cpu));
+        cores.dedup();
+        cores.truncate(CAPACITIES_MAX);
+        let telling_cpu = demands.telling(&cores);
         let mut kinds: Vec<Kind> = alike
             .into_iter()
             .map(|([watts, mem, cpu, slots], (must, size))| {
                 let mut gives = vec![mem, cpu, slots];
                 gives.extend(telling.iter().map(|measure| measure.of(mem)));
+                gives.extend(telling_cpu.iter().map(|measure| measure.of(cpu)));
                 Kind { must, size, watts: Watts(watts), gives, mem }
             })
             .collect();
         kinds.sort_by_cached_key(|kind| u128::from(kind.watts.0) * 1_048_576 / u128::from(kind.mem.max(1)));
-        let sum = |of: &dyn Fn(Load) -> u64| hosts.carrying().map(|host| of(hosts.load(host))).sum::<u64>();
         let mut wanted = vec![
             sum(&|load| load.mem.0 + overhead * u64::from(load.count)),
             sum(&|load| load.sleep.0),
             sum(&|load| u64::from(load.count)),
         ];
         wanted.extend(telling.iter().map(|measure| sizes.total(*measure)));
+        wanted.extend(telling_cpu.iter().map(|measure| demands.total(*measure)));
         debug_assert!(sizes.total(Measure::Volume) <= wanted[0] || overhead == 0);
         Self { kinds, needs: Needs { wanted, ..Needs::default() } }
     }

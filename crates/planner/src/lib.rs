@@ -15,6 +15,8 @@ mod bound;
 mod canon;
 mod check;
 mod draft;
+#[cfg(feature = "exact")]
+mod exact;
 mod layout;
 mod level;
 mod measure;
@@ -33,6 +35,8 @@ mod why;
 
 pub use bound::{lower_bound, watts_bound};
 pub use check::{Violation, check};
+#[cfg(feature = "exact")]
+pub use exact::{Exact, exact};
 pub use order::{Pace, pace};
 pub use place::place;
 

@@ -4,7 +4,7 @@ use super::runner::unknown;
 use super::wire::{
     Answer, Code, Count, HostView, PlanView, RunningView, StatusView, TallyView, TroubleView, VmView, WhyView,
 };
-use crate::verbs::plan::Planned;
+use crate::verbs::plan::{Exactly, Planned};
 use dormouse_control::{Controller, Now};
 use dormouse_model::{Action, Goal, Host, HostId, HostState, Intent, Obstacle, Snapshot, Vm, VmId, VmState};
 use serde_json::Value;
@@ -165,7 +165,14 @@ fn planned(controller: &Controller, now: Now) -> Planned {
     let started = Instant::now();
     let (plan, report) = controller.plan_now(now);
     let took = started.elapsed();
-    Planned { snapshot: controller.snapshot(now), plan, report, took, cut_short: None }
+    Planned {
+        snapshot: controller.snapshot(now),
+        plan,
+        report,
+        took,
+        cut_short: None,
+        exact: Exactly::default(),
+    }
 }
 
 pub(super) fn plan(controller: &Controller, now: Now) -> Result<PlanView, String> {

@@ -9,6 +9,7 @@ fn a_plan_for_people() {
             $ dormouse plan --cluster cluster
             62 hosts on -> 8 hosts on; lower bound 8, no placement needs fewer
             2790 W -> 552 W, 2238 W less (80 %)
+            stands at 522 W before any VM does anything, no placement at less
             ercolani, policy balanced, compact for 8h00m: 54 moves, 54 sleeps
 
             Moves
@@ -69,11 +70,12 @@ fn a_plan_for_people() {
 fn a_plan_under_the_seeds_policy() {
     Terminal::with(LAB).check_head(
         "plan --cluster cluster --policy seed",
-        16,
+        17,
         expect![[r#"
             $ dormouse plan --cluster cluster --policy seed
             62 hosts on -> 8 hosts on; lower bound 8, no placement needs fewer
             2790 W -> 553 W, 2237 W less (80 %)
+            stands at 522 W before any VM does anything, no placement at less
             ercolani, policy seed, compact for 8h00m: 91 moves, 54 sleeps, 7 rounds
 
             Moves
@@ -105,10 +107,14 @@ fn a_plan_for_programs() {
               "hosts_on_before": 2,
               "hosts_on_after": 1,
               "lower_bound": 1,
+              "hosts_gap": 0,
               "watts_before": 92,
               "watts_after": 50,
               "watts_standing": 48,
               "watts_bound": 48,
+              "watts_gap": 0,
+              "lower_bound_exact": true,
+              "watts_bound_exact": true,
               "moves_ms": 0,
               "moves_bound_ms": 0,
               "steps": [
@@ -155,22 +161,76 @@ fn the_calendar_can_set_the_goal() {
 }
 
 #[test]
+fn the_goal_can_be_named() {
+    let lab = Terminal::with(
+        "host h[1-3] cpus=2 mem=2G watts=45/95/3 boot=60s\nvm v[1-3]@h1 mem=256M cpu=0.6 home=h[1-3]\nasleep h3\npolicy balanced failover=0 spare.target=0 spare.min=0\n",
+    );
+    let steps = |goal: &str| {
+        let plan = lab.json(&format!("plan --cluster cluster --goal {goal} --format json"));
+        assert_eq!(plan["goal"], goal);
+        let kind = |step: &serde_json::Value| step["kind"].as_str().unwrap().to_owned();
+        plan["steps"].as_array().unwrap().iter().map(kind).collect::<Vec<_>>().join(" ")
+    };
+    // 1.8 of 2 cores are asked for: one VM too many, and then room enough for all on two hosts.
+    assert_eq!(steps("relieve"), "migrate");
+    assert_eq!(steps("spread"), "wake migrate migrate");
+    assert_eq!(steps("hold"), "");
+    let wrong = lab.type_in("plan --cluster cluster --goal compacted");
+    assert!(
+        wrong.contains("tip: a similar value exists: 'compact'") && wrong.ends_with("exit status 2\n"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn within_a_short_horizon_nothing_pays() {
+    let lab = Terminal::with(LAB);
+    let on = |span: &str| {
+        lab.json(&format!("plan --cluster cluster --horizon {span} --format json"))["hosts_on_after"].clone()
+    };
+    assert_eq!((on("8h"), on("2m")), (8.into(), 62.into()));
+    let wrong = lab.type_in("plan --cluster cluster --horizon soon");
+    assert!(wrong.contains("write a time like 90m or 8h") && wrong.ends_with("exit status 2\n"), "{wrong}");
+}
+
+#[test]
+fn a_gap_is_shown_beside_the_bound_and_says_when_that_is_exact() {
+    // Both would fit on one host, where two places would be left; the reserve asks for three.
+    let gap = "host h[1-2] cpus=4 mem=4G watts=45/95/3\nvm v[1-2]@h[1-2] mem=1G cpu=0.1\npolicy balanced failover=0 spare.min=0 spare.target=3\n";
+    Terminal::with(gap).check_head(
+        "plan --cluster cluster",
+        3,
+        expect![[r#"
+            $ dormouse plan --cluster cluster
+            2 hosts on -> 2 hosts on; lower bound 1 (exact), gap 1
+            92 W -> 92 W
+            stands at 90 W before any VM does anything; lower bound 48 W (exact), gap 42 W
+        "#]],
+    );
+    let plan = Terminal::with(gap).json("plan --cluster cluster --format json");
+    for (field, value) in [("hosts_gap", 1), ("watts_gap", 42), ("lower_bound", 1), ("watts_bound", 48)] {
+        assert_eq!(plan[field], value, "{field}");
+    }
+    assert_eq!((&plan["lower_bound_exact"], &plan["watts_bound_exact"]), (&true.into(), &true.into()));
+}
+
+#[test]
 fn a_deadline_ends_the_search_and_says_so() {
     let lab = Terminal::with(LAB);
     lab.check_head(
         "plan --cluster cluster --deadline 0ms",
         8,
         expect![[r#"
-        $ dormouse plan --cluster cluster --deadline 0ms
-        62 hosts on -> 62 hosts on; lower bound 0
-        5890 W -> 5890 W
-        ercolani, policy balanced, compact for 8h00m: no steps
-        the deadline of 0ms ended the search: with more time the plan may be better
+            $ dormouse plan --cluster cluster --deadline 0ms
+            62 hosts on -> 62 hosts on; lower bound 0, gap 62
+            5890 W -> 5890 W
+            ercolani, policy balanced, compact for 8h00m: no steps
+            the deadline of 0ms ended the search: with more time the plan may be better
 
-        Nothing to do.
+            Nothing to do.
 
-        Hosts
-    "#]],
+            Hosts
+        "#]],
     );
     let (with, without) = ["--deadline 1d", ""]
         .map(|args| lab.json(&format!("plan --cluster cluster --format json {args}")))
@@ -197,6 +257,7 @@ fn nothing_to_do_is_said_and_is_no_error() {
             $ dormouse plan --cluster cluster
             1 host on -> 1 host on; lower bound 1, no placement needs fewer
             47 W -> 47 W
+            stands at 45 W before any VM does anything, no placement at less
             cluster, policy balanced, compact for 8h00m: no steps
 
             Nothing to do.
@@ -222,6 +283,7 @@ fn every_step_when_asked_for_all() {
             $ dormouse plan --cluster cluster --all
             3 hosts on -> 1 host on; lower bound 1, no placement needs fewer
             141 W -> 58 W, 83 W less (58 %)
+            stands at 51 W before any VM does anything, no placement at less
             cluster, policy balanced, compact for 8h00m: 2 moves, 2 sleeps
 
             Steps, in an order that could be carried out one by one

@@ -92,3 +92,37 @@ fn a_mistake_in_the_script_is_a_usage_error_and_a_missing_folder_is_not() {
     "#]],
     );
 }
+
+#[test]
+fn looking_more_rarely_is_another_run_and_sleeps_come_later() {
+    let terminal = scenario(CLUSTER, "expect within=7200 awake <= 1\nrun until 15:00 seed=7\n");
+    let energy = |line: &str| terminal.json(line)["energy_kwh"].as_f64().unwrap();
+    // There is no golden log, and none is asked for.
+    let (often, seldom) =
+        (energy("simulate s --look 5s --format json"), energy("simulate s --look 1h --format json"));
+    assert!(often < seldom, "{often} {seldom}");
+    for (span, why) in
+        [("0s", "more often than a second is no look"), ("25h", "nothing would be known"), ("now", "")]
+    {
+        let shown = terminal.type_in(&format!("simulate s --look {span}"));
+        let told = format!(
+            "stderr: error: invalid value '{span}' for '--look <SPAN>': a time from 1s to 24h, like 15s or 1m\n"
+        );
+        assert!(shown.contains(&told) && shown.ends_with("exit status 2\n"), "{why}: {shown}");
+    }
+}
+
+#[test]
+fn how_often_the_world_is_held_against_the_rules_changes_nothing_that_happens() {
+    let terminal = scenario(CLUSTER, "expect within=7200 awake <= 1\nrun until 15:00 seed=7\n");
+    let shown = |every: &str| {
+        let shown = terminal.type_in(&format!("simulate s --bless --log --check-every {every}"));
+        assert!(shown.ends_with("exit status 0\n"), "{shown}");
+        shown.split_once('\n').unwrap().1.to_owned()
+    };
+    let always = shown("1");
+    assert_eq!(always, shown("1000"));
+    assert_eq!(always, shown("4294967295"));
+    let wrong = terminal.type_in("simulate s --check-every often");
+    assert!(wrong.contains("invalid value 'often' for '--check-every <N>'"), "{wrong}");
+}

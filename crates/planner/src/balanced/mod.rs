@@ -18,6 +18,7 @@ mod saving;
 mod singly;
 mod spread;
 mod target;
+mod thrift;
 
 pub(crate) use drain::drain;
 pub(crate) use fill::{Fill, Item, Level};
@@ -46,9 +47,10 @@ pub(crate) fn compact(
         return;
     }
     let mut packed = layout.clone();
-    let asleep = pack::pack(picture, &mut packed, horizon, bounds, patience);
+    let pack::Packed { asleep, woken } = pack::pack(picture, &mut packed, horizon, bounds, patience);
     if !target::would_wake_one_of(picture, &packed, &asleep) {
         pack::explain(picture, &packed, &asleep, draft);
+        draft.wakes.extend(woken.into_iter().map(|(host, watts)| (host, Because::Thrift { watts })));
         draft.sleeps.extend(asleep.into_iter().map(|host| (host, Because::Empty)));
         *layout = packed;
     }

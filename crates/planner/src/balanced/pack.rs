@@ -10,8 +10,8 @@
 use super::fill::{Fill, Item, Level};
 use super::pool::{Pool, cover, standing};
 use super::saving::Saving;
-use super::singly;
-use crate::bound::Bounds;
+use super::{singly, thrift};
+use crate::bound::{self, Bounds};
 use crate::draft::Draft;
 use crate::layout::Layout;
 use crate::patience::Patience;
@@ -28,28 +28,81 @@ const TRIES: usize = 6;
 /// So many choices of hosts to fall back on are tried.
 const FALLBACKS_MAX: usize = 4;
 
-/// Packs the layout and returns the hosts that it puts to sleep.
+/// What packing does to hosts.
+#[derive(Default)]
+pub(super) struct Packed {
+    pub(super) asleep: Vec<HostId>,
+    /// Woken to take the place of others, and by how much less is drawn for it.
+    pub(super) woken: Vec<(HostId, Watts)>,
+}
+
+/// Packs the layout.
 pub(super) fn pack(
     picture: &Picture<'_>,
     layout: &mut Layout,
     horizon: Millis,
     bounds: Bounds,
     patience: &mut Patience<'_>,
-) -> Vec<HostId> {
+) -> Packed {
     let mut on: Vec<bool> = picture.hosts.iter().map(|host| !host.state.is_down()).collect();
-    let mut asleep: Vec<HostId> = vec![];
+    let mut packed = Packed::default();
     let groups = groups(picture);
-    // What cannot be beaten is not tried to be.
-    while !bounds.are_met(picture, &on)
-        && let Some((better, emptied)) =
-            groups.iter().find_map(|group| pass(picture, layout, &on, horizon, *group, patience))
-    {
-        *layout = better;
+    loop {
+        // What cannot be beaten is not tried to be.
+        let mut pass = |group: &Option<u32>| pass(picture, layout, &on, horizon, *group, patience);
+        let among_those_on =
+            if bounds.are_met(picture, &on) { None } else { groups.iter().find_map(&mut pass) };
+        let emptied = if let Some((better, emptied)) = among_those_on {
+            *layout = better;
+            emptied
+        } else {
+            if bound::standing(picture, &on) <= bounds.watts {
+                break;
+            }
+            let found =
+                groups.iter().find_map(|group| replace(picture, layout, &on, horizon, *group, patience));
+            let Some(thrift::Replaced { layout: better, asleep, woken, watts }) = found else { break };
+            *layout = better;
+            woken.iter().for_each(|host| on[host.index()] = true);
+            packed.woken.extend(woken.into_iter().map(|host| (host, watts)));
+            asleep
+        };
         emptied.iter().for_each(|host| on[host.index()] = false);
-        asleep.extend(emptied);
+        packed.asleep.extend(emptied);
     }
-    asleep.sort_unstable();
-    asleep
+    packed.asleep.sort_unstable();
+    packed
+}
+
+/// Sleeping hosts in the place of those that are on, if that is better by enough.
+fn replace(
+    picture: &Picture<'_>,
+    layout: &Layout,
+    on: &[bool],
+    horizon: Millis,
+    group: Option<u32>,
+    patience: &mut Patience<'_>,
+) -> Option<thrift::Replaced> {
+    // Most clusters at most times: nobody sleeps who may be woken.
+    if !picture.hosts.iter().any(|host| host.wakeable) {
+        return None;
+    }
+    let saving = Saving::of(picture, layout, on, horizon);
+    let worth = worth(picture, layout, on, group, &saving);
+    thrift::replace(picture, layout, on, &worth, group, &saving, patience)
+}
+
+/// The hosts of a group that may sleep, and that it would pay for, disturbance aside.
+fn worth(
+    picture: &Picture<'_>,
+    layout: &Layout,
+    on: &[bool],
+    group: Option<u32>,
+    saving: &Saving,
+) -> Vec<HostId> {
+    let ours =
+        |host: &HostId| on[host.index()] && group.is_none_or(|group| picture.host(*host).cpu_group == group);
+    picture.host_ids().filter(|host| ours(host) && saving.pays(picture, layout, *host).is_ok()).collect()
 }
 
 /// The CPU groups; one that is all there is needs no name.
@@ -88,10 +141,7 @@ fn pass(
     patience: &mut Patience<'_>,
 ) -> Option<(Layout, Vec<HostId>)> {
     let saving = Saving::of(picture, layout, on, horizon);
-    let ours =
-        |host: &HostId| on[host.index()] && group.is_none_or(|group| picture.host(*host).cpu_group == group);
-    let worth: Vec<HostId> =
-        picture.host_ids().filter(|host| ours(host) && saving.pays(picture, layout, *host).is_ok()).collect();
+    let worth = worth(picture, layout, on, group, &saving);
     let mut task = Task { picture, layout, group, saving: &saving, patience };
     let found = task.pack(&worth);
     found.or_else(|| {

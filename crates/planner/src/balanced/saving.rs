@@ -69,21 +69,46 @@ impl Saving {
         self.disruption(vms, watts) <= picture.knobs.disrupt_max
     }
 
+    /// Do these hosts, woken, save enough by letting those sleep? Until the last is up and the VMs have moved, nothing is
+    /// saved, and the boots come on top.
+    pub(super) fn replacing_pays(
+        &self,
+        picture: &Picture<'_>,
+        layout: &Layout,
+        asleep: &[HostId],
+        woken: &[HostId],
+    ) -> bool {
+        let sum = |hosts: &[HostId]| hosts.iter().map(|host| super::pool::standing(picture, *host)).sum();
+        let watts = Watts::saturating_sub(sum(asleep), sum(woken));
+        let vms = asleep.iter().map(|host| u64::from(layout.load(*host).count)).sum();
+        if watts == Watts(0) || !self.disturbs_little(picture, vms, watts) {
+            return false;
+        }
+        let spec = |host: &HostId| &picture.snapshot.host(*host).spec;
+        let longest =
+            |of: &dyn Fn(&HostId) -> Millis, hosts: &[HostId]| hosts.iter().map(of).max().unwrap_or_default();
+        let boot = longest(&|host| spec(host).boot, woken);
+        let moving = longest(&|host| moving(picture, layout, *host), asleep);
+        let back = longest(&|host| spec(host).shutdown.saturating_add(spec(host).boot), asleep);
+        let away = [boot, moving, back].into_iter().fold(self.horizon, Millis::saturating_sub);
+        let both = boot.saturating_add(moving);
+        let boots = woken.iter().map(|host| picture.host(*host).busy.times(both).0).sum::<u128>();
+        let cost = asleep.iter().map(|host| cost(picture, layout, *host)).sum::<u128>() + boots;
+        let wanted = picture.knobs.payback;
+        watts.times(away).0.saturating_mul(1000) / cost.max(1) >= u128::from(wanted.0)
+    }
+
     /// Energy saved while asleep over the energy of moves, shutdown and boot.
     fn payback(&self, picture: &Picture<'_>, layout: &Layout, host: HostId) -> Permille {
         let (view, spec) = (picture.host(host), &picture.snapshot.host(host).spec);
-        let moving = layout.load(host).mem.transfer_time(view.link);
+        let moving = moving(picture, layout, host);
         let away =
             self.horizon.saturating_sub(moving).saturating_sub(spec.shutdown).saturating_sub(spec.boot);
         let saved = view.idle.saturating_sub(view.asleep).times(away).0;
-        // A move keeps about one core busy at either end.
-        let core = Watts(view.busy.saturating_sub(view.idle).0.div_ceil(u64::from(spec.cpus.max(1))));
-        let up_and_down = view.busy.times(spec.boot).0 + view.idle.times(spec.shutdown).0;
-        let cost = up_and_down + core.times(moving).0 * 2;
         if saved == 0 {
             return Permille::ZERO;
         }
-        let ratio = saved.saturating_mul(1000) / cost.max(1);
+        let ratio = saved.saturating_mul(1000) / cost(picture, layout, host).max(1);
         Permille(u64::try_from(ratio).unwrap_or(u64::MAX))
     }
 
@@ -93,4 +118,18 @@ impl Saving {
         let saved = u128::from(watts.0) * u128::from(self.vms);
         Permille(u64::try_from(disturbed / saved.max(1)).unwrap_or(u64::MAX))
     }
+}
+
+/// How long its VMs take to leave at the full rate of its link.
+fn moving(picture: &Picture<'_>, layout: &Layout, host: HostId) -> Millis {
+    layout.load(host).mem.transfer_time(picture.host(host).link)
+}
+
+/// The energy of emptying a host, putting it to sleep and waking it again.
+fn cost(picture: &Picture<'_>, layout: &Layout, host: HostId) -> u128 {
+    let (view, spec) = (picture.host(host), &picture.snapshot.host(host).spec);
+    // A move keeps about one core busy at either end.
+    let core = Watts(view.busy.saturating_sub(view.idle).0.div_ceil(u64::from(spec.cpus.max(1))));
+    let up_and_down = view.busy.times(spec.boot).0 + view.idle.times(spec.shutdown).0;
+    up_and_down + core.times(moving(picture, layout, host)).0 * 2
 }

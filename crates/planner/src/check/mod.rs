@@ -40,7 +40,7 @@ pub fn check(before: &Snapshot, plan: &Plan) -> Vec<Violation> {
     hosts::check(before, &after, plan, &course, &mut graph, &mut found);
     capacity::check(before, plan, &course, &mut graph, &mut found);
     rules::check(before, &after, &course, &mut graph, &mut found);
-    reserve::check(before, &after, plan, &mut found);
+    reserve::check(before, &after, plan, &mut graph, &mut found);
     found
 }
 

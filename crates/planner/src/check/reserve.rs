@@ -5,16 +5,23 @@
 //! with a proof: more memory than is free, or more VMs of a size than there are places for that size.
 
 use super::Violation;
-use dormouse_model::{Action, HostId, HostState, Obstacle, Plan, PolicyName, Snapshot};
+use super::graph::Graph;
+use dormouse_model::{Action, HostId, HostState, Obstacle, Plan, PolicyName, Snapshot, StepId};
 
 /// Sizes for which places are counted, of all that occur. Each costs a pass over the hosts.
 const SIZES_MAX: usize = 64;
 
-pub(super) fn check(before: &Snapshot, after: &Snapshot, plan: &Plan, found: &mut Vec<Violation>) {
+pub(super) fn check(
+    before: &Snapshot,
+    after: &Snapshot,
+    plan: &Plan,
+    graph: &mut Graph<'_>,
+    found: &mut Vec<Violation>,
+) {
     let last_sleep = plan.steps.iter().rev().find(|step| matches!(step.action, Action::Sleep { .. }));
     let (Some(step), PolicyName::Balanced) = (last_sleep, plan.policy) else { return };
     let knobs = &before.cluster.policy.knobs;
-    let sites = sites(after);
+    let sites = sites(after, &woken_before_any_sleeps(plan, graph));
     let running = after.vms.iter().filter(|vm| !vm.state.hosts().is_empty());
     let largest = running.map(|vm| vm.spec.mem.0).max().unwrap_or(0);
     if largest > 0 {
@@ -50,13 +57,32 @@ impl Site {
     }
 }
 
-fn sites(after: &Snapshot) -> Vec<Site> {
+/// Hosts that are certainly up by the time that the first goes to sleep: no failed wake leaves the reserves short.
+fn woken_before_any_sleeps(plan: &Plan, graph: &mut Graph<'_>) -> Vec<HostId> {
+    let wakes = plan.steps.iter().filter_map(|step| match step.action {
+        Action::Wake { host } => Some((step.id, host)),
+        _ => None,
+    });
+    let wakes: Vec<(StepId, HostId)> = wakes.collect();
+    let Some((earliest, _)) = wakes.first() else { return vec![] };
+    let mut up = wakes.clone();
+    for step in plan.steps.iter().filter(|step| matches!(step.action, Action::Sleep { .. })) {
+        graph.ask(step.id, *earliest);
+        up.retain(|(wake, _)| graph.over(*wake));
+        if up.is_empty() {
+            break;
+        }
+    }
+    up.into_iter().map(|(_, host)| host).collect()
+}
+
+fn sites(after: &Snapshot, woken: &[HostId]) -> Vec<Site> {
     let open = |id: HostId| {
         let host = after.host(id);
         let busy = |it: &Obstacle| matches!(it, Obstacle::Block(_) | Obstacle::BackOff { .. });
         let at_rest =
             host.held.is_some() || host.maintenance || host.drain || host.obstacles.iter().any(busy);
-        host.state == HostState::On && host.load15.is_known() && !at_rest
+        host.state == HostState::On && (host.load15.is_known() || woken.contains(&id)) && !at_rest
     };
     // Memory with overhead, number of VMs, and the VMs that are certainly there.
     let mut used: Vec<(u64, u64, Vec<u64>)> = vec![(0, 0, vec![]); after.hosts.len()];

@@ -4,6 +4,7 @@
 //! needs those and no others; no piece of room is given twice. So whatever set of moves has come or is coming, its VMs
 //! lie in room that was free or that is free by now. The departures given first are those that are over first.
 //! *Company.* A VM of a spread group needs every mate that leaves its destination before it comes.
+//! *Taking over.* Hosts go to sleep only once those that were woken in their place are up.
 //! *Together.* Of VMs that move together each needs the one before, and the first needs the room of all: if one fails,
 //! those after it stay where they are.
 
@@ -51,6 +52,9 @@ pub(super) fn steps(picture: &Picture<'_>, before: &Layout, draft: &Draft, when:
     for (host, because) in &draft.wakes {
         let id = list.push(Action::Wake { host: *host }, vec![], WAKE_DEADLINE, because.clone());
         list.woken[host.index()] = Some(id);
+        if matches!(because, Because::Thrift { .. }) {
+            list.takes_over.push(id);
+        }
     }
     if !sleep_last {
         for (host, because) in &draft.sleeps {
@@ -88,6 +92,8 @@ struct Listing<'a, 'p> {
     picture: &'a Picture<'p>,
     steps: Vec<Step>,
     woken: Vec<Option<StepId>>,
+    /// Wakes of hosts that take the place of others: without them nobody sleeps, or the reserves would not hold.
+    takes_over: Vec<StepId>,
     /// By VM; empty where none moves twice or with others.
     last_move: Vec<Option<StepId>>,
     sites: Vec<Site>,
@@ -136,6 +142,7 @@ impl Listing<'_, '_> {
             picture,
             steps: Vec::with_capacity(draft.wakes.len() + draft.moves.len() + draft.sleeps.len()),
             woken: vec![None; hosts],
+            takes_over: vec![],
             last_move: vec![None; if all_plain { 0 } else { picture.vms.len() }],
             sites: leaving.into_iter().map(site).collect(),
             departures: vec![nobody; draft.moves.len()],
@@ -149,7 +156,12 @@ impl Listing<'_, '_> {
     }
 
     fn push_sleep(&mut self, host: HostId, because: Because) {
-        let needs = gone(&self.departures, &self.sites[host.index()]).iter().map(|gone| gone.step).collect();
+        let gone = gone(&self.departures, &self.sites[host.index()]).iter().map(|gone| gone.step);
+        let mut needs: Vec<StepId> = self.takes_over.iter().copied().chain(gone).collect();
+        if !self.takes_over.is_empty() {
+            needs.sort_unstable();
+            needs.dedup();
+        }
         self.push(Action::Sleep { host }, needs, SLEEP_DEADLINE, because);
     }
 

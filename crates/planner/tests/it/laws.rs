@@ -26,8 +26,11 @@ fn plan(snapshot: &Snapshot, goal: Goal) -> (Plan, Report) {
 fn after(snapshot: &Snapshot, plan: &Plan) -> Snapshot {
     let mut after = plan.apply(snapshot).expect("checked before");
     for step in &plan.steps {
-        if let Action::Wake { host } = step.action {
-            after.host_mut(host).load15 = Seen::Known(dormouse_model::Permille(0));
+        match step.action {
+            Action::Wake { host } => after.host_mut(host).load15 = Seen::Known(dormouse_model::Permille(0)),
+            // It has just fallen asleep, and is not woken for a few watts.
+            Action::Sleep { host } => after.host_mut(host).in_state = Millis::ZERO,
+            _ => {}
         }
     }
     after

@@ -15,4 +15,5 @@ mod relief;
 mod seed;
 mod show;
 mod spread;
+mod thrift;
 mod world;

@@ -11,10 +11,16 @@ pub(super) struct Document<'a> {
     hosts_on_before: u32,
     hosts_on_after: u32,
     lower_bound: u32,
+    /// Hosts beyond the bound.
+    hosts_gap: u32,
     watts_before: u64,
     watts_after: u64,
     watts_standing: u64,
     watts_bound: u64,
+    watts_gap: u64,
+    /// The bounds were found by looking at all placements.
+    lower_bound_exact: bool,
+    watts_bound_exact: bool,
     /// When the last move is over, and what no order of these moves beats.
     moves_ms: u64,
     moves_bound_ms: u64,
@@ -73,6 +79,9 @@ struct Figures<'a> {
     /// Where that is free; absent: on all other hosts together.
     #[serde(skip_serializing_if = "Option::is_none")]
     on: Option<&'a str>,
+    /// The host whose death asks for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost: Option<&'a str>,
 }
 
 impl<'a> Figures<'a> {
@@ -93,9 +102,15 @@ impl<'a> Figures<'a> {
                 on: on.map(host_of),
                 ..Self::default()
             },
-            AwakeReason::Full { asked, free, .. } | AwakeReason::FailoverRoom { lost: asked, free, .. } => {
+            AwakeReason::Full { asked, free, .. } => {
                 Self { asked_mib: Some(asked.0), free_mib: Some(free.0), ..Self::default() }
             }
+            AwakeReason::FailoverRoom { lost, free, host } => Self {
+                asked_mib: Some(lost.0),
+                free_mib: Some(free.0),
+                lost: Some(host_of(host)),
+                ..Self::default()
+            },
             AwakeReason::FullCpu { asked, free, .. } => {
                 Self { asked_cpu_milli: Some(asked.0), free_cpu_milli: Some(free.0), ..Self::default() }
             }
@@ -119,17 +134,21 @@ struct Refusal<'a> {
 
 impl<'a> Document<'a> {
     pub(super) fn of(planned: &'a Planned) -> Self {
-        let Planned { snapshot, plan, report, took, cut_short } = planned;
+        let Planned { snapshot, plan, report, took, cut_short, exact } = planned;
         Self {
             policy: plan.policy.as_str(),
             goal: plan.goal.as_str(),
             hosts_on_before: report.hosts_on_before,
             hosts_on_after: report.hosts_on_after,
             lower_bound: report.lower_bound,
+            hosts_gap: report.hosts_on_after.saturating_sub(report.lower_bound),
             watts_before: report.watts_before.0,
             watts_after: report.watts_after.0,
             watts_standing: report.watts_standing.0,
             watts_bound: report.watts_bound.0,
+            watts_gap: report.watts_standing.saturating_sub(report.watts_bound).0,
+            lower_bound_exact: exact.hosts,
+            watts_bound_exact: exact.watts,
             moves_ms: report.moves_time.0,
             moves_bound_ms: report.moves_bound.0,
             steps: plan.steps.iter().map(|step| Step::of(step, snapshot)).collect(),

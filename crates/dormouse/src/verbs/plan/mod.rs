@@ -74,6 +74,9 @@ fn deadline(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(span.0))
 }
 
+/// Looking at all placements takes no longer, a slow machine given; where less is left of a deadline it is not begun.
+const EXACT_WITHIN: Duration = Duration::from_millis(250);
+
 /// After this share of a deadline nothing new is begun: what has been found is still to be put in order.
 const BEGIN_UNTIL: (u32, u32) = (3, 4);
 
@@ -97,6 +100,28 @@ pub(crate) struct Planned {
     pub(crate) took: Duration,
     /// The deadline, where it kept the planner from going on.
     pub(crate) cut_short: Option<Duration>,
+    pub(crate) exact: Exactly,
+}
+
+/// Which bounds were found by looking at all placements: some placement has so few hosts on, or stands at so little.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Exactly {
+    pub(crate) hosts: bool,
+    pub(crate) watts: bool,
+}
+
+impl Exactly {
+    /// Sharpens the bounds of a report where the cluster is small enough for that. A plan is no worse than its bound.
+    fn sharpen(snapshot: &Snapshot, report: &mut Report) -> Self {
+        let found = dormouse_planner::exact(snapshot);
+        if let Some(hosts) = found.hosts {
+            report.lower_bound = hosts.min(report.hosts_on_after);
+        }
+        if let Some(watts) = found.watts {
+            report.watts_bound = watts.min(report.watts_standing);
+        }
+        Self { hosts: found.hosts.is_some(), watts: found.watts.is_some() }
+    }
 }
 
 impl Planned {
@@ -111,7 +136,7 @@ impl Planned {
             cut_short = cut_short.or(deadline.filter(|_| !time));
             time
         };
-        let (plan, report) = dormouse_planner::plan_within(&snapshot, goal, PlanId(1), &mut more);
+        let (plan, mut report) = dormouse_planner::plan_within(&snapshot, goal, PlanId(1), &mut more);
         let took = started.elapsed();
         let violations = dormouse_planner::check(&snapshot, &plan);
         if let Some(first) = violations.first() {
@@ -119,7 +144,13 @@ impl Planned {
                 .because_of(first.to_string())
                 .hint("this is a mistake in the planner: please report it with the cluster text"));
         }
-        Ok(Self { snapshot, plan, report, took, cut_short })
+        let time = deadline.is_none_or(|deadline| started.elapsed() + EXACT_WITHIN < deadline);
+        let exact = if time && matches!(goal, Goal::Compact { .. }) {
+            Exactly::sharpen(&snapshot, &mut report)
+        } else {
+            Exactly::default()
+        };
+        Ok(Self { snapshot, plan, report, took, cut_short, exact })
     }
 
     /// For people.

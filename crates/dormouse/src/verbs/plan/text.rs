@@ -34,12 +34,12 @@ pub(super) fn render(planned: &Planned, all: bool) -> String {
 fn head(out: &mut String, planned: &Planned) {
     let Planned { snapshot, plan, report, .. } = planned;
     let strong = style::STRONG;
-    let bound = match plan.goal {
-        Goal::Compact { .. } if report.hosts_on_after == report.lower_bound => {
-            format!("; lower bound {}, no placement needs fewer", report.lower_bound)
-        }
-        Goal::Compact { .. } => format!("; lower bound {}", report.lower_bound),
-        _ => String::new(),
+    let word = |exact: bool| if exact { " (exact)" } else { "" };
+    let compact = matches!(plan.goal, Goal::Compact { .. });
+    let bound = match report.hosts_on_after.saturating_sub(report.lower_bound) {
+        _ if !compact => String::new(),
+        0 => format!("; lower bound {}, no placement needs fewer", report.lower_bound),
+        gap => format!("; lower bound {}{}, gap {gap}", report.lower_bound, word(planned.exact.hosts)),
     };
     let (before, after) = (report.watts_before, report.watts_after);
     let change = match (before.0.checked_sub(after.0), before.0) {
@@ -53,6 +53,17 @@ fn head(out: &mut String, planned: &Planned) {
         counted(report.hosts_on_before as usize, "host"),
         counted(report.hosts_on_after as usize, "host"),
     );
+    if compact && report.watts_standing > Watts(0) {
+        let (stands, least) = (report.watts_standing, report.watts_bound);
+        _ = match stands.saturating_sub(least) {
+            Watts(0) => writeln!(out, "stands at {stands} before any VM does anything, no placement at less"),
+            gap => writeln!(
+                out,
+                "stands at {stands} before any VM does anything; lower bound {least}{}, gap {gap}",
+                word(planned.exact.watts)
+            ),
+        };
+    }
     let count = |kind: &str| plan.steps.iter().filter(|step| step.action.kind() == kind).count();
     let kinds =
         [("migrate", "move"), ("wake", "wake"), ("sleep", "sleep"), ("start", "start"), ("stop", "stop")];
