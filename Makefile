@@ -15,7 +15,7 @@ UNITS ?= $(PREFIX)/lib/systemd/system
 TARGET ?= cluster_text
 SECONDS ?= 60
 
-.PHONY: help deps deps-lab deps-test build demo install check lint test fuzz lab-night bless bench clean
+.PHONY: help deps deps-lab deps-test build build-etcd demo install check lint test fuzz lab-night bless bench clean
 
 help: ## this list
 	@echo 'dormouse puts idle hosts to sleep. On a fresh machine with Rust, start with: make demo'
@@ -34,6 +34,10 @@ deps-test: deps
 
 build: deps ## build everything; leaves target/release/dormouse
 	$(CARGO) build --release --locked --workspace
+
+build-etcd: deps ## the same with the store for several managers (installs protoc)
+	@tools/deps.sh etcd
+	$(CARGO) build --release --locked --workspace --features dormouse/etcd
 
 demo: build ## 62 simulated hosts fall asleep on your screen
 	@$(DORMOUSE) demo

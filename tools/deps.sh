@@ -2,6 +2,7 @@
 # Installs the Debian packages that are missing, and says so before it does.
 #
 #   tools/deps.sh build   what compiling needs: nothing that runs by itself
+#   tools/deps.sh etcd    what compiling with the feature `etcd` needs on top
 #   tools/deps.sh lab     what the real lab and the other tests need on top: libvirt, QEMU, sshd, shells, Ganeti's planner,
 #                         systemd-analyze
 #   tools/deps.sh fuzz    cargo-fuzz, for long runs of `make fuzz`; needs a nightly compiler
@@ -13,10 +14,12 @@ set -eu
 
 BUILD="pkg-config libvirt-dev build-essential"
 LAB="libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 openssh-server
-openssh-client iproute2 iptables kmod xz-utils gnutls-bin busybox-static ganeti-htools systemd"
+openssh-client iproute2 iptables kmod xz-utils gnutls-bin busybox-static ganeti-htools systemd
+etcd-server protobuf-compiler libprotobuf-dev"
+ETCD="protobuf-compiler libprotobuf-dev"
 # Units of those packages that would start by themselves.
 UNITS="libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirt-guests.service
-virtlogd.service virtlogd.socket virtlogd-admin.socket virtlockd.socket virtlockd-admin.socket ssh.service"
+virtlogd.service virtlogd.socket virtlogd-admin.socket virtlockd.socket virtlockd-admin.socket ssh.service etcd.service"
 
 # Where the system lies; a test has one of its own.
 ROOT=${DEPS_ROOT-}
@@ -35,9 +38,10 @@ fi
 
 case "${1-}" in
     build) wanted=$BUILD ;;
+    etcd) wanted=$ETCD ;;
     lab) wanted=$LAB ;;
     *)
-        echo "usage: tools/deps.sh build|lab|fuzz" >&2
+        echo "usage: tools/deps.sh build|etcd|lab|fuzz" >&2
         exit 2
         ;;
 esac

@@ -45,6 +45,29 @@ pub(crate) fn lint_without_libvirt() -> Result<bool> {
     succeeds(cargo(small).args(["--", "-D", "warnings"]))
 }
 
+/// Managers over a real etcd, killed and frozen; see `crates/store/examples/failover.rs`.
+pub(crate) fn failover(args: impl Iterator<Item = String>) -> Result<bool> {
+    let example = [
+        "run",
+        "--release",
+        "--locked",
+        "-p",
+        "dormouse-store",
+        "--features",
+        "etcd",
+        "--example",
+        "failover",
+        "--",
+    ];
+    succeeds(cargo(example).args(args))
+}
+
+/// The store for several managers, which needs protoc to build.
+pub(crate) fn lint_with_etcd() -> Result<bool> {
+    let both = ["clippy", "--release", "--locked", "-p", "dormouse", "-p", "dormouse-store", "--all-targets"];
+    succeeds(cargo(both).args(["--features", "dormouse/etcd", "--", "-D", "warnings"]))
+}
+
 pub(crate) fn bless() -> Result<bool> {
     let tests = ["test", "--release", "--locked", "--no-fail-fast", "-p", "dormouse"].into_iter();
     let mut command = cargo(tests.chain(quick_packages()));

@@ -21,6 +21,7 @@ cargo xtask <chore>
   tidy    house rules only (under a second)
   test    everything this machine allows; names what it skipped and why
   bless   rewrite golden files from what the tests see now; read the diff before you commit it
+  failover  kill and freeze leading managers over a real etcd; how long nobody leads (--kills N --freezes N --etcd N)
   bench   measure the figures of PROMISES.md again and print the table; --quick takes seconds
 ";
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         "tidy" => chores::tidy(),
         "test" => test::test(),
         "bless" => chores::bless(),
+        "failover" => chores::failover(std::env::args().skip(2)),
         "bench" => bench::bench(std::env::args().skip(2)),
         _ => {
             eprint!("{USAGE}");

@@ -26,8 +26,15 @@ pub(crate) fn test() -> Result<bool> {
     report.tool("fmt", "format", chores::format)?;
     report.tool("clippy", "clippy", chores::lint)?;
     report.tool("clippy", "clippy without libvirt", chores::lint_without_libvirt)?;
-    if report.step("build", || succeeds(&mut cargo(["build", "--release", "--locked", "--workspace"])))? {
-        let plain = harness(&mut cargo(TEST))?;
+    let lacks_protoc = machine.lacks("needs protoc");
+    let features: &[&str] = if lacks_protoc.is_none() { &ETCD } else { &[] };
+    match lacks_protoc {
+        None => report.tool("clippy", "clippy with etcd", chores::lint_with_etcd)?,
+        lack => report.skip("everything over etcd".to_owned(), lack),
+    }
+    let mut build = cargo(["build", "--release", "--locked", "--workspace"]);
+    if report.step("build", || succeeds(build.args(features)))? {
+        let plain = harness(cargo(TEST).args(features))?;
         let (able, unable): (Vec<_>, Vec<_>) =
             plain.ignored.iter().cloned().partition(|test| machine.lacks(&test.reason).is_none());
         report.add(plain);
@@ -35,7 +42,7 @@ pub(crate) fn test() -> Result<bool> {
             report.skip(test.name, machine.lacks(&test.reason));
         }
         if !able.is_empty() {
-            report.add(harness(cargo(TEST).args(needy(&able)))?);
+            report.add(harness(cargo(TEST).args(features).args(needy(&able)))?);
         }
         match machine.lacks("needs the lab") {
             None => {
@@ -46,6 +53,9 @@ pub(crate) fn test() -> Result<bool> {
     }
     Ok(report.close(ci))
 }
+
+/// One build for everything: the store over etcd is a part of it where it can be built.
+const ETCD: [&str; 2] = ["--features", "dormouse/etcd"];
 
 const TEST: [&str; 5] = ["test", "--release", "--locked", "--workspace", "--no-fail-fast"];
 

@@ -62,7 +62,8 @@ impl System {
 }
 
 const LAB_BUT_SSHD: &str = "libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients \
-                            qemu-system-x86 openssh-client iproute2 iptables kmod xz-utils gnutls-bin busybox-static ganeti-htools systemd";
+                            qemu-system-x86 openssh-client iproute2 iptables kmod xz-utils gnutls-bin busybox-static ganeti-htools systemd \
+                            etcd-server protobuf-compiler libprotobuf-dev";
 
 #[test]
 fn nothing_missing_is_nothing_done() {

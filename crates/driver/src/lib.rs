@@ -10,6 +10,7 @@
 mod child;
 mod clock;
 pub mod conformance;
+pub mod conformance_store;
 pub mod fake;
 mod hypervisor;
 mod power;
@@ -24,7 +25,8 @@ pub use power::{GuardOrder, Power};
 pub use probe::Probe;
 pub use remote::{Channel, Local, Remote, Script};
 pub use store::{
-    ActionRecord, EventRecord, IntentRecord, Kind, Lease, LeaseError, Remembered, Store, StoreError, Term,
+    ActionRecord, AuditEntry, AuditLine, EventRecord, IntentRecord, Kind, Lease, LeaseError, Remembered,
+    Store, StoreError, Term,
 };
 
 use dormouse_model::{Millis, ProbeError};

@@ -61,6 +61,40 @@ pub struct EventRecord {
     pub fields: Vec<(String, String)>,
 }
 
+/// What the audit log says happened. Text in it is untrusted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum AuditEntry {
+    /// The log begins. Intents up to this one are older than it.
+    Begin { after: IntentId },
+    /// Something is about to be done. Added by [`Store::append`], with the intent and in the same breath.
+    Intent { intent: IntentRecord },
+    /// The call to the host, libvirt or network card began.
+    Effect { intent: IntentId },
+    /// How it ended. Added by [`Store::close`], with the outcome.
+    Outcome { intent: IntentId, outcome: Outcome },
+    /// What a person asked for, and what was answered at once.
+    Word { by: String, order: Value, answer: String },
+    /// A manager took the lead. Added by [`Lease::campaign`].
+    Lead { epoch: Epoch, who: String },
+    /// The store itself: brought back from a copy, moved, accepted.
+    Store { change: String },
+}
+
+/// One line of the audit log. Each names the hash of the one before, so no line changes or vanishes unseen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditLine {
+    /// From 1, without a gap.
+    pub seq: u64,
+    /// Wall clock of the machine that keeps the store, milliseconds since 1970.
+    pub at_ms: i64,
+    /// The [`AuditEntry`] as JSON, as it was written.
+    pub entry: String,
+    /// Hash of the line before.
+    pub prev: String,
+    pub hash: String,
+}
+
 /// All that was kept.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Remembered {
@@ -113,6 +147,12 @@ pub trait Store: Send + Sync {
     /// Makes the outcome durable. Exactly one per written intent: a second one is refused (`Twice`).
     async fn close(&self, intent: IntentId, outcome: &Outcome) -> Result<(), StoreError>;
 
+    /// Adds a line to the audit log, durable when this returns.
+    async fn note(&self, entry: &AuditEntry) -> Result<(), StoreError>;
+
+    /// The audit log after `seq`, oldest first, at most `limit` lines.
+    async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditLine>, StoreError>;
+
     /// Keeps a record under a key in place of the one before. Later writes win; order is kept.
     async fn remember(&self, kind: Kind, key: &str, value: Value) -> Result<(), StoreError>;
 
@@ -129,6 +169,16 @@ pub trait Store: Send + Sync {
 
     /// The last `limit` events, oldest first.
     async fn last_events(&self, limit: usize) -> Result<Vec<EventRecord>, StoreError>;
+
+    /// Shows managers that stand by what the leader sees. Nothing is decided from it.
+    async fn publish(&self, _view: &Value) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// What the leader showed last.
+    async fn published(&self) -> Result<Option<Value>, StoreError> {
+        Ok(None)
+    }
 }
 
 /// The right to act, for a while.

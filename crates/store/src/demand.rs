@@ -7,7 +7,7 @@ use dormouse_model::{DemandBatch, DemandRow, RollUp};
 use rusqlite::{Connection, Row, params};
 use std::fmt::Write as _;
 
-const fn word(roll_up: RollUp) -> &'static str {
+pub(crate) const fn word(roll_up: RollUp) -> &'static str {
     match roll_up {
         RollUp::FiveMinutes => "five-minutes",
         RollUp::Hour => "hour",
@@ -16,26 +16,8 @@ const fn word(roll_up: RollUp) -> &'static str {
 
 pub(crate) fn keep(db: &mut Connection, batch: &DemandBatch) -> Result<(), StoreError> {
     let all = db.transaction().map_err(store_error)?;
+    insert(&all, batch)?;
     {
-        let sql =
-            "INSERT OR REPLACE INTO demand (roll_up, start_s, vm, secs, samples, mean, max, mem, levels, sum)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-        let mut insert = all.prepare_cached(sql).map_err(store_error)?;
-        for row in &batch.rows {
-            let values = params![
-                word(row.roll_up),
-                row.start,
-                row.vm.to_string(),
-                row.secs,
-                row.samples,
-                row.mean,
-                row.max,
-                row.mem,
-                levels_text(row),
-                sum_of(row),
-            ];
-            insert.execute(values).map_err(store_error)?;
-        }
         let mut forget = all
             .prepare_cached("DELETE FROM demand WHERE roll_up = ?1 AND start_s < ?2")
             .map_err(store_error)?;
@@ -46,6 +28,29 @@ pub(crate) fn keep(db: &mut Connection, batch: &DemandBatch) -> Result<(), Store
         }
     }
     all.commit().map_err(store_error)
+}
+
+pub(crate) fn insert(all: &Connection, batch: &DemandBatch) -> Result<(), StoreError> {
+    let sql =
+        "INSERT OR REPLACE INTO demand (roll_up, start_s, vm, secs, samples, mean, max, mem, levels, sum)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    let mut insert = all.prepare_cached(sql).map_err(store_error)?;
+    for row in &batch.rows {
+        let values = params![
+            word(row.roll_up),
+            row.start,
+            row.vm.to_string(),
+            row.secs,
+            row.samples,
+            row.mean,
+            row.max,
+            row.mem,
+            levels_text(row),
+            sum_of(row),
+        ];
+        insert.execute(values).map_err(store_error)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn load(db: &Connection) -> Result<Vec<DemandRow>, StoreError> {

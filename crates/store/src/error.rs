@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 pub enum OpenError {
     #[error("the store {} is gone, although it was made once ({} says so)", .store.display(), .marker.display())]
     Gone { store: PathBuf, marker: PathBuf },
+    #[error("there is no store {}", .0.display())]
+    Missing(PathBuf),
+    #[error("a manager is at work on it: {who}")]
+    Led { who: String },
     #[error("{} is not a store of dormouse", .0.display())]
     Foreign(PathBuf),
     #[error("the store {} belongs to cluster {found}, but {} names {wanted}", .store.display(), .marker.display())]
@@ -37,10 +41,14 @@ impl OpenError {
         match self {
             Self::Gone { .. } | Self::Swapped { .. } | Self::Store { source: StoreError::Damaged(_), .. } => {
                 Some(
-                    "restore it from a backup, or start once with `dormouse run --rebuild-store`: the old files are kept aside, and everything is looked at anew",
+                    "`dormouse store restore FILE` brings back a copy; without one, `dormouse store rebuild --from-observation` keeps the files aside and begins anew from what is seen",
                 )
             }
             Self::Foreign(_) => Some("name another `state` directory in the config"),
+            Self::Missing(_) => {
+                Some("`dormouse run` makes one; `--config FILE` names the settings that say where")
+            }
+            Self::Led { .. } => Some("stop it first"),
             Self::Io { .. } => {
                 Some("the state directory must exist and be writable for the user that runs dormouse")
             }

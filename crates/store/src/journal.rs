@@ -1,10 +1,11 @@
 //! Intents and their outcomes: what was about to be done, and how it ended.
 
+use crate::audit;
 use crate::checksum::checksum;
 use crate::error::store_error;
-use dormouse_driver::{ActionRecord, IntentRecord, StoreError};
+use dormouse_driver::{ActionRecord, AuditEntry, IntentRecord, StoreError};
 use dormouse_model::{Epoch, IntentId, Millis, Outcome, PlanId, StepId};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
 use std::collections::HashSet;
 use std::fmt::Display;
 use uuid::Uuid;
@@ -13,6 +14,13 @@ use uuid::Uuid;
 const KEEP: i64 = 100_000;
 
 pub(crate) fn append(db: &mut Connection, intent: &IntentRecord) -> Result<(), StoreError> {
+    let both = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store_error)?;
+    insert(&both, intent)?;
+    audit::add(&both, &AuditEntry::Intent { intent: intent.clone() })?;
+    both.commit().map_err(store_error)
+}
+
+pub(crate) fn insert(db: &Connection, intent: &IntentRecord) -> Result<(), StoreError> {
     let (action, host, dest) = columns(&intent.action);
     let row = params![
         signed(intent.id.0)?,
@@ -40,6 +48,13 @@ pub(crate) fn append(db: &mut Connection, intent: &IntentRecord) -> Result<(), S
 }
 
 pub(crate) fn close(db: &mut Connection, intent: IntentId, outcome: &Outcome) -> Result<(), StoreError> {
+    let both = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store_error)?;
+    insert_outcome(&both, intent, outcome)?;
+    audit::add(&both, &AuditEntry::Outcome { intent, outcome: outcome.clone() })?;
+    both.commit().map_err(store_error)
+}
+
+pub(crate) fn insert_outcome(db: &Connection, intent: IntentId, outcome: &Outcome) -> Result<(), StoreError> {
     let text = serde_json::to_string(outcome).map_err(|error| StoreError::NotWritten(error.to_string()))?;
     let id = signed(intent.0)?;
     let sum = checksum(&[&id.to_string(), &text]);
@@ -56,33 +71,43 @@ pub(crate) fn close(db: &mut Connection, intent: IntentId, outcome: &Outcome) ->
     Ok(())
 }
 
-/// Intents without an outcome, in the order written, and the highest id ever written. Every row is verified, the
-/// closed ones too: a journal with one wrong letter is not a journal.
-pub(crate) fn load(db: &Connection) -> Result<(Vec<IntentRecord>, u64), StoreError> {
-    let mut closed = HashSet::new();
-    let mut query = db.prepare("SELECT intent, outcome, sum FROM outcomes").map_err(store_error)?;
+/// Every intent in the order of ids, and every outcome.
+pub(crate) type Journal = (Vec<IntentRecord>, Vec<(IntentId, Outcome)>);
+
+/// Every row is verified: a journal with one wrong letter is not a journal.
+pub(crate) fn all(db: &Connection) -> Result<Journal, StoreError> {
+    let mut outcomes = vec![];
+    let mut query =
+        db.prepare("SELECT intent, outcome, sum FROM outcomes ORDER BY intent").map_err(store_error)?;
     let mut rows = query.query([]).map_err(store_error)?;
     while let Some(row) = rows.next().map_err(store_error)? {
         let (intent, text, sum): (i64, String, i64) = row.try_into().map_err(store_error)?;
-        if sum != checksum(&[&intent.to_string(), &text]) || serde_json::from_str::<Outcome>(&text).is_err() {
-            return Err(damaged("the outcome of intent", IntentId(intent.unsigned_abs())));
-        }
-        closed.insert(IntentId(intent.unsigned_abs()));
+        let id = IntentId(intent.unsigned_abs());
+        let outcome = serde_json::from_str(&text)
+            .ok()
+            .filter(|_| sum == checksum(&[&intent.to_string(), &text]))
+            .ok_or_else(|| damaged("the outcome of intent", id))?;
+        outcomes.push((id, outcome));
     }
-    let (mut open, mut last) = (vec![], 0);
     let mut query = db.prepare("SELECT * FROM intents ORDER BY id").map_err(store_error)?;
     let mut rows = query.query([]).map_err(store_error)?;
+    let mut intents = vec![];
     while let Some(row) = rows.next().map_err(store_error)? {
-        let intent = intent_of(row)?;
-        last = intent.id.0;
-        if !closed.remove(&intent.id) {
-            open.push(intent);
-        }
+        intents.push(intent_of(row)?);
     }
-    closed
-        .into_iter()
-        .next()
-        .map_or(Ok((open, last)), |intent| Err(damaged("an outcome without its intent,", intent)))
+    Ok((intents, outcomes))
+}
+
+/// Intents without an outcome, in the order written, and the highest id ever written.
+pub(crate) fn open(journal: &Journal) -> Result<(Vec<IntentRecord>, u64), StoreError> {
+    let (intents, outcomes) = journal;
+    let mut closed: HashSet<IntentId> = outcomes.iter().map(|(id, _)| *id).collect();
+    let open = intents.iter().filter(|intent| !closed.remove(&intent.id)).cloned().collect();
+    let last = intents.last().map_or(0, |intent| intent.id.0);
+    match closed.into_iter().next() {
+        Some(intent) => Err(damaged("an outcome without its intent,", intent)),
+        None => Ok((open, last)),
+    }
 }
 
 pub(crate) fn outcome(db: &Connection, intent: IntentId) -> Result<Option<Outcome>, StoreError> {
@@ -160,7 +185,7 @@ fn is_key(error: &rusqlite::Error) -> bool {
         if matches!(failure.extended_code, rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY | rusqlite::ffi::SQLITE_CONSTRAINT_ROWID))
 }
 
-fn signed(value: u64) -> Result<i64, StoreError> {
+pub(crate) fn signed(value: u64) -> Result<i64, StoreError> {
     i64::try_from(value).map_err(|_| StoreError::NotWritten(format!("{value} is too large for the store")))
 }
 

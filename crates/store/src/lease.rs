@@ -3,13 +3,13 @@
 //! A manager that is frozen keeps the lock, so nobody else can lead meanwhile; the rising epoch is for what it may have
 //! left under way. The term still ends after a while without renewal, so that a store which cannot be read stops us.
 
-use crate::{SqliteStore, marker, open};
+use crate::{OpenError, SqliteStore, marker, open};
 use async_trait::async_trait;
 use dormouse_driver::{Lease, LeaseError, StoreError, Term};
 use dormouse_model::{Epoch, Millis};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -28,38 +28,21 @@ impl FileLease {
         Self { store: store.clone(), path: marker::beside(&store.path, ".lock"), held: Mutex::new(None) }
     }
 
-    fn failed(&self, what: &str, error: &io::Error) -> LeaseError {
-        StoreError::NotWritten(format!("cannot {what} {}: {error}", self.path.display())).into()
-    }
-
     /// Takes the kernel's lock and writes into the file who has it, for the message that others get.
     fn lock(&self, who: &str) -> Result<File, LeaseError> {
-        let mut open = OpenOptions::new();
-        let mut file = open
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&self.path)
-            .map_err(|error| self.failed("open", &error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut who = String::new();
-                let _ = (&file).take(256).read_to_string(&mut who);
-                return Err(LeaseError::Held { who: who.trim().escape_default().to_string() });
-            }
-            Err(TryLockError::Error(error)) => return Err(self.failed("lock", &error)),
-        }
+        let file = marker::lock(&self.store.path).map_err(|error| match error {
+            OpenError::Led { who } => LeaseError::Held { who },
+            error => StoreError::NotWritten(error.to_string()).into(),
+        })?;
         let sign = || -> io::Result<()> {
             let mut file = &file;
             file.set_len(0)?;
             file.rewind()?;
             writeln!(file, "{who}")
         };
-        sign().map_err(|error| self.failed("write", &error))?;
-        file.flush().map_err(|error| self.failed("write", &error))?;
+        sign().map_err(|error| {
+            StoreError::NotWritten(format!("cannot write {}: {error}", self.path.display()))
+        })?;
         Ok(file)
     }
 

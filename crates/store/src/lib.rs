@@ -9,13 +9,19 @@
 //! SQLite notices a torn page but not a changed letter.
 //!
 //! Absent from this crate: any idea of what an intent or a memory means, and any repair. A damaged store is refused and
-//! named; [`SqliteStore::rebuild`] exists for an operator who says so.
+//! named; [`rebuild`] and [`restore`] exist for an operator who says so.
 #![forbid(unsafe_code)]
 
+mod audit;
+mod backup;
+mod chain;
 mod checksum;
 mod demand;
 mod desk;
+mod dump;
 mod error;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod journal;
 mod lease;
 mod marker;
@@ -25,7 +31,12 @@ mod schema;
 mod store;
 mod trail;
 
+pub use backup::{Copied, audit_lines, backup, read, rebuild, replace, restore, set_aside, write};
+pub use chain::{BadLine, Chain};
+pub use dump::Dump;
 pub use error::OpenError;
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdLease, EtcdSettings, EtcdStore, IN_USE, LEASE_SECS};
 pub use lease::FileLease;
 pub use schema::VERSION;
 pub use store::SqliteStore;

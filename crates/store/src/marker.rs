@@ -3,8 +3,8 @@
 
 use crate::OpenError;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
@@ -17,6 +17,28 @@ pub(crate) fn beside(store: &Path, ending: &str) -> PathBuf {
 
 pub(crate) fn marker(store: &Path) -> PathBuf {
     beside(store, ".id")
+}
+
+/// The lock that a leading manager has, or who has it.
+pub(crate) fn lock(store: &Path) -> Result<File, OpenError> {
+    let path = beside(store, ".lock");
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(OpenError::io("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let mut who = String::new();
+            _ = (&file).take(256).read_to_string(&mut who);
+            Err(OpenError::Led { who: who.trim().escape_default().to_string() })
+        }
+        Err(TryLockError::Error(error)) => Err(OpenError::io("lock", &path)(error)),
+    }
 }
 
 /// The cluster that this store was made for, if one ever was. A marker that does not read is as good as any.
@@ -55,7 +77,6 @@ pub(crate) fn folder(store: &Path) -> &Path {
 
 /// 128 bits of chance from the kernel, as a UUID.
 pub(crate) fn new_cluster() -> std::io::Result<Uuid> {
-    use std::io::Read;
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())

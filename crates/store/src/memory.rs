@@ -15,7 +15,7 @@ pub(crate) const fn word(kind: Kind) -> &'static str {
     }
 }
 
-pub(crate) fn remember(db: &mut Connection, kind: Kind, key: &str, value: &Value) -> Result<(), StoreError> {
+pub(crate) fn remember(db: &Connection, kind: Kind, key: &str, value: &Value) -> Result<(), StoreError> {
     let text = value.to_string();
     let sql = "INSERT INTO memory (kind, key, value, sum) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value, sum = excluded.sum";
@@ -24,7 +24,7 @@ pub(crate) fn remember(db: &mut Connection, kind: Kind, key: &str, value: &Value
         .map_err(store_error)
 }
 
-pub(crate) fn forget(db: &mut Connection, kind: Kind, key: &str) -> Result<(), StoreError> {
+pub(crate) fn forget(db: &Connection, kind: Kind, key: &str) -> Result<(), StoreError> {
     db.execute("DELETE FROM memory WHERE kind = ?1 AND key = ?2", params![word(kind), key])
         .map(drop)
         .map_err(store_error)

@@ -1,13 +1,17 @@
 //! Opening: every check before the first write, so that a store which is not fine is left as it was.
 
+use crate::audit;
 use crate::checksum::checksum;
 use crate::desk::Db;
+use crate::dump::Dump;
 use crate::error::store_error;
 use crate::{OpenError, marker, schema};
-use dormouse_driver::StoreError;
+use dormouse_driver::{AuditEntry, StoreError};
+use dormouse_model::{Epoch, IntentId};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 use uuid::Uuid;
@@ -17,7 +21,8 @@ pub(crate) fn open(path: &Path) -> Result<Db, OpenError> {
     let made = marker::read(path)?;
     match (header(path)?, made) {
         (Header::None, None) => {
-            create(path, marker::new_cluster().map_err(OpenError::io("make an id for", path))?, 0)?
+            let cluster = marker::new_cluster().map_err(OpenError::io("make an id for", path))?;
+            create(path, &Dump::empty(cluster, 0))?
         }
         (Header::None, Some(_)) => {
             return Err(OpenError::Gone { store: path.to_owned(), marker: marker::marker(path) });
@@ -48,7 +53,7 @@ pub(crate) fn open(path: &Path) -> Result<Db, OpenError> {
         // The store is whole, its marker is not: make it again.
         None => marker::write(path, found)?,
     }
-    migrate(&mut db.sure).map_err(store_error).map_err(OpenError::store(path))?;
+    migrate(&mut db.sure).map_err(OpenError::store(path))?;
     Ok(db)
 }
 
@@ -77,6 +82,15 @@ fn header(path: &Path) -> Result<Header, OpenError> {
     Ok(if ours { Header::Ours { version: word(60) } } else { Header::Foreign })
 }
 
+/// It is there, it is a store, and this program knows its version.
+pub(crate) fn ours(path: &Path) -> Result<(), OpenError> {
+    match header(path)? {
+        Header::None => Err(OpenError::Missing(path.to_owned())),
+        Header::Foreign => Err(OpenError::Foreign(path.to_owned())),
+        Header::Ours { version } => known(version).map_err(OpenError::store(path)),
+    }
+}
+
 fn known(found: u32) -> Result<(), StoreError> {
     match found {
         _ if found > schema::VERSION => Err(StoreError::Newer { found, known: schema::VERSION }),
@@ -91,19 +105,25 @@ fn version(db: &Connection) -> rusqlite::Result<u32> {
 
 /// A store of an earlier version, found whole, becomes one of this: in one transaction, so that a crash leaves the one or
 /// the other.
-fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
-    let all = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found = version(&all)?;
+pub(crate) fn migrate(db: &mut Connection) -> Result<(), StoreError> {
+    let all = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store_error)?;
+    let found = version(&all).map_err(store_error)?;
     if found < schema::VERSION {
-        schema::bring_up(&all, found)?;
-        all.commit()?;
+        schema::bring_up(&all, found).map_err(store_error)?;
+        if found < schema::AUDITED {
+            let after = all
+                .query_row("SELECT coalesce(max(id), 0) FROM intents", [], |row| row.get::<_, i64>(0))
+                .map_err(store_error)?;
+            audit::add(&all, &AuditEntry::Begin { after: IntentId(after.unsigned_abs()) })?;
+        }
+        all.commit().map_err(store_error)?;
     }
     Ok(())
 }
 
 /// A new store comes into being under another name, whole and durable, and gets its own name last. The marker is
 /// written when the store is opened: between the two a crash leaves a store that is simply opened.
-pub(crate) fn create(path: &Path, cluster: Uuid, epoch: i64) -> Result<(), OpenError> {
+pub(crate) fn create(path: &Path, all: &Dump) -> Result<(), OpenError> {
     let new = marker::beside(path, ".new");
     for ending in ["", "-wal", "-shm"] {
         match std::fs::remove_file(marker::beside(&new, ending)) {
@@ -113,26 +133,32 @@ pub(crate) fn create(path: &Path, cluster: Uuid, epoch: i64) -> Result<(), OpenE
             _ => {}
         }
     }
-    fill(&new, cluster, epoch).map_err(store_error).map_err(OpenError::store(&new))?;
+    // SQLite would make it readable for everyone.
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)
+        .map_err(OpenError::io("make", &new))?;
+    fill(&new, all).map_err(OpenError::store(&new))?;
     std::fs::rename(&new, path).map_err(OpenError::io("name", path))?;
     marker::sync_dir(path).map_err(OpenError::io("sync the folder of", path))
 }
 
-fn fill(path: &Path, cluster: Uuid, epoch: i64) -> rusqlite::Result<()> {
-    let mut db = Connection::open(path)?;
+fn fill(path: &Path, dump: &Dump) -> Result<(), StoreError> {
+    let mut db = Connection::open(path).map_err(store_error)?;
     // One file until it is complete: no journal mode that would leave a part of it elsewhere.
-    db.pragma_update(None, "journal_mode", "MEMORY")?;
-    db.pragma_update(None, "synchronous", "EXTRA")?;
-    let all = db.transaction()?;
-    schema::bring_up(&all, 0)?;
-    let row = params![cluster.to_string(), epoch, lead_sum(&cluster.to_string(), epoch, "")];
-    all.execute("INSERT INTO lead (one, cluster, epoch, who, sum) VALUES (1, ?1, ?2, '', ?3)", row)?;
-    all.pragma_update(None, "application_id", schema::APPLICATION)?;
-    all.commit()?;
-    db.close().map_err(|(_, error)| error)
+    db.pragma_update(None, "journal_mode", "MEMORY").map_err(store_error)?;
+    db.pragma_update(None, "synchronous", "EXTRA").map_err(store_error)?;
+    let all = db.transaction().map_err(store_error)?;
+    schema::bring_up(&all, 0).map_err(store_error)?;
+    dump.write(&all)?;
+    all.pragma_update(None, "application_id", schema::APPLICATION).map_err(store_error)?;
+    all.commit().map_err(store_error)?;
+    db.close().map_err(|(_, error)| store_error(error))
 }
 
-fn connect(path: &Path, synchronous: &str) -> rusqlite::Result<Connection> {
+pub(crate) fn connect(path: &Path, synchronous: &str) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -147,7 +173,7 @@ fn connect(path: &Path, synchronous: &str) -> rusqlite::Result<Connection> {
 }
 
 /// Structure, schema, version, and the row that names the cluster. The other rows are verified when they are read.
-fn verify(db: &Connection) -> Result<Uuid, StoreError> {
+pub(crate) fn verify(db: &Connection) -> Result<Uuid, StoreError> {
     // Once more through SQLite: what a crash left in the log counts, too.
     let version = version(db).map_err(store_error)?;
     known(version)?;
@@ -193,10 +219,11 @@ pub(crate) fn rise(db: &mut Connection, who: &str) -> Result<i64, StoreError> {
     let epoch = before.epoch + 1;
     let row = params![epoch, who, lead_sum(&before.cluster.to_string(), epoch, who)];
     all.execute("UPDATE lead SET epoch = ?1, who = ?2, sum = ?3", row).map_err(store_error)?;
+    audit::add(&all, &AuditEntry::Lead { epoch: Epoch(epoch.unsigned_abs()), who: who.to_owned() })?;
     all.commit().map_err(store_error)?;
     Ok(epoch)
 }
 
-fn lead_sum(cluster: &str, epoch: i64, who: &str) -> i64 {
+pub(crate) fn lead_sum(cluster: &str, epoch: i64, who: &str) -> i64 {
     checksum(&[cluster, &epoch.to_string(), who])
 }

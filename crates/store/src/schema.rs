@@ -3,13 +3,16 @@
 use rusqlite::Connection;
 
 /// The schema that this program writes: so many of the [`STEPS`].
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
+
+/// The first version with an audit log.
+pub(crate) const AUDITED: u32 = 3;
 
 /// "dorm"
 pub(crate) const APPLICATION: i32 = 0x646f_726d;
 
 /// Each takes a store from one version to the next; the first makes it. A step that was released never changes.
-const STEPS: [&str; VERSION as usize] = [FIRST, DEMAND];
+const STEPS: [&str; VERSION as usize] = [FIRST, DEMAND, AUDIT];
 
 const FIRST: &str = "
 CREATE TABLE lead (
@@ -81,6 +84,25 @@ CREATE TABLE demand (
     sum     INTEGER NOT NULL,
     PRIMARY KEY (roll_up, start_s, vm)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// The audit log. Lines come one after the other, never change, and only the oldest go.
+const AUDIT: &str = "
+CREATE TABLE audit (
+    seq   INTEGER NOT NULL PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    entry TEXT    NOT NULL,
+    prev  TEXT    NOT NULL,
+    hash  TEXT    NOT NULL
+) STRICT;
+CREATE TRIGGER audit_has_no_gap BEFORE INSERT ON audit
+WHEN new.seq <> (SELECT max(seq) + 1 FROM audit)
+BEGIN SELECT raise(ABORT, 'a line of the audit log does not follow the one before'); END;
+CREATE TRIGGER audit_stays BEFORE UPDATE ON audit
+BEGIN SELECT raise(ABORT, 'a line of the audit log does not change'); END;
+CREATE TRIGGER audit_keeps_its_end BEFORE DELETE ON audit
+WHEN old.seq > (SELECT max(seq) - 100000 FROM audit)
+BEGIN SELECT raise(ABORT, 'a line of the audit log is not forgotten so soon'); END;
 ";
 
 /// From one version to the present one.

@@ -1,10 +1,15 @@
 //! The contract's [`Store`] on the thread that owns the database.
 
 use crate::desk::Desk;
-use crate::{OpenError, demand, journal, marker, memory, open, trail};
+use crate::dump::Dump;
+use crate::error::store_error;
+use crate::{OpenError, audit, demand, journal, memory, open, trail};
 use async_trait::async_trait;
-use dormouse_driver::{EventRecord, IntentRecord, Kind, Remembered, Store, StoreError};
+use dormouse_driver::{
+    AuditEntry, AuditLine, EventRecord, IntentRecord, Kind, Remembered, Store, StoreError,
+};
 use dormouse_model::{DemandBatch, IntentId, Outcome};
+use rusqlite::TransactionBehavior;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -26,29 +31,12 @@ impl SqliteStore {
         Ok(Self { desk, path: path.to_owned() })
     }
 
-    /// An operator's word that what is in the store is given up. Its files are kept under another name; a new one is
-    /// made for the same cluster. `now` is the wall clock in seconds since 1970. Hosts that do not answer are then unknown, not asleep, until they are seen again.
+    /// All that is in it, found whole.
     ///
     /// # Errors
-    /// The files could not be renamed, or the new store not be made.
-    pub fn rebuild(path: &Path, now: i64) -> Result<PathBuf, OpenError> {
-        let cluster = match marker::read(path)?.flatten() {
-            Some(cluster) => cluster,
-            None => marker::new_cluster().map_err(OpenError::io("make an id for", path))?,
-        };
-        let aside = marker::beside(path, &format!(".damaged-{now}"));
-        for ending in ["", "-wal", "-shm"] {
-            let from = marker::beside(path, ending);
-            if from.exists() {
-                std::fs::rename(&from, marker::beside(&aside, ending))
-                    .map_err(OpenError::io("move aside", &from))?;
-            }
-        }
-        // Guards on the hosts refuse an epoch below the highest they saw. Epochs are counted one by one, so the
-        // seconds since 1970 are above any that was.
-        open::create(path, cluster, now)?;
-        marker::write(path, cluster)?;
-        Ok(aside)
+    /// It could not be read, or is damaged.
+    pub async fn dump(&self) -> Result<Dump, StoreError> {
+        self.desk.ask(|db| Dump::read(&db.sure)).await
     }
 
     /// How an intent ended, if it did.
@@ -66,7 +54,8 @@ impl Store for SqliteStore {
         self.desk
             .ask(|db| {
                 let cluster = open::lead(&db.sure)?.cluster;
-                let (open, last_intent) = journal::load(&db.sure)?;
+                let (open, last_intent) = journal::open(&journal::all(&db.sure)?)?;
+                audit::verify(&db.sure)?;
                 Ok(Remembered {
                     cluster,
                     hosts: memory::load(&db.sure, Kind::Host)?,
@@ -90,14 +79,30 @@ impl Store for SqliteStore {
         self.desk.ask(move |db| journal::close(&mut db.sure, intent, &outcome)).await
     }
 
+    async fn note(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+        let entry = entry.clone();
+        self.desk
+            .ask(move |db| {
+                let all =
+                    db.sure.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store_error)?;
+                audit::add(&all, &entry)?;
+                all.commit().map_err(store_error)
+            })
+            .await
+    }
+
+    async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditLine>, StoreError> {
+        self.desk.ask(move |db| audit::after(&db.sure, after, limit)).await
+    }
+
     async fn remember(&self, kind: Kind, key: &str, value: Value) -> Result<(), StoreError> {
         let key = key.to_owned();
-        self.desk.ask(move |db| memory::remember(&mut db.sure, kind, &key, &value)).await
+        self.desk.ask(move |db| memory::remember(&db.sure, kind, &key, &value)).await
     }
 
     async fn forget(&self, kind: Kind, key: &str) -> Result<(), StoreError> {
         let key = key.to_owned();
-        self.desk.ask(move |db| memory::forget(&mut db.sure, kind, &key)).await
+        self.desk.ask(move |db| memory::forget(&db.sure, kind, &key)).await
     }
 
     async fn keep_demand(&self, batch: &DemandBatch) -> Result<(), StoreError> {
@@ -144,9 +149,7 @@ mod tests {
     /// The store may not grow beyond so many pages: SQLite then answers as on a full disk.
     async fn limit(store: &SqliteStore, pages: u32) {
         let set = move |db: &mut crate::desk::Db| {
-            db.sure
-                .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
-                .map_err(crate::error::store_error)
+            db.sure.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).map_err(store_error)
         };
         store.desk.ask(set).await.expect("the limit");
     }

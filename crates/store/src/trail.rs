@@ -1,6 +1,7 @@
 //! The trail: what happened, for people. Bounded; nothing is decided from it.
 
 use crate::error::store_error;
+use crate::journal;
 use dormouse_driver::{EventRecord, StoreError};
 use rusqlite::{Connection, Row, params};
 
@@ -27,6 +28,16 @@ pub(crate) fn tell(db: &mut Connection, events: &[EventRecord]) -> Result<(), St
         all.execute("DELETE FROM events WHERE seq <= ?1", [last - KEEP]).map_err(store_error)?;
     }
     all.commit().map_err(store_error)
+}
+
+/// A line with the number it has.
+pub(crate) fn put(db: &Connection, event: &EventRecord) -> Result<(), StoreError> {
+    let fields =
+        serde_json::to_string(&event.fields).map_err(|error| StoreError::NotWritten(error.to_string()))?;
+    let row = params![journal::signed(event.seq)?, event.at_ms, event.level, event.name, fields];
+    db.execute("INSERT INTO events (seq, at_ms, level, name, fields) VALUES (?1, ?2, ?3, ?4, ?5)", row)
+        .map(drop)
+        .map_err(store_error)
 }
 
 pub(crate) fn after(db: &Connection, seq: u64, limit: usize) -> Result<Vec<EventRecord>, StoreError> {

@@ -1,6 +1,7 @@
 //! Settings that can be read and would do harm.
 
 use super::Config;
+use super::value::StoreKind;
 use dormouse_model::Millis;
 
 /// The key, what is wrong, and what to do.
@@ -24,6 +25,29 @@ pub(super) fn check(config: &Config) -> Result<(), Danger> {
                 "keep the store on a disk of the manager: it must not sleep with the hosts",
             );
         }
+    }
+    if config.store_kind == StoreKind::Etcd {
+        if !cfg!(feature = "etcd") {
+            return refuse(
+                "store",
+                "`store` is `etcd`, and this program was built without it".to_owned(),
+                "build it with `make build-etcd`, or `cargo build --release -p dormouse --features etcd`",
+            );
+        }
+        if config.etcd_endpoints.0.is_empty() {
+            return refuse(
+                "etcd.endpoints",
+                "`store` is `etcd`, and no endpoint is given".to_owned(),
+                "name its members: endpoints = [\"https://10.0.0.1:2379\", …] in [etcd]",
+            );
+        }
+    }
+    if config.etcd_certificate.is_some() != config.etcd_key.is_some() {
+        return refuse(
+            "etcd.key",
+            "`etcd.certificate` and `etcd.key` go together".to_owned(),
+            "give both or none",
+        );
     }
     if config.look_deadline >= config.observe_every {
         return refuse(

@@ -16,7 +16,7 @@ pub(crate) use error::ConfigError;
 pub(crate) use read::{Loaded, Source, load};
 pub(crate) use table::Config;
 #[cfg(feature = "live")]
-pub(crate) use value::{HostCpu, LogFormat, Transport};
+pub(crate) use value::{HostCpu, LogFormat, StoreKind, Transport};
 
 #[cfg(any(feature = "live", test))]
 use dormouse_control::Settings;
@@ -89,9 +89,8 @@ impl Config {
             }
         };
         [&mut self.cluster, &mut self.state, &mut self.socket].into_iter().for_each(anchor);
-        [&mut self.ssh_identity, &mut self.ssh_known_hosts, &mut self.ssh_config]
-            .into_iter()
-            .flatten()
-            .for_each(anchor);
+        let ssh = [&mut self.ssh_identity, &mut self.ssh_known_hosts, &mut self.ssh_config];
+        let etcd = [&mut self.etcd_ca, &mut self.etcd_certificate, &mut self.etcd_key];
+        ssh.into_iter().chain(etcd).flatten().for_each(anchor);
     }
 }

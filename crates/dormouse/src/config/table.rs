@@ -1,6 +1,6 @@
 //! Every key with its type, its value when nobody sets it, and what it means.
 
-use super::value::{HostCpu, LogFormat, Transport, Value};
+use super::value::{Endpoints, HostCpu, LogFormat, StoreKind, Transport, Value};
 use dormouse_control::Automation;
 use dormouse_model::Millis;
 use std::path::PathBuf;
@@ -48,6 +48,12 @@ keys! {
     mode: Automation = Automation::Observe, "mode", "what the daemon may do by itself";
     cluster: PathBuf = PathBuf::from("/etc/dormouse/cluster"), "cluster", "the cluster text: hosts, rules, calendar and policy";
     state: PathBuf = PathBuf::from("/var/lib/dormouse"), "state", "folder of the store and of the keys made for ssh";
+    store_kind: StoreKind = StoreKind::Sqlite, "store", "what must survive is kept in a file of this manager, or in an etcd that several share";
+    etcd_endpoints: Endpoints = Endpoints::default(), "etcd.endpoints", "the members of the etcd";
+    etcd_prefix: String = "dormouse".to_owned(), "etcd.prefix", "what our keys in the etcd begin with, after a slash: one word for each cluster";
+    etcd_ca: Option<PathBuf> = None, "etcd.ca", "certificate of who vouches for the members";
+    etcd_certificate: Option<PathBuf> = None, "etcd.certificate", "by which the members know us";
+    etcd_key: Option<PathBuf> = None, "etcd.key", "private key of that certificate";
     socket: PathBuf = PathBuf::from("/run/dormouse/control.sock"), "socket", "where the verbs reach the daemon";
     log_format: LogFormat = LogFormat::Text, "log.format", "lines for people or for a log collector";
     log_level: String = "info".to_owned(), "log.level", "error, warn, info, debug, trace, or a filter by module";

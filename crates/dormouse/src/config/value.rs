@@ -21,6 +21,19 @@ pub(crate) enum Transport {
     Managed,
 }
 
+/// `store`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreKind {
+    /// A file of this manager.
+    Sqlite,
+    /// Shared by several managers.
+    Etcd,
+}
+
+/// Where the members of an etcd are reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Endpoints(pub(crate) Vec<String>);
+
 /// `hosts.cpu`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HostCpu {
@@ -51,6 +64,7 @@ macro_rules! words {
 
 words!(Automation, "observe, advise or auto", "observe" => Observe, "advise" => Advise, "auto" => Auto);
 words!(LogFormat, "text or json", "text" => Text, "json" => Json);
+words!(StoreKind, "sqlite or etcd", "sqlite" => Sqlite, "etcd" => Etcd);
 words!(HostCpu, "measured or guests", "measured" => Measured, "guests" => Guests);
 words!(Transport, "tls or managed", "tls" => Tls, "managed" => Managed);
 
@@ -72,6 +86,21 @@ impl Value for Vec<PathBuf> {
     }
     fn read(text: &str) -> Option<Self> {
         text.split(',').map(PathBuf::read).collect()
+    }
+}
+
+impl Value for Endpoints {
+    const TAKES: &'static str = "an address like \"https://10.0.0.1:2379\", or several";
+    fn show(&self) -> String {
+        self.0.join(",")
+    }
+    fn read(text: &str) -> Option<Self> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-:[]".contains(c);
+        let is_one = |one: &str| {
+            let rest = one.strip_prefix("https://").or_else(|| one.strip_prefix("http://"));
+            rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(plain))
+        };
+        text.split(',').map(|one| is_one(one).then(|| one.to_owned())).collect::<Option<_>>().map(Self)
     }
 }
 

@@ -6,7 +6,7 @@
 use super::journal_queue::{Entry, Queue};
 use super::runner::Input;
 use dormouse_control::Event;
-use dormouse_driver::{EventRecord, IntentRecord, Kind, Store, StoreError};
+use dormouse_driver::{AuditEntry, EventRecord, IntentRecord, Kind, Store, StoreError};
 use dormouse_model::{DemandBatch, IntentId, Outcome, OutcomeError};
 use serde_json::Value;
 use std::sync::Arc;
@@ -47,6 +47,16 @@ impl Journal {
 
     pub(super) fn close(&self, intent: IntentId, outcome: Outcome) {
         _ = self.push(Entry::Close { intent, outcome });
+    }
+
+    /// For the audit log.
+    pub(super) fn note(&self, entry: AuditEntry) -> Result<(), String> {
+        self.push(Entry::Note(entry))
+    }
+
+    /// Why the store takes nothing at the moment, if it does not.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.queue.trouble()
     }
 
     /// `None` forgets.
@@ -113,6 +123,7 @@ impl Desk {
                     };
                     self.sure(closed).await;
                 }
+                Some(Entry::Note(entry)) => self.sure(self.store.note(entry).await).await,
                 Some(Entry::Remember { kind, key, value: Some(value) }) => {
                     self.sure(self.store.remember(*kind, key, value.clone()).await).await;
                 }
@@ -169,6 +180,11 @@ impl Desk {
                 if self.queue.recover() {
                     tracing::info!("the store takes writes again");
                 }
+                self.queue.done(1);
+            }
+            // Someone else leads and writes: this will never be taken, and what comes after it may be.
+            Err(StoreError::Fenced(epoch)) => {
+                tracing::warn!("a record of epoch {epoch}, which is over, is not kept");
                 self.queue.done(1);
             }
             Err(error) => {

@@ -1,6 +1,6 @@
 //! What waits to be written, in order and bounded. Holds no lock across anything that waits.
 
-use dormouse_driver::{EventRecord, IntentRecord, Kind};
+use dormouse_driver::{AuditEntry, EventRecord, IntentRecord, Kind};
 use dormouse_model::{DemandBatch, IntentId, Outcome};
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -12,11 +12,14 @@ const WRITES_MAX: usize = 1_000;
 const TELLS_MAX: usize = 10_000;
 /// Batches of history that wait; more are dropped, since losing history is harmless.
 const DEMANDS_MAX: usize = 64;
+/// Lines of the audit log that wait: an order beyond them is refused, so that no word goes unrecorded.
+const NOTES_MAX: usize = 10_000;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Entry {
     Write(IntentRecord),
     Close { intent: IntentId, outcome: Outcome },
+    Note(AuditEntry),
     Remember { kind: Kind, key: String, value: Option<Value> },
     Tell(EventRecord),
     Demand(DemandBatch),
@@ -33,6 +36,7 @@ struct State {
     writes: usize,
     tells: usize,
     demands: usize,
+    notes: usize,
     dropped: u64,
     /// Why the store takes nothing at the moment.
     failing: Option<String>,
@@ -63,6 +67,10 @@ impl Queue {
             Entry::Tell(_) => state.tells += 1,
             Entry::Demand(_) if state.demands >= DEMANDS_MAX || state.failing.is_some() => return Ok(()),
             Entry::Demand(_) => state.demands += 1,
+            Entry::Note(_) if state.notes >= NOTES_MAX => {
+                return Err("the store is too far behind to keep the audit log".to_owned());
+            }
+            Entry::Note(_) => state.notes += 1,
             // Bounded by the intents that were written.
             Entry::Close { .. } => {}
             // Bounded by the hosts and VMs: a later record takes the place of one that still waits, unless an intent
@@ -102,6 +110,7 @@ impl Queue {
                 Entry::Write(_) => state.writes -= 1,
                 Entry::Tell(_) => state.tells -= 1,
                 Entry::Demand(_) => state.demands -= 1,
+                Entry::Note(_) => state.notes -= 1,
                 Entry::Close { .. } | Entry::Remember { .. } => {}
             }
         }
@@ -126,6 +135,11 @@ impl Queue {
     /// The store takes writes again. `true` if it did not before.
     pub(super) fn recover(&self) -> bool {
         self.state().failing.take().is_some()
+    }
+
+    /// Why the store takes nothing, if it does not.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.state().failing.clone()
     }
 
     /// Lines of the trail that were dropped since the last call.

@@ -11,11 +11,13 @@ mod clock;
 mod definitions;
 mod journal;
 mod journal_queue;
+mod lead;
 mod pulse;
 mod restore;
 mod rim;
 mod runner;
 mod socket;
+mod standby;
 mod systemd;
 #[cfg(test)]
 mod tests;
@@ -24,7 +26,9 @@ pub(crate) mod wire;
 
 pub(crate) use clock::DaemonClock;
 pub(crate) use definitions::Definitions;
+pub(crate) use lead::{Lead, who};
 pub(crate) use rim::Rim;
-pub(crate) use runner::{Ended, Runner, who};
+pub(crate) use runner::{Ended, Handle, Runner};
 pub(crate) use socket::Listening;
+pub(crate) use standby::{Standby, Waited};
 pub(crate) use systemd::Systemd;

@@ -27,6 +27,8 @@ pub(crate) struct Rim {
     pub(crate) power: Arc<dyn Power>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) lease: Arc<dyn Lease>,
+    /// Several managers may use the store.
+    pub(crate) shared: bool,
     pub(crate) clock: DaemonClock,
     pub(crate) cluster: Arc<Cluster>,
     /// Whom the guards on the hosts obey.

@@ -1,14 +1,14 @@
 //! The loop: events and orders in, effects out. It owns the controller and waits for nothing but the next event.
 
 use super::journal::Journal;
+use super::lead::{Lead, keep_lead};
 use super::pulse::Pulse;
-use super::wire::{Answer, Code, OrderView, OrderWord, Verb};
+use super::wire::{Answer, Code, OrderView, OrderWord, StatusView, Verb};
 use super::{Rim, Systemd, restore, views};
 use dormouse_control::{
-    Controller, Effect, Event, HostMemory, Level, LogEvent, Memory, Now, Order, Settings, VmMemory,
+    Controller, Effect, Event, HostMemory, Level, LogEvent, Now, Order, Settings, VmMemory,
 };
-use dormouse_driver::{EventRecord, IntentRecord, Kind, LeaseError, Remembered, Term};
-use dormouse_model::text::did_you_mean;
+use dormouse_driver::{AuditEntry, EventRecord, IntentRecord, Kind, Remembered};
 use dormouse_model::{HostId, Millis, Mono, Outcome, VmId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -17,13 +17,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// Events that wait for the loop. Whoever brings more waits; the loop itself never does.
-const INBOX: usize = 4_096;
+pub(super) const INBOX: usize = 4_096;
 /// The loop never spins, whatever the controller asks for.
 const TICK_MIN: Duration = Duration::from_millis(10);
 /// A look is back by its deadline, the grace of its driver, and as much as a busy machine may add.
 const LOOK_SLACK: Millis = Millis::from_secs(5);
 /// How long running effects are given to end when the daemon stops. Moves from host to host go on without us.
 const FAREWELL: Duration = Duration::from_secs(3);
+
+/// How old the picture is that managers standing by show, at most.
+const PUBLISH_EVERY: Millis = Millis::from_secs(5);
 
 /// What reaches the loop.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub(super) enum Input {
 pub(crate) enum Ended {
     Stopped,
     Reload,
+    /// The lead is lost: what is remembered here may be behind what another leader wrote.
+    Deposed,
 }
 
 /// A pause outlives the daemon, and so it is kept with the machine's time.
@@ -59,6 +64,10 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
+    pub(super) const fn new(inbox: mpsc::Sender<Input>, told: watch::Receiver<u64>) -> Self {
+        Self { inbox, told }
+    }
+
     /// Asks the loop. Answers in any case.
     pub(super) async fn ask(&self, verb: Verb, by: String) -> Answer {
         let gone = || Answer::error(Code::Unreachable, "the daemon is stopping");
@@ -83,6 +92,10 @@ pub(crate) struct Runner {
     handle: Handle,
     lease: JoinHandle<()>,
     pulse: Pulse,
+    /// Why the lead could not be renewed, while it cannot.
+    lease_trouble: watch::Receiver<Option<String>>,
+    /// When the managers that stand by are next shown what we see, if there are such.
+    publish_at: Option<Mono>,
     /// Between the wish to stop and the end: running effects may still end, nothing begins.
     stopping: Option<Ended>,
 }
@@ -93,17 +106,30 @@ impl Runner {
         rim: Rim,
         settings: Settings,
         kept: &Remembered,
-        term: Term,
+        lead: Lead,
     ) -> Result<Self, restore::RestoreError> {
         let now = rim.clock.now();
         let (memory, strangers) = restore::memory(kept, &rim.cluster, now.mono)?;
         let (sender, inbox) = mpsc::channel(INBOX);
         let journal = Journal::start(Arc::clone(&rim.store), sender.clone());
         let handle = Handle { inbox: sender.clone(), told: journal.told() };
-        let lease = tokio::spawn(keep_lead(rim.clone(), term, sender));
+        let (trouble, lease_trouble) = watch::channel(None);
+        let lease = tokio::spawn(keep_lead(rim.clone(), lead, sender, trouble));
+        let publish_at = rim.shared.then_some(now.mono);
         let pulse = Pulse::new(Arc::default(), settings.observe_every);
-        let controller = controller(settings, &rim, memory, now);
-        let mut runner = Self { controller, rim, journal, inbox, handle, lease, pulse, stopping: None };
+        let controller = Controller::new(settings, Arc::clone(&rim.cluster), memory, now);
+        let mut runner = Self {
+            controller,
+            rim,
+            journal,
+            inbox,
+            handle,
+            lease,
+            pulse,
+            lease_trouble,
+            publish_at,
+            stopping: None,
+        };
         for record in strangers {
             runner.give_up(&record);
         }
@@ -125,7 +151,9 @@ impl Runner {
     pub(crate) async fn run(mut self) -> Ended {
         self.take(Event::Tick);
         while self.stopping.is_none() {
-            let due = self.controller.next_tick();
+            self.publish_if_due();
+            let due =
+                self.publish_at.map_or(self.controller.next_tick(), |at| at.min(self.controller.next_tick()));
             let wait = Duration::from_millis(due.since(self.rim.clock.mono()).0);
             match tokio::time::timeout(wait.max(TICK_MIN), self.inbox.recv()).await {
                 Ok(Some(input)) => self.receive(input),
@@ -177,6 +205,29 @@ impl Runner {
         ended
     }
 
+    fn status(&self, now: Now) -> StatusView {
+        let store_trouble = self.journal.trouble().or_else(|| self.lease_trouble.borrow().clone());
+        StatusView { store_trouble, ..views::status(&self.controller, now) }
+    }
+
+    /// Shows managers that stand by what we see.
+    fn publish_if_due(&mut self) {
+        let now = self.rim.clock.now();
+        if self.publish_at.is_none_or(|at| now.mono < at) {
+            return;
+        }
+        self.publish_at = Some(now.mono + PUBLISH_EVERY);
+        let at_ms = self.rim.clock.real().as_millisecond();
+        let view = views::all(&self.controller, now, self.status(now), at_ms);
+        let store = Arc::clone(&self.rim.store);
+        tokio::spawn(async move {
+            let Ok(view) = serde_json::to_value(view) else { return };
+            if let Err(error) = store.publish(&view).await {
+                tracing::debug!("the managers that stand by were not told: {error}");
+            }
+        });
+    }
+
     /// One event into the controller, its effects into the world.
     fn take(&mut self, event: Event) {
         let now = self.rim.clock.now();
@@ -214,6 +265,8 @@ impl Runner {
             }
             Effect::Act(intent) => {
                 let id = intent.id;
+                // An intent that was never closed and has no such line was never carried out.
+                _ = self.journal.note(AuditEntry::Effect { intent: id });
                 tokio::spawn(async move {
                     let outcome = rim.act(intent).await;
                     _ = inbox.send(Input::Event(Event::Ended { intent: id, outcome })).await;
@@ -252,7 +305,7 @@ impl Runner {
             Level::Alarm => tracing::error!("{event}"),
         }
         if event.level > Level::Debug {
-            self.journal.tell(trail(&event, self.rim.clock.real().as_millisecond()));
+            self.journal.tell(views::trail(&event, self.rim.clock.real().as_millisecond()));
         }
     }
 
@@ -280,7 +333,7 @@ impl Runner {
     fn answer(&mut self, verb: Verb, by: String) -> Answer {
         let now = self.rim.clock.now();
         match verb {
-            Verb::Status => Answer::data(&views::status(&self.controller, now)),
+            Verb::Status => Answer::data(&self.status(now)),
             Verb::Hosts => Answer::data(&views::hosts(&self.controller, now)),
             Verb::Vms => Answer::data(&views::vms(&self.controller, now)),
             Verb::Plan => match views::plan(&self.controller, now) {
@@ -310,6 +363,8 @@ impl Runner {
         self.tell(
             LogEvent::new(Level::Warn, "order").with("by", &by).with("order", "adopt").with("host", name),
         );
+        let word = serde_json::to_value(OrderWord::Adopt { host: name.to_owned() }).expect("plain data");
+        self.note_word(&by, word, "taken".to_owned());
         let (rim, inbox) = (self.rim.clone(), self.handle.inbox.clone());
         tokio::spawn(async move {
             let outcome = rim.adopt(host, epoch).await;
@@ -344,22 +399,36 @@ impl Runner {
         };
         self.keep_pause(&order, &by, word);
         let view = OrderView { order: order.word().to_owned(), by: by.clone(), told: vec![] };
-        let effects = self.controller.handle(now, Event::Order { by, order });
+        let effects = self.controller.handle(now, Event::Order { by: by.clone(), order });
         let at_ms = self.rim.clock.real().as_millisecond();
-        let mut told: Vec<EventRecord> = vec![];
+        let told: Vec<EventRecord> = effects
+            .iter()
+            .filter_map(|effect| {
+                if let Effect::Tell(event) = effect { Some(views::trail(event, at_ms)) } else { None }
+            })
+            .collect();
+        let refused = told.iter().find(|event| event.name.ends_with(".refused"));
+        let refused =
+            refused.and_then(|event| event.fields.iter().find(|(key, _)| key == "why")).map(|(_, why)| {
+                let picture = self.controller.snapshot(now);
+                views::by_name(&picture, why)
+            });
+        // The word stands in the log before what it leads to.
+        let answer = refused.clone().unwrap_or_else(|| "taken".to_owned());
+        let word = serde_json::to_value(word).expect("plain data");
+        self.note_word(&by, word, answer);
         for effect in effects {
-            if let Effect::Tell(event) = &effect {
-                told.push(trail(event, at_ms));
-            }
             self.carry_out(effect);
         }
-        let refused = told.iter().find(|event| event.name.ends_with(".refused"));
-        match refused.and_then(|event| event.fields.iter().find(|(key, _)| key == "why")) {
-            Some((_, why)) => {
-                let picture = self.controller.snapshot(now);
-                Answer::error(Code::Refused, views::by_name(&picture, why))
-            }
+        match refused {
+            Some(why) => Answer::error(Code::Refused, why),
             None => Answer::data(&OrderView { told, ..view }),
+        }
+    }
+
+    fn note_word(&self, by: &str, order: serde_json::Value, answer: String) {
+        if let Err(why) = self.journal.note(AuditEntry::Word { by: by.to_owned(), order, answer }) {
+            tracing::error!("an order was not written into the audit log: {why}");
         }
     }
 
@@ -408,7 +477,7 @@ impl Runner {
         self.rim
             .cluster
             .host_named(name)
-            .ok_or_else(|| unknown("host", name, hosts.iter().map(|host| host.name.as_str())))
+            .ok_or_else(|| views::unknown("host", name, hosts.iter().map(|host| host.name.as_str())))
     }
 
     /// By UUID, or by a name that only one VM has.
@@ -425,75 +494,7 @@ impl Runner {
                     Answer::error(Code::Usage, format!("several VMs are called `{}`", name.escape_default()));
                 Err(Box::new(answer.hint("name it by its UUID: `dormouse vm list` shows it")))
             }
-            (None, _) => Err(unknown("VM", name, picture.vms.iter().map(|vm| vm.spec.name.as_str()))),
+            (None, _) => Err(views::unknown("VM", name, picture.vms.iter().map(|vm| vm.spec.name.as_str()))),
         }
     }
-}
-
-pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Box<Answer> {
-    let answer = Answer::error(Code::Usage, format!("there is no {what} `{}`", name.escape_default()));
-    let near = did_you_mean(name, known);
-    let near = near.trim_start_matches("; ");
-    Box::new(if near.is_empty() { answer } else { answer.hint(near) })
-}
-
-fn controller(settings: Settings, rim: &Rim, memory: Memory, now: Now) -> Controller {
-    Controller::new(settings, Arc::clone(&rim.cluster), memory, now)
-}
-
-fn trail(event: &LogEvent, at_ms: i64) -> EventRecord {
-    let level = match event.level {
-        Level::Debug => "debug",
-        Level::Info => "info",
-        Level::Warn => "warn",
-        Level::Alarm => "alarm",
-    };
-    let fields = event.fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-    EventRecord { seq: 0, at_ms, level: level.to_owned(), name: event.name.to_owned(), fields }
-}
-
-/// Keeps the lead, and takes it again when it was lost and is free: with a new epoch, so that nothing of before counts.
-async fn keep_lead(rim: Rim, mut term: Term, inbox: mpsc::Sender<Input>) {
-    let mut asked = rim.clock.mono();
-    loop {
-        let leads = Event::Leads { epoch: term.epoch, until: asked + term.lasts };
-        if inbox.send(Input::Event(leads)).await.is_err() {
-            return;
-        }
-        term = loop {
-            tokio::time::sleep(Duration::from_millis(term.lasts.0 / 3)).await;
-            asked = rim.clock.mono();
-            match rim.lease.renew(term.epoch).await {
-                Ok(renewed) => break renewed,
-                Err(LeaseError::Over(_)) => {
-                    if inbox.send(Input::Event(Event::Deposed)).await.is_err() {
-                        return;
-                    }
-                    tracing::error!("the lead was lost: nothing is started until it is taken again");
-                    break again(&rim, &mut asked, term).await;
-                }
-                // The term ends by itself when this goes on; the controller sees to that.
-                Err(error) => tracing::warn!("the lead could not be renewed: {error}"),
-            }
-        };
-    }
-}
-
-async fn again(rim: &Rim, asked: &mut Mono, before: Term) -> Term {
-    loop {
-        tokio::time::sleep(Duration::from_millis(before.lasts.0 / 3)).await;
-        *asked = rim.clock.mono();
-        match rim.lease.campaign(&who()).await {
-            Ok(term) => return term,
-            Err(error) => tracing::warn!("{error}"),
-        }
-    }
-}
-
-/// What another manager is told about us.
-pub(crate) fn who() -> String {
-    // A service may not see all of /proc.
-    let host = ["/proc/sys/kernel/hostname", "/etc/hostname"].map(std::fs::read_to_string);
-    let host = host.into_iter().find_map(Result::ok).unwrap_or_default();
-    format!("dormouse, process {} on {}", std::process::id(), host.trim())
 }

@@ -28,7 +28,7 @@ const BUNCH: usize = 500;
 /// A socket with its name, not served yet.
 #[derive(Debug)]
 pub(crate) struct Listening {
-    listener: UnixListener,
+    listener: Arc<UnixListener>,
     path: PathBuf,
 }
 
@@ -45,19 +45,30 @@ impl Listening {
         }
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self { listener: Arc::new(listener), path: path.to_owned() })
     }
 
     pub(crate) fn serve(self, handle: Handle, store: Arc<dyn Store>) -> Serving {
         let Self { listener, path } = self;
         let desk = Desk { handle, store, own: own_uid() };
-        Serving { path, task: tokio::spawn(accept(listener, desk)) }
+        let task = tokio::spawn(accept(Arc::clone(&listener), desk));
+        Serving { listener, path, task }
+    }
+}
+
+impl Serving {
+    /// The same socket for another loop: its name never goes away in between.
+    pub(crate) fn again(mut self) -> Listening {
+        self.task.abort();
+        let (listener, path) = (Arc::clone(&self.listener), std::mem::take(&mut self.path));
+        Listening { listener, path }
     }
 }
 
 /// A served socket. Dropping it ends the service and removes the name.
 #[derive(Debug)]
 pub(crate) struct Serving {
+    listener: Arc<UnixListener>,
     path: PathBuf,
     task: JoinHandle<()>,
 }
@@ -65,7 +76,9 @@ pub(crate) struct Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         self.task.abort();
-        _ = std::fs::remove_file(&self.path);
+        if !self.path.as_os_str().is_empty() {
+            _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -76,7 +89,7 @@ struct Desk {
     own: Option<u32>,
 }
 
-async fn accept(listener: UnixListener, desk: Desk) {
+async fn accept(listener: Arc<UnixListener>, desk: Desk) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = tokio::task::JoinSet::new();
     loop {

@@ -1,11 +1,13 @@
 //! The controller's picture as verbs show it.
 
-use super::runner::unknown;
 use super::wire::{
-    Answer, Code, Count, HostView, PlanView, RunningView, StatusView, TallyView, TroubleView, VmView, WhyView,
+    Answer, Code, Count, HostView, PlanView, RunningView, StatusView, TallyView, TroubleView, View, VmView,
+    WhyView,
 };
 use crate::verbs::plan::{Exactly, Planned};
-use dormouse_control::{Controller, Now};
+use dormouse_control::{Controller, Level, LogEvent, Now};
+use dormouse_driver::EventRecord;
+use dormouse_model::text::did_you_mean;
 use dormouse_model::{Action, Goal, Host, HostId, HostState, Intent, Obstacle, Snapshot, Vm, VmId, VmState};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -20,6 +22,8 @@ pub(super) fn status(controller: &Controller, now: Now) -> StatusView {
         cluster: picture.cluster.name.clone(),
         mode: controller.automation().to_string(),
         epoch: controller.epoch().map(|epoch| epoch.0),
+        store_trouble: None,
+        standby: None,
         paused: controller.is_paused(),
         frozen: controller.is_frozen(),
         policy: picture.cluster.policy.name.to_string(),
@@ -40,6 +44,36 @@ pub(super) fn status(controller: &Controller, now: Now) -> StatusView {
             plans: tally.plans,
         },
     }
+}
+
+/// What managers that stand by are shown.
+pub(super) fn all(controller: &Controller, now: Now, status: StatusView, at_ms: i64) -> View {
+    View {
+        at_ms,
+        status,
+        hosts: hosts(controller, now),
+        vms: vms(controller, now),
+        plan: plan(controller, now).ok(),
+    }
+}
+
+pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Box<Answer> {
+    let answer = Answer::error(Code::Usage, format!("there is no {what} `{}`", name.escape_default()));
+    let near = did_you_mean(name, known);
+    let near = near.trim_start_matches("; ");
+    Box::new(if near.is_empty() { answer } else { answer.hint(near) })
+}
+
+/// An event as the trail keeps it.
+pub(super) fn trail(event: &LogEvent, at_ms: i64) -> EventRecord {
+    let level = match event.level {
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Alarm => "alarm",
+    };
+    let fields = event.fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    EventRecord { seq: 0, at_ms, level: level.to_owned(), name: event.name.to_owned(), fields }
 }
 
 fn local_time(now: Now, zone: &str) -> String {

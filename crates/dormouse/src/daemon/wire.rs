@@ -148,6 +148,12 @@ pub(crate) struct StatusView {
     pub(crate) mode: String,
     /// `null`: we do not lead.
     pub(crate) epoch: Option<u64>,
+    /// Why the store takes no writes, while it does not: nothing new is started then.
+    #[serde(default)]
+    pub(crate) store_trouble: Option<String>,
+    /// This manager does not lead, and shows what the leader told.
+    #[serde(default)]
+    pub(crate) standby: Option<StandbyView>,
     pub(crate) paused: bool,
     /// Too many hosts vanished at once: nothing destructive is done.
     pub(crate) frozen: bool,
@@ -166,6 +172,25 @@ pub(crate) struct StatusView {
     /// Hosts that are not as they should be, each with the reason.
     pub(crate) trouble: Vec<TroubleView>,
     pub(crate) since_start: TallyView,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StandbyView {
+    /// As it calls itself, or why it is not known.
+    pub(crate) leader: String,
+    /// How long ago it told what is shown.
+    pub(crate) age_ms: u64,
+}
+
+/// What a leader tells the managers that stand by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct View {
+    /// Wall clock of the leader, milliseconds since 1970.
+    pub(crate) at_ms: i64,
+    pub(crate) status: StatusView,
+    pub(crate) hosts: Vec<HostView>,
+    pub(crate) vms: Vec<VmView>,
+    pub(crate) plan: Option<PlanView>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

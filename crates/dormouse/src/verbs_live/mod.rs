@@ -1,11 +1,16 @@
 //! The verbs that touch real hosts: the daemon itself, and those that ask it. One module each: its arguments and `run`.
 
+pub(crate) mod audit;
 pub(crate) mod events;
 pub(crate) mod host;
 mod inventory;
+mod kept;
 pub(crate) mod orders;
 pub(crate) mod run;
+mod secrets;
+mod shared;
 pub(crate) mod status;
+pub(crate) mod store;
 pub(crate) mod vm;
 
 use crate::cli::{Ctx, Failure, Format};
@@ -16,11 +21,17 @@ use crate::daemon::wire::{PlanView, Verb, WhyView};
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Be the daemon: observe, advise or act, as the settings say
-    Run(run::Args),
+    Run,
     /// One look at everything
     Status(status::Args),
     /// The trail of what happened
     Events(events::Args),
+    /// The audit log: what was intended, done and asked for, in a chain that shows every change
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// What the daemon keeps: look at it, copy it, bring a copy back, move it
+    #[command(subcommand)]
+    Store(store::Command),
     /// The hosts: list, show, add, drain, sleep, wake …
     #[command(subcommand)]
     Host(host::Command),
@@ -41,9 +52,11 @@ pub(crate) enum Command {
 
 pub(crate) fn run(command: Command, ctx: &Ctx) -> Result<(), Failure> {
     match command {
-        Command::Run(args) => run::run(&args, ctx),
+        Command::Run => run::run(ctx),
         Command::Status(args) => status::run(&args, ctx),
         Command::Events(args) => events::run(&args, ctx),
+        Command::Audit(command) => audit::run(&command, ctx),
+        Command::Store(command) => store::run(&command, ctx),
         Command::Host(command) => host::run(&command, ctx),
         Command::Vm(command) => vm::run(&command, ctx),
         Command::Pause(args) => orders::pause(&args, ctx),

@@ -1,42 +1,41 @@
 //! `dormouse run`: the daemon, from its settings to its end.
 
+use super::kept::{Kept, NotOpened};
+use super::secrets;
 use crate::cli::{CleanLog, Ctx, Exit, Failure, safe};
-use crate::config::{Config, HostCpu, LogFormat, Transport, credentials};
-use crate::daemon::{DaemonClock, Definitions, Ended, Listening, Rim, Runner, Systemd, who};
+use crate::config::{Config, HostCpu, LogFormat, Transport};
+use crate::daemon::{
+    DaemonClock, Definitions, Ended, Handle, Lead, Listening, Rim, Runner, Standby, Systemd, Waited, who,
+};
 use crate::verbs::input;
-use dormouse_driver::{Lease as _, LeaseError, Remembered, Store as _, Term};
+use dormouse_driver::{Lease, LeaseError, Remembered, Store, StoreError};
 use dormouse_libvirt::{Libvirt, MoveSettings, Settings as LibvirtSettings, SshSettings, Way};
 use dormouse_model::{Cluster, HostState};
 use dormouse_power::WolAndGuard;
-use dormouse_store::{FileLease, OpenError, SqliteStore};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use dormouse_store::OpenError;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// Give up a damaged store: its files are kept aside, everything is looked at anew
-    #[arg(long)]
-    rebuild_store: bool,
-}
-
-pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
+pub(crate) fn run(ctx: &Ctx) -> Result<(), Failure> {
     let config = input::settings(ctx)?.config;
     start_log(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new("cannot start").because(&error))?;
-    let done = runtime.block_on(serve(args, ctx, config));
+    let done = runtime.block_on(serve(ctx, config));
     // A driver that hangs does not keep the program: its sockets close with it.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    runtime.shutdown_timeout(Duration::from_secs(1));
     done
 }
 
-/// Until it is told to stop. A reload is a restart within the process: everything that matters is in the store.
-async fn serve(args: &Args, ctx: &Ctx, mut config: Config) -> Result<(), Failure> {
+/// Until it is told to stop. A reload is a restart within the process, and so is the way from standing by to leading and
+/// back: everything that matters is in the store.
+async fn serve(ctx: &Ctx, mut config: Config) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| Failure::new("cannot wait for signals").because(&error);
     let mut signals = Signals {
         terminate: signal(SignalKind::terminate()).map_err(cannot)?,
@@ -44,22 +43,28 @@ async fn serve(args: &Args, ctx: &Ctx, mut config: Config) -> Result<(), Failure
         reload: signal(SignalKind::hangup()).map_err(cannot)?,
     };
     let mut cluster = live_cluster(&config.cluster)?;
-    let store = open_store(&config, args.rebuild_store)?;
+    prepare(&config)?;
+    let Some(store) = open_store(&config, &mut signals).await? else { return Ok(()) };
     let swept = dormouse_libvirt::sweep();
     if swept > 0 {
         tracing::debug!("{swept} folders of connections of a killed program were removed");
     }
     let systemd = Arc::new(Systemd::of_environment());
+    let mut first = true;
     loop {
-        match lead(&config, cluster, &store, ctx, &mut signals, &systemd).await? {
+        match live(&config, &cluster, &store, ctx, &mut signals, (first, &systemd)).await? {
             Next::Stop => return Ok(()),
+            Next::Again => {}
             Next::Reload(new) => (config, cluster) = *new,
         }
+        first = false;
     }
 }
 
 enum Next {
     Stop,
+    /// The lead was won or lost.
+    Again,
     Reload(Box<(Config, Cluster)>),
 }
 
@@ -69,54 +74,122 @@ struct Signals {
     reload: Signal,
 }
 
-/// One life of the loop.
-async fn lead(
+/// From taking the lead, or waiting for it, to its end.
+async fn live(
     config: &Config,
-    cluster: Cluster,
-    store: &SqliteStore,
+    cluster: &Cluster,
+    store: &Kept,
     ctx: &Ctx,
     signals: &mut Signals,
-    systemd: &Arc<Systemd>,
+    (first, systemd): (bool, &Arc<Systemd>),
 ) -> Result<Next, Failure> {
     let listening = Listening::bind(&config.socket).await.map_err(|error| {
         Failure::new(format!("cannot listen on {}", config.socket.display()))
             .because(&error)
             .hint("name another `socket` in the settings, or stop the daemon that uses this one")
     })?;
-    let kept = store.load().await.map_err(|error| damaged(&config.store(), &error))?;
-    let (lease, term) = take_lead(store).await?;
-    let rim = rim(config, cluster, store, lease, &kept);
-    let runner = Runner::start(rim, config.settings(), &kept, term)
-        .map_err(|error| damaged(&config.store(), &error))?
+    let (clock, lease) = (daemon_clock(config), store.lease());
+    let asked = clock.mono();
+    let (lead, listening) = match lease.campaign(&who()).await {
+        Ok(term) => (Lead { term, asked }, listening),
+        Err(LeaseError::Held { who }) if first && !store.is_shared() => {
+            return Err(Failure::with_exit(Exit::Refused, format!("another manager leads: {who}"))
+                .hint("one manager uses a store; `dormouse status` asks the one that runs"));
+        }
+        Err(LeaseError::Store(error @ (StoreError::Damaged(_) | StoreError::Newer { .. }))) => {
+            return Err(damaged(store, &error));
+        }
+        Err(error) if first && !store.is_shared() => {
+            return Err(Failure::new("the lead cannot be taken").because(&error));
+        }
+        Err(error) => {
+            let leader = if let LeaseError::Held { who } = error { who } else { "not known".to_owned() };
+            let standby =
+                Standby::new(store.store(), Arc::clone(&lease), clock.clone(), leader, Arc::clone(systemd));
+            let handle = standby.handle();
+            let serving = listening.serve(handle.clone(), store.store());
+            let usual = format!("stands by for cluster {}", config.cluster.display());
+            systemd.ready(config.observe_every, &usual);
+            let told = (&**systemd, usual.as_str());
+            match obeying(tokio::spawn(standby.run()), &handle, ctx, config, signals, told).await? {
+                (Waited::Leads(lead), Next::Again) => (lead, serving.again()),
+                // Told to stop in the same moment: the lease ends by itself.
+                (Waited::Leads(_) | Waited::Ended, next) => return Ok(next),
+                (Waited::Failed(error), _) => return Err(damaged(store, &error)),
+            }
+        }
+    };
+    let kept = match load(&*store.store(), &*lease, lead).await {
+        Ok(kept) => kept,
+        // The lead is lost, or the store cannot be asked: nothing was begun.
+        Err(StoreError::Unknown(why) | StoreError::NotWritten(why)) if store.is_shared() => {
+            tracing::error!("the lead was taken, and the store cannot be read: {why}");
+            _ = lease.resign(lead.term.epoch).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            return Ok(Next::Again);
+        }
+        Err(error) => return Err(damaged(store, &error)),
+    };
+    let rim = rim(config, cluster.clone(), store, lease, clock, &kept);
+    let runner = Runner::start(rim, config.settings(), &kept, lead)
+        .map_err(|error| damaged(store, &error))?
         .watched_by(Arc::clone(systemd), config.observe_every);
     let handle = runner.handle();
-    let _serving = listening.serve(handle.clone(), Arc::new(store.clone()));
+    let _serving = listening.serve(handle.clone(), store.store());
     tracing::info!(
-        "{} on cluster {}; {} open intents; verbs at {}",
+        "{} on cluster {}, epoch {}; {} open intents; verbs at {}",
         config.mode,
         safe(&config.cluster.display().to_string()),
+        lead.term.epoch,
         kept.open.len(),
         config.socket.display()
     );
     let usual = format!("{} on cluster {}", config.mode, config.cluster.display());
     systemd.ready(config.observe_every, &usual);
-    let running = tokio::spawn(runner.run());
-    tokio::pin!(running);
-    let mut next = Next::Stop;
+    let told = (&**systemd, usual.as_str());
+    obeying(tokio::spawn(runner.run()), &handle, ctx, config, signals, told).await.map(|(_, next)| next)
+}
+
+/// Everything from the store, with the lead kept meanwhile.
+async fn load(store: &dyn Store, lease: &dyn Lease, lead: Lead) -> Result<Remembered, StoreError> {
+    let mut loading = std::pin::pin!(store.load());
+    let mut renewals = tokio::time::interval(Duration::from_millis(lead.term.lasts.0 / 3));
+    loop {
+        tokio::select! {
+            kept = &mut loading => return kept,
+            // One that fails shows when the term is next renewed.
+            _ = renewals.tick() => {
+                _ = lease.renew(lead.term.epoch).await;
+            }
+        }
+    }
+}
+
+/// Waits for the end of a loop and hands it what signals ask for; says what comes next; by itself a loop ends when the
+/// lead is won or lost.
+async fn obeying<T>(
+    mut running: tokio::task::JoinHandle<T>,
+    handle: &Handle,
+    ctx: &Ctx,
+    config: &Config,
+    signals: &mut Signals,
+    (systemd, usual): (&Systemd, &str),
+) -> Result<(T, Next), Failure> {
+    let mut next = Next::Again;
     loop {
         tokio::select! {
             ended = &mut running => {
-                return match ended {
-                    Ok(Ended::Stopped | Ended::Reload) => Ok(next),
-                    // The loop itself failed: a mistake of ours. Nothing more is done; a restart finds everything in the store.
-                    Err(error) => Err(Failure::new("the daemon failed").because(&error).hint("please report it with the log above")),
-                };
+                // The loop itself failed: a mistake of ours. Nothing more is done; a restart finds everything in the store.
+                let failed = |error: tokio::task::JoinError| Failure::new("the daemon failed").because(&error).hint("please report it with the log above");
+                return Ok((ended.map_err(failed)?, next));
             }
             _ = signals.terminate.recv() => {
+                next = Next::Stop;
                 systemd.stopping();
                 handle.stop(Ended::Stopped).await;
             }
             _ = signals.interrupt.recv() => {
+                next = Next::Stop;
                 systemd.stopping();
                 handle.stop(Ended::Stopped).await;
             }
@@ -144,6 +217,9 @@ fn reread(ctx: &Ctx, before: &Config) -> Result<(Config, Cluster), Failure> {
     let config = input::settings(ctx)?.config;
     let fixed = [
         ("state", config.state == before.state),
+        ("store", config.store_kind == before.store_kind),
+        ("etcd.endpoints", config.etcd_endpoints == before.etcd_endpoints),
+        ("etcd.prefix", config.etcd_prefix == before.etcd_prefix),
         ("socket", config.socket == before.socket),
         ("log.format", config.log_format == before.log_format),
         ("log.level", config.log_level == before.log_level),
@@ -153,9 +229,7 @@ fn reread(ctx: &Ctx, before: &Config) -> Result<(Config, Cluster), Failure> {
             Failure::usage(format!("`{name}` cannot change while the daemon runs")).hint("restart it")
         );
     }
-    if let Some(key) = config.identity() {
-        check_key(&key)?;
-    }
+    secrets::check(&config)?;
     let cluster = live_cluster(&config.cluster)?;
     Ok((config, cluster))
 }
@@ -187,64 +261,54 @@ fn live_cluster(path: &Path) -> Result<Cluster, Failure> {
     Ok(cluster)
 }
 
-fn open_store(config: &Config, rebuild: bool) -> Result<SqliteStore, Failure> {
-    let path = config.store();
+/// The state folder, and secrets that are secret.
+fn prepare(config: &Config) -> Result<(), Failure> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.state).map_err(|error| {
         Failure::new(format!("cannot make the folder {}", config.state.display()))
             .because(&error)
             .hint("run as root, or name another `state` in the settings")
     })?;
-    if let Some(key) = config.identity() {
-        check_key(&key)?;
-    }
-    if rebuild {
-        let aside = SqliteStore::rebuild(&path, DaemonClock::system().real().as_second())
-            .map_err(|error| cannot_open(&error))?;
-        tracing::warn!("the store was made anew; what was there is kept as {}", aside.display());
-    }
-    SqliteStore::open(&path).map_err(|error| cannot_open(&error))
+    secrets::check(config)
 }
 
-fn cannot_open(error: &OpenError) -> Failure {
+/// The store of these settings. `None`: it was told to stop while it waited for an etcd.
+#[cfg(feature = "etcd")]
+async fn open_store(config: &Config, signals: &mut Signals) -> Result<Option<Kept>, Failure> {
+    loop {
+        match Kept::open(config).await {
+            Ok(store) => return Ok(Some(store)),
+            Err(NotOpened::Failed(failure)) => return Err(failure),
+            Err(NotOpened::Silent(error)) => {
+                tracing::warn!("nothing is done before the store answers: {error}");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            _ = signals.terminate.recv() => return Ok(None),
+            _ = signals.interrupt.recv() => return Ok(None),
+        }
+    }
+}
+
+/// The store of these settings: a file answers at once.
+#[cfg(not(feature = "etcd"))]
+async fn open_store(config: &Config, _: &mut Signals) -> Result<Option<Kept>, Failure> {
+    let NotOpened::Failed(failure) = match Kept::open(config).await {
+        Ok(store) => return Ok(Some(store)),
+        Err(not) => not,
+    };
+    Err(failure)
+}
+
+pub(super) fn cannot_open(error: &OpenError) -> Failure {
     let failure = Failure::new("the store cannot be used: nothing is done without it").because(error);
     if let Some(hint) = error.hint() { failure.hint(hint) } else { failure }
 }
 
-fn damaged(path: &Path, error: &dyn std::error::Error) -> Failure {
-    Failure::new(format!("the store {} cannot be used: nothing is done without it", path.display()))
+fn damaged(store: &Kept, error: &dyn std::error::Error) -> Failure {
+    Failure::new(format!("the store {store} cannot be used: nothing is done without it"))
         .because(error)
-        .hint("restore it from a backup, or start once with `dormouse run --rebuild-store`")
-}
-
-/// A private key that others can read is no secret any more.
-fn check_key(key: &Path) -> Result<(), Failure> {
-    let named = || format!("the ssh key {} cannot be used", key.display());
-    let meta = std::fs::metadata(key).map_err(|error| {
-        Failure::usage(named()).because(&error).hint("name the private key as `identity` in [ssh]")
-    })?;
-    // A credential of systemd lies in a folder of this service alone, and the access list by which it is given shows as
-    // rights of its group.
-    let credential = credentials().is_some_and(|folder| key.starts_with(folder));
-    let others = if credential { 0o007 } else { 0o077 };
-    if meta.permissions().mode() & others != 0 {
-        let hint = format!("chmod 600 {}", key.display());
-        return Err(Failure::with_exit(Exit::Refused, named())
-            .because_of("other users can read it")
-            .hint(hint));
-    }
-    Ok(())
-}
-
-async fn take_lead(store: &SqliteStore) -> Result<(FileLease, Term), Failure> {
-    let lease = FileLease::new(store);
-    match lease.campaign(&who()).await {
-        Ok(term) => Ok((lease, term)),
-        Err(LeaseError::Held { who }) => {
-            Err(Failure::with_exit(Exit::Refused, format!("another manager leads: {who}"))
-                .hint("one manager uses a store; `dormouse status` asks the one that runs"))
-        }
-        Err(error) => Err(Failure::new("the lead cannot be taken").because(&error)),
-    }
+        .hint(store.give_up())
 }
 
 /// The drivers for these settings.
@@ -274,19 +338,30 @@ pub(super) fn libvirt(config: &Config) -> Libvirt {
     })
 }
 
-fn rim(config: &Config, cluster: Cluster, store: &SqliteStore, lease: FileLease, kept: &Remembered) -> Rim {
+fn daemon_clock(config: &Config) -> DaemonClock {
+    match (config.calendar_from, config.calendar_at) {
+        (Some(from), Some(at)) => DaemonClock::system().with_calendar(from, at, config.calendar_rate),
+        _ => DaemonClock::system(),
+    }
+}
+
+fn rim(
+    config: &Config,
+    cluster: Cluster,
+    store: &Kept,
+    lease: Arc<dyn Lease>,
+    clock: DaemonClock,
+    kept: &Remembered,
+) -> Rim {
     let libvirt = Arc::new(libvirt(config));
     let power = WolAndGuard::new(libvirt.links());
-    let mut clock = DaemonClock::system();
-    if let (Some(from), Some(at)) = (config.calendar_from, config.calendar_at) {
-        clock = clock.with_calendar(from, at, config.calendar_rate);
-    }
     Rim {
         probe: Arc::clone(&libvirt) as _,
         hypervisor: libvirt,
         power: Arc::new(power),
-        store: Arc::new(store.clone()),
-        lease: Arc::new(lease),
+        store: store.store(),
+        lease,
+        shared: store.is_shared(),
         clock,
         cluster: Arc::new(cluster),
         cluster_id: kept.cluster,

@@ -23,8 +23,17 @@ pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
 
 fn text(status: &StatusView) -> String {
     let mut out = String::new();
-    let lead =
-        status.epoch.map_or_else(|| "does not lead".to_owned(), |epoch| format!("leads, epoch {epoch}"));
+    let lead = match (&status.standby, status.epoch) {
+        (Some(standby), _) => {
+            format!(
+                "standby; the leader is {}, as it told {} ago",
+                safe(&standby.leader),
+                age(standby.age_ms)
+            )
+        }
+        (None, Some(epoch)) => format!("leads, epoch {epoch}"),
+        (None, None) => "does not lead".to_owned(),
+    };
     let horizon = status.horizon_ms.map_or_else(String::new, |ms| format!(" for {}", age(ms)));
     let goal = format!("{}{horizon}", status.goal);
     let (strong, alarm) = (style::STRONG, style::ERROR);
@@ -37,6 +46,12 @@ fn text(status: &StatusView) -> String {
         goal,
         status.time
     ));
+    if let Some(why) = &status.store_trouble {
+        line(format!(
+            "{alarm}the store takes nothing{alarm:#}: {}; nothing new is started until it does",
+            safe(why)
+        ));
+    }
     if status.paused {
         line(format!("{alarm}paused{alarm:#}: nothing new is started; `dormouse resume` ends it"));
     }

@@ -110,7 +110,7 @@ fn the_daemon_does_not_start_with_a_key_that_others_can_read() {
     let key = terminal.folder.path().join("key");
     expect![[r#"
         $ dormouse --config dormouse.toml run
-        stderr: Error: the ssh key DIR/key cannot be used
+        stderr: Error: the private key DIR/key cannot be used
         stderr: Caused by: No such file or directory (os error 2)
         stderr: Hint: name the private key as `identity` in [ssh]
         exit status 2
@@ -120,7 +120,7 @@ fn the_daemon_does_not_start_with_a_key_that_others_can_read() {
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
     expect![[r#"
         $ dormouse --config dormouse.toml run
-        stderr: Error: the ssh key DIR/key cannot be used
+        stderr: Error: the private key DIR/key cannot be used
         stderr: Caused by: other users can read it
         stderr: Hint: chmod 600 DIR/key
         exit status 3
@@ -138,7 +138,7 @@ fn the_daemon_does_not_start_on_a_store_that_is_gone() {
         $ dormouse --config dormouse.toml run
         stderr: Error: the store cannot be used: nothing is done without it
         stderr: Caused by: the store DIR/state/dormouse.db is gone, although it was made once (DIR/state/dormouse.db.id says so)
-        stderr: Hint: restore it from a backup, or start once with `dormouse run --rebuild-store`: the old files are kept aside, and everything is looked at anew
+        stderr: Hint: `dormouse store restore FILE` brings back a copy; without one, `dormouse store rebuild --from-observation` keeps the files aside and begins anew from what is seen
         exit status 1
     "#]].assert_eq(&shown(&terminal, "--config dormouse.toml run"));
 }

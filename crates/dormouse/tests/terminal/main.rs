@@ -3,6 +3,8 @@
 
 mod demo;
 mod errors;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod export;
 mod help;
 #[cfg(feature = "live")]
@@ -15,6 +17,8 @@ mod secrets;
 #[cfg(feature = "live")]
 mod service;
 mod simulate;
+#[cfg(feature = "live")]
+mod store;
 mod why;
 
 use expect_test::Expect;

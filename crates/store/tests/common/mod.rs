@@ -90,6 +90,9 @@ pub fn contents(place: &Place, store: &SqliteStore) -> Result<String, String> {
     place.run(async {
         let all = store.load().await.map_err(|error| error.to_string())?;
         let mut text = format!("{all:?}\n");
+        for line in store.audit(0, usize::MAX).await.map_err(|error| error.to_string())? {
+            text += &format!("{line:?}\n");
+        }
         for id in 1..=all.last_intent {
             text += &format!("{:?}\n", store.outcome(IntentId(id)).await.map_err(|error| error.to_string())?);
         }

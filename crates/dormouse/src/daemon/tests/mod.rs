@@ -5,11 +5,13 @@ mod world;
 
 use super::client::{self, Client};
 use super::wire::{Answer, HostView, OrderView, OrderWord, PlanView, REQUEST_BYTES_MAX, StatusView, Verb};
-use super::{DaemonClock, Ended, Listening, Rim, Runner};
+use super::{DaemonClock, Ended, Lead, Listening, Rim, Runner};
 use crate::cli::Exit;
 use async_trait::async_trait;
 use dormouse_control::{Automation, Settings};
-use dormouse_driver::{EventRecord, IntentRecord, Kind, Lease as _, Remembered, Store, StoreError};
+use dormouse_driver::{
+    AuditEntry, AuditLine, EventRecord, IntentRecord, Kind, Lease as _, Remembered, Store, StoreError,
+};
 use dormouse_model::{DemandBatch, IntentId, Millis, Outcome, ProbeError, text};
 use dormouse_store::{FileLease, SqliteStore};
 use serde::de::DeserializeOwned;
@@ -78,6 +80,13 @@ impl Store for Disk {
     async fn close(&self, intent: IntentId, outcome: &Outcome) -> Result<(), StoreError> {
         self.room()?;
         self.store.close(intent, outcome).await
+    }
+    async fn note(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+        self.room()?;
+        self.store.note(entry).await
+    }
+    async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditLine>, StoreError> {
+        self.store.audit(after, limit).await
     }
     async fn remember(&self, kind: Kind, key: &str, value: Value) -> Result<(), StoreError> {
         self.room()?;
@@ -151,13 +160,15 @@ impl Machine {
                 power: world,
                 store: Arc::clone(&disk) as _,
                 lease: Arc::new(lease),
+                shared: false,
                 clock: DaemonClock::system(),
                 cluster,
                 cluster_id: kept.cluster,
                 login_idle: Millis::from_mins(30),
                 definitions: Arc::new(super::Definitions::of(&kept)),
             };
-            let runner = Runner::start(rim, settings(self.mode), &kept, term).expect("reads");
+            let lead = Lead { term, asked: rim.clock.mono() };
+            let runner = Runner::start(rim, settings(self.mode), &kept, lead).expect("reads");
             (runner, Listening::bind(&self.socket()).await.expect("a socket"))
         });
         let handle = runner.handle();
