@@ -138,5 +138,12 @@ fn an_etcd_needs_its_members() {
     let terminal = Terminal::with(CLUSTER);
     std::fs::write(terminal.folder.path().join("one.toml"), "cluster = \"cluster\"\nstore = \"etcd\"\n")
         .unwrap();
-    expect![[""]].assert_eq(&terminal.type_in("--config one.toml store show"));
+    expect![[r#"
+        $ dormouse --config one.toml store show
+        stderr: Error: the settings cannot be used
+        stderr: Caused by: one.toml: `store` is `etcd`, and no endpoint is given
+        stderr: Hint: name its members: endpoints = ["https://10.0.0.1:2379", …] in [etcd]
+        exit status 2
+    "#]]
+    .assert_eq(&terminal.type_in("--config one.toml store show"));
 }
