@@ -14,12 +14,13 @@ use crate::flight::Flight;
 use crate::forecast::Outlook;
 use crate::freeze::Freeze;
 use crate::hosts::HostRecord;
+use crate::mutants::{self, Mutant};
 use crate::run::Run;
 use crate::vms::Vms;
 use crate::{Effect, Event, Level, LogEvent, Memory, Now, Order, Settings};
 use dormouse_model::{
-    Cluster, Epoch, Goal, HostId, HostState, Intent, IntentId, Mono, ObservationId, Plan, PlanId, Report,
-    Snapshot, VmId,
+    Action, Cluster, Epoch, Goal, HostId, HostState, Intent, IntentId, Mono, ObservationId, Plan, PlanId,
+    Report, Snapshot, VmId,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -85,6 +86,11 @@ pub struct Controller {
     pub(crate) standing: BTreeMap<(&'static str, String), ()>,
 }
 
+/// As if nobody told the way down.
+const fn skipped(state: HostState) -> HostState {
+    if matches!(state, HostState::Stopping) { HostState::Asleep } else { state }
+}
+
 /// What this controller has done since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -98,7 +104,8 @@ pub struct Tally {
 impl Controller {
     /// A controller with what the store remembers. It acts on nothing before it has looked at every host and leads.
     #[must_use]
-    pub fn new(settings: Settings, cluster: Arc<Cluster>, memory: Memory, now: Now) -> Self {
+    pub fn new(settings: Settings, mut cluster: Arc<Cluster>, memory: Memory, now: Now) -> Self {
+        mutants::spoil(&mut cluster);
         let remembered: BTreeMap<&str, _> =
             memory.hosts.iter().map(|host| (host.host.as_str(), host)).collect();
         let rate = settings.calendar_rate.max(1);
@@ -107,13 +114,10 @@ impl Controller {
             .iter()
             .enumerate()
             .map(|(index, spec)| {
-                HostRecord::new(
-                    HostId::at(index),
-                    spec,
-                    remembered.get(spec.name.as_str()).copied(),
-                    now,
-                    rate,
-                )
+                let memory = remembered.get(spec.name.as_str()).copied();
+                let mut host = HostRecord::new(HostId::at(index), spec, memory, now, rate);
+                host.resume_wake(now.mono, &settings);
+                host
             })
             .collect();
         let patience = dormouse_model::Millis(settings.observe_every.0 * u64::from(settings.stale_periods));
@@ -125,8 +129,24 @@ impl Controller {
             agenda.entered(host.id, host.state);
             agenda.unheard.insert(host.id);
         }
-        let mut sleeps: Vec<Mono> = hosts.iter().flat_map(|host| host.sleeps.iter().copied()).collect();
+        // The budgets outlive us: what was on its way when we fell counts as well.
+        let since =
+            |state: HostState| hosts.iter().filter(move |host| host.state == state).map(|host| host.since);
+        let open = |wakes: bool| {
+            let kind = move |intent: &&Intent| match intent.action {
+                Action::Wake { .. } => wakes,
+                Action::Sleep { .. } => !wakes,
+                _ => false,
+            };
+            memory.open.iter().filter(kind).map(|_| now.mono)
+        };
+        let maybe = hosts.iter().filter(|host| host.maybe_asleep).map(|host| host.since);
+        let slept = hosts.iter().flat_map(|host| host.sleeps.iter().copied());
+        let mut sleeps: Vec<Mono> =
+            slept.chain(since(HostState::Stopping)).chain(maybe).chain(open(false)).collect();
         sleeps.sort_unstable();
+        let mut wakes: Vec<Mono> = since(HostState::Waking).chain(open(true)).collect();
+        wakes.sort_unstable();
         let mut controller = Self {
             plan_due: now.mono,
             quiet_until: Mono::ZERO,
@@ -158,8 +178,7 @@ impl Controller {
             planned_for: None,
             remembered: memory.manager.clone(),
             move_mean: None,
-            wakes: VecDeque::new(),
-            // The budget of sleeps outlives us.
+            wakes: wakes.into(),
             sleeps: sleeps.into(),
             out: vec![],
             next_observation: 1,
@@ -226,7 +245,7 @@ impl Controller {
             .next_due()
             .map_or(plan, |look| look.min(plan))
             .max(Mono(self.now.mono.0 + 100))
-            .min(Mono(self.now.mono.0 + beat))
+            .min(Mono(self.now.mono.0 + if mutants::has(Mutant::TicksLate) { 60_000 } else { beat }))
     }
 
     /// Wall time that does not go along with monotonic time costs one idle cycle (faults I29, T01).
@@ -234,7 +253,7 @@ impl Controller {
         let wall_ms = i128::from(now.wall.as_millisecond()) - i128::from(self.now.wall.as_millisecond());
         let mono_ms = (i128::from(now.mono.0) - i128::from(self.now.mono.0))
             * i128::from(self.settings.calendar_rate.max(1));
-        if (wall_ms - mono_ms).abs() > CLOCK_JUMP_MS {
+        if (wall_ms - mono_ms).abs() > CLOCK_JUMP_MS && !mutants::has(Mutant::IgnoresClockJumps) {
             self.tell(LogEvent::new(Level::Warn, "clock.jump").with("seconds", (wall_ms - mono_ms) / 1000));
             self.drop_run("clock.jump");
             self.quiet_until = self.quiet_until.max(now.mono + self.settings.observe_every);
@@ -304,7 +323,7 @@ impl Controller {
         let event = LogEvent::new(level, "host.state")
             .with("host", &host.spec.name)
             .with("from", was)
-            .with("to", next)
+            .with("to", if mutants::has(Mutant::SkipsStopping) { skipped(next) } else { next })
             .with("cause", cause)
             .with("obs", observation.0)
             .with("epoch", self.leads.map_or(0, |(epoch, _)| epoch.0));

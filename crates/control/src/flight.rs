@@ -1,6 +1,7 @@
 //! Intents under way: from being written to being confirmed. Exactly one outcome is closed for each.
 
 use crate::controller::Controller;
+use crate::mutants::{self, Mutant};
 use crate::run::StepState;
 use crate::{Effect, Level, LogEvent, VmMemory};
 use dormouse_model::{
@@ -29,7 +30,8 @@ pub(crate) struct Flight {
     pub(crate) since_look: ObservationId,
     /// What the driver said, while both ends are looked at.
     pub(crate) said: Option<Outcome>,
-    abort_sent: bool,
+    /// When the last abort went out. It may be lost or hang like any call, so it is repeated.
+    abort_sent: Option<Mono>,
     settle_sent: bool,
     /// A person asked for it, or it goes on with what was begun: a pause does not end it.
     by_order: bool,
@@ -76,6 +78,11 @@ impl Flight {
         }
     }
 
+    /// The driver says that it is done.
+    fn said_done(&self) -> bool {
+        matches!(self.said, Some(Outcome::Done { .. }))
+    }
+
     /// It holds a place for a move, for the budgets and the ledger of memory.
     pub(crate) fn migration(&self) -> Option<(VmId, HostId, HostId)> {
         match self.intent.action {
@@ -98,13 +105,16 @@ impl Controller {
                 since: self.now.mono,
                 since_look: ObservationId(self.next_observation),
                 said: None,
-                abort_sent: false,
+                abort_sent: None,
                 settle_sent: false,
                 by_order,
                 given_up: false,
                 in_doubt: None,
             },
         );
+        if mutants::has(Mutant::ActsBeforeIntent) {
+            self.out.push(Effect::Act(intent.clone()));
+        }
         self.out.push(Effect::Write(intent));
     }
 
@@ -132,7 +142,7 @@ impl Controller {
                     since: self.now.mono,
                     since_look: ObservationId(self.next_observation),
                     said: Some(Outcome::Unsure("the manager restarted".to_owned())),
-                    abort_sent: false,
+                    abort_sent: None,
                     settle_sent: false,
                     by_order: false,
                     given_up: false,
@@ -202,6 +212,9 @@ impl Controller {
         let Some(flight) = self.flights.get(&id).filter(|flight| flight.phase == Phase::Writing) else {
             return;
         };
+        if mutants::has(Mutant::ActsWithoutStore) {
+            return self.durable(id);
+        }
         let (intent, step) = (flight.intent.clone(), flight.step);
         self.flights.remove(&id);
         self.store_refuses(&intent, why);
@@ -228,6 +241,10 @@ impl Controller {
                 flight.since = now;
                 flight.since_look = next_look;
                 flight.said = Some(outcome);
+                if mutants::has(Mutant::TrustsTheDriver) && flight.said_done() {
+                    let outcome = Outcome::Done { downtime: None };
+                    return self.close(id, outcome, StepState::Done);
+                }
                 self.look_soon(from);
                 self.look_soon(to);
             }
@@ -275,7 +292,9 @@ impl Controller {
             _ => {}
         }
         self.tell(event);
-        self.out.push(Effect::Close { intent: id, outcome });
+        if matches!(outcome, Outcome::Done { .. }) || !mutants::has(Mutant::ForgetsOutcomes) {
+            self.out.push(Effect::Close { intent: id, outcome });
+        }
         if let Some(vm) = flight.intent.action.vm() {
             self.judge_vm(vm);
         }
@@ -311,13 +330,13 @@ impl Controller {
 
     /// The driver should have ended this by itself.
     fn overdue(&mut self, id: IntentId, spent: Millis, limit: Millis) {
-        let leads = self.leading();
+        let (leads, now) = (self.leading(), self.now.mono);
         let Some(flight) = self.flights.get_mut(&id) else { return };
         if flight.migration().is_none() {
             return self.ended(id, Outcome::Unsure("no answer from the driver".to_owned()));
         }
-        if !flight.abort_sent && leads {
-            flight.abort_sent = true;
+        if flight.abort_sent.is_none() && leads && !mutants::has(Mutant::NeverAborts) {
+            flight.abort_sent = Some(now);
             self.out.push(Effect::Abort(flight.intent.clone()));
         } else if spent.0 > limit.0 + 2 * DRIVER_SLACK.0 {
             self.ended(id, Outcome::Unsure("neither ended nor aborted".to_owned()));
@@ -333,7 +352,13 @@ impl Controller {
         let spent = self.now.mono.since(since);
         // A host that is certainly down holds nothing and needs no look.
         let certain = |host: HostId| self.host(host).state.is_down() || self.looked_since(host, look);
-        if !certain(from) || !certain(to) {
+        let (sees_from, sees_to) = (certain(from), certain(to));
+        if !sees_from || !sees_to {
+            // A stream to nowhere is ended at its source, which is seen.
+            let goes_on = sees_from && self.sighting(vm, from).is_some_and(|(_, job)| job);
+            if goes_on && spent > deadline {
+                self.abort_again(id);
+            }
             if spent > self.settings.confirm_within {
                 self.doubt(id, Doubt::Unseen);
             }
@@ -386,15 +411,18 @@ impl Controller {
     ) {
         // Abort and settle change the world: only who leads may ask for them.
         let leads = self.leading();
+        let again = self.settings.confirm_within;
         let under_way = [source, target].into_iter().flatten().any(|(_, job)| job);
         let Some(flight) = self.flights.get_mut(&id) else { return };
         let Some((_, from, to)) = flight.migration() else { return };
         let intent = flight.intent.clone();
         if under_way && spent <= deadline {
             // Peer-to-peer moves go on without us: look again at the usual pace.
-        } else if under_way && !flight.abort_sent && leads {
-            flight.abort_sent = true;
-            self.out.push(Effect::Abort(intent));
+        } else if under_way {
+            self.abort_again(id);
+            if spent > deadline + again {
+                self.doubt(id, Doubt::Stuck);
+            }
         } else if !under_way && !flight.settle_sent && leads {
             flight.settle_sent = true;
             self.out.push(Effect::Settle(intent));
@@ -402,6 +430,17 @@ impl Controller {
             self.look_soon(to);
         } else if spent > deadline + self.settings.confirm_within {
             self.doubt(id, Doubt::Stuck);
+        }
+    }
+
+    /// The move is to end. Only who leads may ask for it, and not with every look.
+    fn abort_again(&mut self, id: IntentId) {
+        let (leads, now, again) = (self.leading(), self.now.mono, self.settings.confirm_within);
+        let may = leads && !mutants::has(Mutant::NeverAborts);
+        let Some(flight) = self.flights.get_mut(&id).filter(|_| may) else { return };
+        if flight.abort_sent.is_none_or(|sent| now.since(sent) >= again) {
+            flight.abort_sent = Some(now);
+            self.out.push(Effect::Abort(flight.intent.clone()));
         }
     }
 

@@ -2,14 +2,17 @@
 
 use crate::agenda::is_expected;
 use crate::controller::Controller;
+use crate::mutants::{self, Mutant};
 use crate::{Level, LogEvent, Settings};
-use dormouse_model::HostId;
+use dormouse_model::{HostId, Mono};
 use std::collections::BTreeSet;
 
 /// The hosts that vanished together, while they are still away.
 #[derive(Debug, Default)]
 pub(crate) struct Freeze {
     away: BTreeSet<HostId>,
+    /// Who vanishes before that belongs to them, too: silence is noticed host by host.
+    until: Mono,
 }
 
 impl Freeze {
@@ -35,27 +38,33 @@ impl Controller {
         let asked = self.hosts.iter().filter(|host| is_expected(host.state)).count();
         let limit = self.settings.freeze_above(asked);
         let missing = &self.agenda.missing;
-        if self.freeze.is_frozen() {
-            self.freeze.away.retain(|id| missing.contains(id));
-            if self.freeze.away.len() <= limit {
-                self.freeze.away.clear();
-                self.tell(LogEvent::new(Level::Info, "thaw"));
-            }
-            return;
-        }
         // Hosts are asked over one period, and a timeout is noticed later than a refusal.
         let span = self.settings.observe_every + self.settings.look_deadline;
-        let lately = |id: &HostId| now.since(self.host(*id).missing_since) <= span;
-        let burst: BTreeSet<_> = missing.iter().copied().filter(lately).collect();
-        if burst.len() > limit {
+        let since = |id: &HostId| self.host(*id).missing_since;
+        let burst: BTreeSet<_> = missing.iter().copied().filter(|id| now.since(since(id)) <= span).collect();
+        let was_frozen = self.freeze.is_frozen();
+        // Another burst while some are away already is one more reason to keep still.
+        let (more, unseen) = (burst.len() > limit && !mutants::has(Mutant::NeverFreezes), burst.len());
+        let late: Vec<HostId> =
+            missing.iter().copied().filter(|id| was_frozen && since(id) <= self.freeze.until).collect();
+        if more {
+            self.freeze.away.extend(burst);
+            self.freeze.until = now + span;
+        }
+        self.freeze.away.extend(late);
+        let missing = &self.agenda.missing;
+        self.freeze.away.retain(|id| missing.contains(id));
+        if more && !was_frozen {
             self.tell(
                 LogEvent::new(Level::Alarm, "freeze")
-                    .with("unseen", burst.len())
+                    .with("unseen", unseen)
                     .with("of", asked)
                     .with("limit", limit),
             );
-            self.freeze.away = burst;
             self.drop_run("freeze");
+        } else if was_frozen && self.freeze.away.len() <= limit {
+            self.freeze.away.clear();
+            self.tell(LogEvent::new(Level::Info, "thaw"));
         }
     }
 

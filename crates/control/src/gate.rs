@@ -3,6 +3,7 @@
 
 use crate::controller::Controller;
 use crate::flight::Phase;
+use crate::mutants::{self, Mutant};
 use dormouse_model::{Action, HostId, HostState, Intent, Mib, Millis, Mono, VmId, VmState};
 use std::collections::VecDeque;
 
@@ -28,7 +29,9 @@ use Admission::{Already, Go, Refuse, Wait};
 impl Controller {
     /// We lead for long enough to start something that ends by itself (moves are peer-to-peer, off commands are guarded).
     pub(crate) fn leading(&self) -> bool {
-        self.leads.is_some_and(|(_, until)| until > self.now.mono + self.settings.lease_margin)
+        self.leads.is_some_and(|(_, until)| {
+            until > self.now.mono + self.settings.lease_margin || mutants::has(Mutant::ActsWithoutLease)
+        })
     }
 
     /// `by_order`: a person asked for it, so that budgets made against restlessness do not count.
@@ -171,8 +174,11 @@ impl Controller {
         if host.spec.role.is_some() {
             return Err("role");
         }
-        let others_usable =
-            self.hosts.iter().filter(|other| other.id != id && other.state == HostState::On).count();
+        // One that missed its last look may be dying: nobody else sleeps on its account.
+        let relied_on = |other: &&crate::hosts::HostRecord| {
+            other.id != id && other.state == HostState::On && other.misses == 0
+        };
+        let others_usable = self.hosts.iter().filter(relied_on).count();
         if others_usable < knobs.min_on as usize {
             return Err("min-on");
         }

@@ -1,6 +1,7 @@
 //! What is wanted now: the calendar's goal, unless a person said otherwise.
 
 use crate::controller::Controller;
+use crate::mutants::{self, Mutant};
 use crate::{Level, LogEvent, Now};
 use dormouse_model::schedule::{Schedule, WindowGoal};
 use dormouse_model::{Goal, HostState, Millis, PolicyName};
@@ -24,13 +25,16 @@ impl Controller {
         }
         let season = self.season_at(now);
         match (&season.window, season.goal) {
+            (Some(_), WindowGoal::Spread) if mutants::has(Mutant::SleepsWhenOpen) => {
+                return Goal::Compact { horizon: HORIZON_OPEN_ENDED };
+            }
             (Some(window), WindowGoal::Spread) => return Goal::Spread { wake_off: window.wake_all },
             (Some(_), WindowGoal::Hold) => return Goal::Hold,
             _ => {}
         }
         // Outside a spread window: compact, until it is time to be up for the next one.
         let closed_until = season.until.filter(|_| season.window.is_some());
-        let opening = season.opening;
+        let opening = season.opening.filter(|_| !mutants::has(Mutant::WakesTooLate));
         let lead = match self.cluster.policy.name {
             // The rule of the lab this project grew from: it begins at the minute itself.
             PolicyName::Seed => Millis::ZERO,

@@ -1,5 +1,6 @@
 //! What the controller knows of one host.
 
+use crate::mutants::{self, Mutant};
 use crate::{Aside, HostMemory, Now, Settings};
 use dormouse_model::{
     HostFacts, HostId, HostSpec, HostState, Mib, Millis, Mono, ObservationId, Obstacle, Permille, ProbeError,
@@ -42,6 +43,8 @@ pub(crate) struct HostRecord {
     pub(crate) sleep_asked: bool,
     pub(crate) sleeps: VecDeque<Mono>,
     pub(crate) tries: u32,
+    /// Off commands after which it was seen on the same boot again.
+    pub(crate) offs: u32,
     pub(crate) boots: VecDeque<Millis>,
     /// When the present try to wake it began, and the sends of this try.
     pub(crate) wake: Option<Wake>,
@@ -102,6 +105,7 @@ impl HostRecord {
             sleep_asked: false,
             sleeps: VecDeque::new(),
             tries: 0,
+            offs: 0,
             boots: VecDeque::new(),
             wake: None,
             guard_agreed: false,
@@ -231,7 +235,7 @@ impl HostRecord {
     /// What stands against switching it off.
     pub(crate) fn obstacles(&self, now: Mono, settings: &Settings) -> Vec<Obstacle> {
         let mut obstacles = vec![];
-        if let Some((facts, _, _)) = &self.facts {
+        if let Some((facts, _, _)) = self.facts.as_ref().filter(|_| !mutants::has(Mutant::IgnoresPeople)) {
             let active = || facts.people_idle.iter().filter(|idle| **idle < settings.login_idle);
             if let Some(idle) = active().min() {
                 let count = u32::try_from(active().count()).unwrap_or(u32::MAX);

@@ -18,6 +18,7 @@ mod gate;
 mod goal;
 mod hosts;
 mod memory;
+pub mod mutants;
 mod observe;
 mod orders;
 mod picture;
@@ -31,5 +32,7 @@ pub use controller::{Controller, Tally};
 pub use crowd::Crowd;
 pub use demand::band_rank;
 pub use event::{Effect, Event, Level, LogEvent, Now, Order};
-pub use memory::{Aside, HostMemory, KeptAutomation, KeptNormalise, ManagerMemory, Memory, VmMemory};
+pub use memory::{
+    Aside, HostMemory, KeptAutomation, KeptNormalise, KeptPause, ManagerMemory, Memory, VmMemory,
+};
 pub use settings::{Automation, Settings};

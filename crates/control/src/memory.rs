@@ -104,6 +104,8 @@ pub struct ManagerMemory {
     pub automation: Option<KeptAutomation>,
     #[serde(default)]
     pub normalise: Option<KeptNormalise>,
+    #[serde(default)]
+    pub pause: Option<KeptPause>,
 }
 
 /// An operator's automation. It ends when the configuration says something else than it did then.
@@ -111,6 +113,12 @@ pub struct ManagerMemory {
 pub struct KeptAutomation {
     pub set: Automation,
     pub instead_of: Automation,
+}
+
+/// A pause that stands until that time, in seconds since 1970, or until it is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptPause {
+    pub until: Option<i64>,
 }
 
 /// A `normalise` that stands until the window in force changes from this one.

@@ -134,10 +134,18 @@ impl Controller {
                 // So it had gone, although the guard's word was lost: that counts among the day's cycles.
                 host.slept(now);
             }
-            host.tries = 0;
+            (host.tries, host.offs) = (0, 0);
             // It did go after all: from here on health counts again.
             host.aside = host.aside.filter(|why| *why != Aside::NeverWent);
             let name = host.spec.name.clone();
+            if matches!(host.state, HostState::On | HostState::Draining) {
+                // It has been up for a moment only, and plans were made for what it was before.
+                let knobs = &self.cluster.policy.knobs;
+                let rests = now + knobs.scaled(knobs.min_up);
+                let host = self.host_mut(id);
+                host.rest_until = host.rest_until.max(rests);
+                self.disturb(id, "host.rebooted");
+            }
             self.tell(LogEvent::new(Level::Info, "host.rebooted").with("host", name));
             for vm in self.vms.forget_host(id) {
                 self.judge_vm(vm);
@@ -181,6 +189,11 @@ impl Controller {
                 self.host_mut(id).guard_agreed = false;
                 self.set_state(id, HostState::On, "rebooted");
             }
+            // The guard closed its doors before it spoke. They are open again, so it does not go: from here on silence
+            // says nothing.
+            HostState::Stopping if healthy && self.looked_since(id, self.host(id).since_look) => {
+                self.host_mut(id).guard_agreed = false;
+            }
             HostState::Stopping => {}
             HostState::Asleep | HostState::Off => {
                 // The sleep that was asked for is over, and with it the drain.
@@ -197,6 +210,12 @@ impl Controller {
                 self.woke(id);
             }
             HostState::Waking => self.turn_unusable(id, failures),
+            // Twice the guard was sent and no word came back, and here it is: it does not go.
+            HostState::Unknown
+                if healthy && self.host(id).maybe_asleep && self.host(id).offs >= self.settings.tries =>
+            {
+                self.set_aside(id, Aside::NeverWent);
+            }
             HostState::Unusable | HostState::Unknown if healthy => {
                 self.set_state(id, HostState::On, cause);
                 self.woke(id);
@@ -254,7 +273,7 @@ impl Controller {
     /// An operator cleared it or it was seen healthy for a while.
     pub(crate) fn trust_again(&mut self, id: HostId, cause: &'static str) {
         let host = self.host_mut(id);
-        host.tries = 0;
+        (host.tries, host.offs) = (0, 0);
         host.failures = 0;
         host.healthy_since = None;
         host.rest_until = Mono::ZERO;
@@ -424,7 +443,8 @@ impl Controller {
 
     /// Something happened on this host that plans did not count on.
     pub(crate) fn disturb(&mut self, id: HostId, why: &'static str) {
-        let in_plan = self.run.as_ref().is_some_and(|run| run.concerns(id));
+        // Whoever is put to sleep relies on those that stay, also where the plan does not touch them.
+        let in_plan = self.run.as_ref().is_some_and(|run| run.concerns(id) || run.will_sleep());
         if in_plan {
             self.drop_run(why);
         }

@@ -1,8 +1,9 @@
 //! A person's word. It passes the same gate as a plan; what it cannot have is said at once, with the reason.
 
 use crate::controller::Controller;
-use crate::{Effect, KeptAutomation, KeptNormalise, Level, LogEvent, ManagerMemory, Now, Order};
-use dormouse_model::{Action, HostId, HostState, Millis, Plan, VmState};
+use crate::hosts::wall;
+use crate::{Effect, KeptAutomation, KeptNormalise, KeptPause, Level, LogEvent, ManagerMemory, Now, Order};
+use dormouse_model::{Action, HostId, HostState, Millis, Mono, Plan, VmState};
 
 /// More than these do not wait for their turn.
 const ORDERS_MAX: usize = 64;
@@ -14,6 +15,7 @@ impl Controller {
         match order {
             Order::Pause { until } => {
                 self.paused = Some(until);
+                self.remember_manager();
                 self.drop_run("paused");
             }
             Order::Resume => {
@@ -21,13 +23,13 @@ impl Controller {
                 self.normalise = None;
                 self.remember_manager();
                 self.thaw();
-                self.goal_checked = dormouse_model::Mono::ZERO;
+                self.goal_checked = Mono::ZERO;
                 self.plan_due = self.now.mono;
             }
             Order::Normalise => {
                 self.normalise = Some(self.window_name(self.now));
                 self.remember_manager();
-                self.goal_checked = dormouse_model::Mono::ZERO;
+                self.goal_checked = Mono::ZERO;
                 self.plan_due = self.now.mono;
             }
             Order::Apply => {
@@ -84,6 +86,13 @@ impl Controller {
             self.normalise = Some(kept.window);
             self.tell(LogEvent::new(Level::Info, "kept").with("order", "normalise"));
         }
+        let rate = i64::from(self.settings.calendar_rate.max(1));
+        let left_ms = |until: i64| u64::try_from(until.saturating_sub(now_s) * 1000 / rate).unwrap_or(0);
+        let pause = memory.pause.filter(|kept| kept.until.is_none_or(|until| now_s < until));
+        if let Some(kept) = pause {
+            self.paused = Some(kept.until.map(|until| self.now.mono + Millis(left_ms(until))));
+            self.tell(LogEvent::new(Level::Info, "kept").with("order", "pause"));
+        }
         self.remember_manager();
     }
 
@@ -91,7 +100,11 @@ impl Controller {
     pub(crate) fn remember_manager(&mut self) {
         let (set, instead_of) = (self.settings.automation, self.configured);
         let until = |now: Now| self.cluster.schedule.at(now.wall).until.map(|until| until.as_second());
+        let rate = self.settings.calendar_rate.max(1);
+        let pause =
+            |until: Option<Mono>| KeptPause { until: until.map(|until| ahead(self.now, until, rate)) };
         let memory = ManagerMemory {
+            pause: self.paused.map(pause),
             automation: (set != instead_of).then_some(KeptAutomation { set, instead_of }),
             normalise: self.normalise.clone().map(|window| KeptNormalise { window, until: until(self.now) }),
         };
@@ -211,6 +224,12 @@ impl Controller {
             other => Err(format!("{} needs no plan", other.word())),
         }
     }
+}
+
+/// A monotonic time to come as calendar seconds, for memory only.
+fn ahead(now: Now, until: Mono, rate: u32) -> i64 {
+    let left = i64::try_from(until.since(now.mono).as_secs().saturating_mul(u64::from(rate)));
+    wall(now, now.mono, rate).saturating_add(left.unwrap_or(i64::MAX))
 }
 
 impl Order {

@@ -1,24 +1,48 @@
 //! Hosts on their way down and up: what silence, time and the guard's word mean (faults I1, I7, P01-P06).
 
 use crate::controller::Controller;
-use crate::hosts::Wake;
-use crate::{Aside, Automation, Level, LogEvent};
-use dormouse_model::{Action, GuardRefusal, HostId, HostState, Millis, Outcome, PlanId, Step, StepId};
+use crate::hosts::{HostRecord, Wake};
+use crate::mutants::{self, Mutant};
+use crate::{Aside, Automation, Level, LogEvent, Settings};
+use dormouse_model::{Action, GuardRefusal, HostId, HostState, Millis, Mono, Outcome, PlanId, Step, StepId};
 
 /// After the guard's word a host may need this long to fall silent for good, if the text gives no time.
 const SHUTDOWN_MIN: Millis = Millis::from_secs(5);
 /// Within one try the packet is sent again after these shares of `t_on`, should the first be lost.
 const RESEND_PERCENT: [u64; 2] = [25, 50];
 
+impl HostRecord {
+    /// A wake that the manager before us began goes on where it was: dying does not give a host more tries.
+    pub(crate) fn resume_wake(&mut self, now: Mono, settings: &Settings) {
+        let (began, tries) = (self.since, u64::from(self.tries));
+        if self.state == HostState::Unknown && self.maybe_asleep && tries > 0 {
+            self.wake = Some(Wake { first: began, try_began: now, sends: 1, late_told: false });
+            return;
+        }
+        let Some(wake) = &mut self.wake else { return };
+        wake.try_began = Mono(began.0 + settings.t_on.0 * tries).min(now);
+        let spent = now.since(wake.try_began).0;
+        let due = RESEND_PERCENT.iter().filter(|percent| spent * 100 >= settings.t_on.0 * **percent).count();
+        wake.sends = 1 + u32::try_from(due).unwrap_or(u32::MAX);
+    }
+}
+
 impl Controller {
     /// The guard agreed and the host no longer answers.
     pub(crate) fn silent_while_stopping(&mut self, id: HostId) {
         let now = self.now.mono;
         let host = self.host(id);
-        if !host.guard_agreed
-            || !host.is_silent()
-            || now.since(host.since) < host.spec.shutdown.max(SHUTDOWN_MIN)
-        {
+        if !host.guard_agreed {
+            // It answered with its doors open since: whether it went after all, a wake will tell.
+            if host.misses >= self.settings.stale_periods {
+                let host = self.host_mut(id);
+                host.offs += 1;
+                host.maybe_asleep = true;
+                self.set_state(id, HostState::Unknown, "silent-after-all");
+            }
+            return;
+        }
+        if !host.is_silent() || now.since(host.since) < host.spec.shutdown.max(SHUTDOWN_MIN) {
             return;
         }
         if self.holds_vm(id) {
@@ -48,6 +72,9 @@ impl Controller {
                 HostState::Stopping => self.watch_stopping(id),
                 HostState::Waking => self.watch_waking(id),
                 HostState::Unusable => self.watch_unusable(id),
+                HostState::Unknown if mutants::has(Mutant::SilenceIsSleep) && self.host(id).misses > 5 => {
+                    self.set_state(id, HostState::Asleep, "silence");
+                }
                 HostState::Unknown => self.wake_if_maybe_asleep(id),
                 _ => {}
             }
@@ -65,10 +92,11 @@ impl Controller {
             return; // silent: the next failed look makes it asleep
         }
         host.tries += 1;
+        host.offs += 1;
         host.guard_agreed = false;
         // It may still go, later than we wait: should it fall silent then, a wake is in place.
         host.maybe_asleep = true;
-        if host.tries >= tries {
+        if host.tries.max(host.offs) >= tries {
             self.set_aside(id, Aside::NeverWent);
         } else {
             let settings = self.settings.clone();
@@ -80,7 +108,7 @@ impl Controller {
     fn watch_waking(&mut self, id: HostId) {
         let now = self.now.mono;
         let t_on = self.settings.t_on;
-        let tries = self.settings.tries;
+        let tries = if mutants::has(Mutant::TriesForEver) { u32::MAX } else { self.settings.tries };
         let Some(wake) = self.host(id).wake else { return };
         let spent = now.since(wake.try_began);
         if spent >= t_on {
@@ -148,6 +176,8 @@ impl Controller {
         match host.wake {
             Some(wake) if now.since(wake.try_began) < t_on => return,
             Some(_) if host.tries + 1 >= tries => {
+                // Whether it slept is not known; among the day's cycles it counts.
+                host.slept(now);
                 host.maybe_asleep = false;
                 host.wake = None;
                 return self.set_aside(id, Aside::NeverWoke);
@@ -155,6 +185,7 @@ impl Controller {
             Some(wake) => {
                 host.tries += 1;
                 host.wake = Some(Wake { try_began: now, sends: 1, ..wake });
+                self.remember_host(id);
             }
             None => host.wake = Some(Wake { first: now, try_began: now, sends: 1, late_told: false }),
         }
@@ -255,6 +286,8 @@ impl Controller {
             Outcome::Unsure(_) => {
                 let host = self.host_mut(id);
                 host.maybe_asleep = true;
+                // Of a command that an earlier manager sent nobody knows whether it went out.
+                host.offs += u32::from(host.off_boot.is_some());
                 host.back_off(now, &settings);
                 if state == HostState::Draining {
                     self.set_state(id, HostState::Unknown, "no-word-from-guard");

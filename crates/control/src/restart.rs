@@ -5,6 +5,7 @@
 //! hold anything. What cannot be started is told, with the reason; it is never forgotten and never forced.
 
 use crate::controller::Controller;
+use crate::mutants::{self, Mutant};
 use crate::vms::Owed;
 use crate::{Level, LogEvent};
 use dormouse_model::{
@@ -270,7 +271,8 @@ impl Controller {
         let stale = self.stale();
         let (mut silent, mut unseen) = (vec![], vec![]);
         for host in self.hosts.iter().filter(|host| !host.state.is_down()) {
-            if host.is_fresh(self.now.mono, stale) && self.looked_since(host.id, owed.since_look) {
+            let seen = host.is_fresh(self.now.mono, stale) && self.looked_since(host.id, owed.since_look);
+            if seen || mutants::has(Mutant::StartsWithoutProof) {
                 continue;
             }
             let settled =

@@ -6,6 +6,7 @@
 
 use crate::controller::Controller;
 use crate::gate::Admission;
+use crate::mutants::{self, Mutant};
 use crate::{Automation, Level, LogEvent};
 use dormouse_model::Millis;
 use dormouse_model::{
@@ -52,6 +53,15 @@ impl Run {
             && self.open.iter().any(|at| self.plan.steps[*at].action.hosts().contains(&host))
     }
 
+    /// A host is still to be put to sleep.
+    pub(crate) fn will_sleep(&self) -> bool {
+        let waits = |at: &usize| {
+            matches!(self.states[*at], StepState::Waiting | StepState::Flying)
+                && matches!(self.plan.steps[*at].action, Action::Sleep { .. })
+        };
+        self.dropped.is_none() && self.open.iter().any(waits)
+    }
+
     fn state_of(&self, step: StepId) -> StepState {
         self.plan
             .steps
@@ -80,6 +90,7 @@ impl Controller {
             && until <= self.now.mono
         {
             self.paused = None;
+            self.remember_manager();
             self.tell(LogEvent::new(Level::Info, "resumed").with("by", "time"));
         }
         if !self.leading() || self.run.as_ref().is_some_and(|run| !self.drags(run)) {
@@ -312,7 +323,8 @@ impl Controller {
     fn reopen(&mut self) {
         for id in self.host_ids() {
             let host = self.host(id);
-            if host.state == HostState::Draining && !host.drain && !self.has_flight_on(id) {
+            let reopens = host.state == HostState::Draining && !host.drain && !self.has_flight_on(id);
+            if reopens && !mutants::has(Mutant::NeverReopens) {
                 self.set_state(id, HostState::On, "plan-over");
             }
         }

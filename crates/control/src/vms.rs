@@ -315,7 +315,10 @@ impl VmRecord {
                 if present.len() == 2 && (under_way || !asked_again) {
                     VmState::Migrating { from: present[0].0, to: newest.0 }
                 } else {
-                    VmState::Conflict { hosts: present.iter().map(|(host, _)| *host).collect() }
+                    // In one order, whoever was looked at last: the same conflict is no news.
+                    let mut hosts: Vec<HostId> = present.iter().map(|(host, _)| *host).collect();
+                    hosts.sort_unstable();
+                    VmState::Conflict { hosts }
                 }
             }
         }

@@ -61,7 +61,7 @@ pub enum Settlement {
     Stayed,
     /// Runs at the destination; the source holds a paused copy from the move, which is dropped.
     DropSource,
-    /// Held by the move at the source, and the destination is without it: it is resumed.
+    /// Held by the move at the source, and the destination knows nothing of it: it is resumed.
     ResumeSource,
     /// Runs at the destination; a shut-off definition is left at the source, and the destination's is persistent.
     DropDefinition,
@@ -90,7 +90,8 @@ pub fn judge(source: End, destination: End, job: bool) -> Settlement {
             Absent | Has { state: ShutOff, .. },
         ) => Settlement::Stayed,
         (Has { state: PausedMigrating, .. }, Has { state: Running, .. }) => Settlement::DropSource,
-        (Has { state: PausedMigrating, .. }, Absent | Has { state: ShutOff, .. }) => Settlement::ResumeSource,
+        // A definition that is shut off there was perhaps started and ended since: the memory held here is past then.
+        (Has { state: PausedMigrating, .. }, Absent) => Settlement::ResumeSource,
         (Has { state: ShutOff, .. }, Has { state: Running | Paused | ShuttingDown, persistent: true }) => {
             Settlement::DropDefinition
         }
@@ -194,8 +195,8 @@ mod tests {
                             assert!(!job && from == Some(PausedMigrating) && to == Some(Running), "{why}")
                         }
                         Settlement::ResumeSource => {
-                            let not_there = matches!(to, None | Some(ShutOff)) && destination != End::Unseen;
-                            assert!(!job && from == Some(PausedMigrating) && not_there, "{why}");
+                            let never_ran = destination == End::Absent;
+                            assert!(!job && from == Some(PausedMigrating) && never_ran, "{why}");
                         }
                         Settlement::DropDefinition => {
                             let kept = matches!(destination, End::Has { persistent: true, .. });

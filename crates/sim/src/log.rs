@@ -142,6 +142,7 @@ fn worded(note: &Note, world: &World) -> Option<LogEvent> {
             match end {
                 MoveEnd::Done { downtime } => event.with("end", "done").with("downtime", downtime.0),
                 MoveEnd::Stayed(why) => event.with("end", "stayed").with("why", why),
+                MoveEnd::Cut => event.with("end", "cut"),
                 MoveEnd::Lost => event.with("end", "lost"),
             }
         }

@@ -1,8 +1,8 @@
 //! What just happened, in the world and between it and the manager. One stream feeds the log, the facts of a script,
 //! the figures and the invariants, so that none of them can see what the others do not.
 
-use dormouse_control::LogEvent;
-use dormouse_model::{HostId, Intent, IntentId, Millis, Mono, Outcome};
+use dormouse_control::{LogEvent, Order};
+use dormouse_model::{Epoch, HostId, Intent, IntentId, Millis, Mono, Outcome};
 use uuid::Uuid;
 
 use crate::world::Power;
@@ -17,6 +17,7 @@ pub(crate) enum Note {
     /// An operator gave an order; the host it is about, if it is about one.
     Ordered {
         host: Option<HostId>,
+        order: Order,
     },
     Healed,
     /// The controller told this.
@@ -39,6 +40,7 @@ pub(crate) enum Note {
     },
     GuardAgreed {
         host: HostId,
+        epoch: Epoch,
     },
     WakeSent {
         host: HostId,
@@ -76,6 +78,11 @@ pub(crate) enum Note {
         vm: Uuid,
         at: HostId,
     },
+    /// A lease was won or renewed, until then.
+    Leased {
+        epoch: u64,
+        until: Mono,
+    },
     ManagerDown,
     ManagerUp {
         epoch: u64,
@@ -98,5 +105,7 @@ pub(crate) enum MoveEnd {
     },
     /// The VM runs on at its source.
     Stayed(&'static str),
+    /// The link died in the hand-over: both ends hold something of it.
+    Cut,
     Lost,
 }

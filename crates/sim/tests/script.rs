@@ -59,7 +59,7 @@ fn mistakes_are_named_with_their_line() {
     wrong(
         "at 12:05 crash manager after=lunch\nrun until 13:00",
         expect![
-            "line 1: a crash is after=intent, effect, outcome or record, or before=intent, outcome or record"
+            "line 1: a crash is after=intent, effect, outcome or record, or before=intent, effect, outcome or record"
         ],
     );
 }

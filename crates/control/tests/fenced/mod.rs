@@ -176,6 +176,7 @@ fn a_debt_outlives_the_manager() {
     world.order(Order::Pause { until: None });
     fence(&mut world, "h1");
     world.restart();
+    world.order(Order::Resume);
     world.run(60);
     assert_eq!(starts(&world).len(), 1, "{}", world.trail.join("\n"));
 }

@@ -33,7 +33,8 @@ fn a_move_that_cannot_be_ended_is_stuck_and_its_hosts_stay_on() {
     assert_eq!(world.kinds(), ["migrate"], "{}", world.trail.join("\n"));
     world.jobs.insert(0);
     world.run(600);
-    assert_eq!(world.trail_of(&["abort "]).lines().count(), 1, "it was ended once");
+    let aborts = world.trail_of(&["abort "]).lines().count();
+    assert!((2..=10).contains(&aborts), "an order that is lost is repeated, once a minute: {aborts}");
     assert_eq!(vm(&world, 0), VmState::Stuck { from: h1, to: h3 });
     assert_eq!(world.trail_of(&["vm=v1", "to=stuck"]).matches("to=stuck").count(), 1);
     world.mute = false;

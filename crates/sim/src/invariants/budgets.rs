@@ -10,6 +10,8 @@ use crate::world::Power;
 
 const HOUR: Millis = Millis::from_mins(60);
 const DAY: Millis = Millis::from_mins(24 * 60);
+/// Times that outlive a restart are kept in whole seconds.
+const SECONDS: Millis = Millis::from_secs(2);
 /// Packets within one try (fault P01: three sends with back-off within T_on).
 const SENDS_PER_TRY: u32 = 3;
 
@@ -18,11 +20,14 @@ const SENDS_PER_TRY: u32 = 3;
 pub(super) struct BoundedRetry {
     wakes: Vec<Option<(Mono, u32)>>,
     agreed: Vec<u32>,
+    /// The epoch that leads: what an earlier one sent late is not the present one's doing.
+    epoch: u64,
+    down_at: Option<Mono>,
 }
 
 impl BoundedRetry {
     pub(super) fn new(hosts: usize) -> Self {
-        Self { wakes: vec![None; hosts], agreed: vec![0; hosts] }
+        Self { wakes: vec![None; hosts], agreed: vec![0; hosts], epoch: 0, down_at: None }
     }
 }
 
@@ -45,7 +50,22 @@ impl Invariant for BoundedRetry {
                     }
                 }
             }
-            Note::GuardAgreed { host } => {
+            // It is up, whatever it was before: the next sleep and wake are new ones.
+            Note::Told(event) if event.name == "host.state" && event.field("to") == Some("on") => {
+                if let Some(host) = event.field("host").and_then(|name| scene.cluster.host_named(name)) {
+                    self.wakes[host.index()] = None;
+                }
+            }
+            Note::Leased { epoch, .. } => self.epoch = *epoch,
+            Note::ManagerDown => self.down_at = Some(scene.at),
+            // While nobody was there, no try went on.
+            Note::ManagerUp { .. } => {
+                let away = self.down_at.take().map_or(Millis::ZERO, |down| scene.at.since(down));
+                for (first, _) in self.wakes.iter_mut().flatten() {
+                    *first = *first + away;
+                }
+            }
+            Note::GuardAgreed { host, epoch } if epoch.0 == self.epoch => {
                 self.agreed[host.index()] += 1;
                 if self.agreed[host.index()] > tries {
                     found.add(
@@ -78,7 +98,13 @@ impl Invariant for BoundedRetry {
 pub(super) struct Budget {
     wakes: VecDeque<Mono>,
     sleeps: VecDeque<Mono>,
+    /// Hosts whose last boot was ours.
+    woken: Vec<HostId>,
+    /// Times that outlive a restart are on the calendar's clock: so much it has jumped.
+    jumped: Millis,
 }
+
+const SLEEP_SPAN: Millis = Millis::from_mins(10);
 
 fn within(times: &mut VecDeque<Mono>, at: Mono, span: Millis) -> usize {
     times.push_back(at);
@@ -106,22 +132,30 @@ impl Invariant for Budget {
                     found.add("I11", scene.at, format!("{} moves at once", ours().count()));
                 }
             }
-            Note::Acted(intent) => match intent.action {
-                Action::Wake { host } => {
-                    let count = within(&mut self.wakes, scene.at, Millis::from_secs(10));
-                    if count > knobs.wakes_burst as usize {
-                        found.add("I11", scene.at, format!("{count} wakes within 10 s"));
-                    }
-                    self.circuit(host, scene, found);
+            Note::Acted(intent) => {
+                let Action::Wake { host } = intent.action else { return };
+                let count = within(&mut self.wakes, scene.at, Millis::from_secs(10));
+                if count > knobs.wakes_burst as usize {
+                    found.add("I11", scene.at, format!("{count} wakes within 10 s"));
                 }
-                Action::Sleep { .. } => {
-                    let count = within(&mut self.sleeps, scene.at, Millis::from_mins(10));
-                    if count > knobs.sleeps_burst as usize {
-                        found.add("I11", scene.at, format!("{count} offs within 10 min"));
-                    }
+                self.circuit(host, scene, found);
+            }
+            Note::Power { host, to: Power::Booting, cause, .. } => {
+                let known = self.woken.contains(host);
+                if *cause == "wake" && !known {
+                    self.woken.push(*host);
+                } else if *cause != "wake" {
+                    self.woken.retain(|woken| woken != host);
                 }
-                _ => {}
-            },
+            }
+            Note::ClockJumped { by_ms } => self.jumped += Millis(by_ms.unsigned_abs()),
+            Note::GuardAgreed { .. } => {
+                let slack = Millis(self.jumped.0 + SECONDS.0);
+                let count = within(&mut self.sleeps, scene.at, SLEEP_SPAN.saturating_sub(slack));
+                if count > knobs.sleeps_burst as usize {
+                    found.add("I11", scene.at, format!("{count} offs within 10 min"));
+                }
+            }
             _ => {}
         }
     }
@@ -138,7 +172,10 @@ impl Budget {
             .hosts
             .iter()
             .filter(|other| {
-                other.id != host && other.spec.circuit.as_ref() == Some(name) && other.power == Power::Booting
+                other.id != host
+                    && other.spec.circuit.as_ref() == Some(name)
+                    && other.power == Power::Booting
+                    && self.woken.contains(&other.id)
             })
             .count();
         if booting + 1 > circuit.wakes as usize {
@@ -155,11 +192,18 @@ pub(super) struct Hysteresis {
     up_since: Vec<Mono>,
     /// Something from outside, or a new goal: a reason to move back.
     cause_at: Mono,
+    /// Times remembered over a restart are on the calendar's clock: so much it has jumped.
+    jumped: Millis,
+    /// Going off by our word.
+    ours: Vec<bool>,
+    /// Up by a wake of ours or a person's hand; of a crash that nobody saw nothing is remembered.
+    meant: Vec<bool>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Moved {
     at: Mono,
+    begun: Mono,
     from: HostId,
     to: HostId,
 }
@@ -171,14 +215,20 @@ impl Hysteresis {
             sleeps: vec![vec![]; hosts],
             up_since: vec![Mono::ZERO; hosts],
             cause_at: Mono::ZERO,
+            jumped: Millis::ZERO,
+            ours: vec![false; hosts],
+            meant: vec![false; hosts],
         }
     }
 
     fn moved(&mut self, vm: Uuid, from: HostId, to: HostId, scene: &Scene<'_>, found: &mut Found) {
         let knobs = &scene.cluster.policy.knobs;
         let past = self.moves.entry(vm).or_default();
-        let lately =
-            |span: Millis| past.iter().filter(|moved| scene.at.since(moved.at) < knobs.scaled(span)).count();
+        let slack = Millis(self.jumped.0 + SECONDS.0);
+        let lately = |span: Millis| {
+            let span = knobs.scaled(span).saturating_sub(slack);
+            past.iter().filter(|moved| scene.at.since(moved.at) < span).count()
+        };
         if scene.ordered.contains(&from) || scene.ordered.contains(&to) {
             return;
         }
@@ -189,7 +239,7 @@ impl Hysteresis {
             last.from == to
                 && last.to == from
                 && scene.at.since(last.at) < knobs.scaled(HOUR)
-                && self.cause_at < last.at
+                && self.cause_at < last.begun
         });
         if back {
             found.add(
@@ -206,6 +256,7 @@ impl Invariant for Hysteresis {
         let knobs = &scene.cluster.policy.knobs;
         match note {
             Note::Script { .. } | Note::Ordered { .. } | Note::ManagerUp { .. } => self.cause_at = scene.at,
+            Note::ClockJumped { by_ms } => self.jumped += Millis(by_ms.unsigned_abs()),
             Note::Told(event) if event.name == "goal" => self.cause_at = scene.at,
             Note::Told(event) if event.name == "host.state" => {
                 let routine =
@@ -215,22 +266,31 @@ impl Invariant for Hysteresis {
                 }
             }
             Note::MoveStarted { vm, from, to, intent: Some(_) } => self.moved(*vm, *from, *to, scene, found),
-            Note::MoveEnded { vm, from, to, end: MoveEnd::Done { .. }, intent: Some(_), .. } => {
-                self.moves.entry(*vm).or_default().push(Moved { at: scene.at, from: *from, to: *to });
+            Note::MoveEnded { vm, from, to, end: MoveEnd::Done { .. }, intent: Some(_), took } => {
+                let begun = Mono(scene.at.0.saturating_sub(took.0));
+                self.moves.entry(*vm).or_default().push(Moved { at: scene.at, begun, from: *from, to: *to });
+            }
+            Note::Power { host, to: Power::Booting, cause, .. } => {
+                self.meant[host.index()] = matches!(*cause, "wake" | "by hand");
             }
             Note::Power { host, to: Power::On, .. } => self.up_since[host.index()] = scene.at,
             Note::Acted(intent) => {
                 let Action::Sleep { host } = intent.action else { return };
                 let up = scene.at.since(self.up_since[host.index()]);
-                let woken = self.up_since[host.index()] > Mono::ZERO;
-                if woken && up < knobs.scaled(knobs.min_up) && !scene.ordered.contains(&host) {
+                let woken = self.up_since[host.index()] > Mono::ZERO && self.meant[host.index()];
+                let least = knobs.scaled(knobs.min_up).saturating_sub(Millis(self.jumped.0 + SECONDS.0));
+                if woken && up < least && !scene.ordered.contains(&host) {
                     found.add("I12", scene.at, format!("{} was up for {up} only", scene.name(host)));
                 }
             }
-            Note::Power { host, to: Power::Off, cause: "shutdown", .. } => {
+            Note::Power { host, to: Power::Stopping, cause, .. } => {
+                self.ours[host.index()] = *cause == "guard"
+            }
+            Note::Power { host, to: Power::Off, cause: "shutdown", .. } if self.ours[host.index()] => {
                 let sleeps = &mut self.sleeps[host.index()];
                 sleeps.push(scene.at);
-                let today = sleeps.iter().filter(|at| scene.at.since(**at) < knobs.scaled(DAY)).count();
+                let day = knobs.scaled(DAY).saturating_sub(self.jumped);
+                let today = sleeps.iter().filter(|at| scene.at.since(**at) < day).count();
                 if today > knobs.cycles_host_day as usize && !scene.ordered.contains(host) {
                     found.add(
                         "I12",

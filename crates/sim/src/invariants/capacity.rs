@@ -1,31 +1,57 @@
 //! Enough stays on (I8), with the reserves the policy promises (I9), and nothing is overfilled (I10).
 
-use dormouse_model::{HostId, HostState, Mib, PolicyName};
+use dormouse_model::{HostId, HostState, Mib, Millis, Mono, PolicyName};
 
 use super::{Found, Invariant, Scene};
 use crate::note::Note;
 use crate::world::Power;
 
-/// Hosts that are on by truth and by belief, without this one.
-fn usable<'a>(scene: &'a Scene<'_>, without: HostId) -> impl Iterator<Item = HostId> + 'a {
+/// Hosts that are on by belief, and by truth or were so long enough ago that nobody could know better; without this one.
+fn usable<'a>(
+    scene: &'a Scene<'_>,
+    fell: &'a [Option<Mono>],
+    without: HostId,
+    unseen: Millis,
+) -> impl Iterator<Item = HostId> + 'a {
+    let lately = move |host: HostId| fell[host.index()].is_some_and(|fell| scene.at.since(fell) <= unseen);
     scene
         .world
         .hosts
         .iter()
         .filter(move |host| {
-            host.id != without && host.power == Power::On && scene.belief[host.id.index()] == HostState::On
+            host.id != without
+                && (host.power == Power::On || lately(host.id))
+                && scene.belief[host.id.index()] == HostState::On
         })
         .map(|host| host.id)
 }
 
+/// When each host last left `on`.
+fn falls(fell: &mut [Option<Mono>], note: &Note, scene: &Scene<'_>) {
+    if let Note::Power { host, from: Power::On, .. } = note {
+        fell[host.index()] = Some(scene.at);
+    }
+}
+
 /// I8, judged where it can be broken by us: when a host is told to go off.
 #[derive(Debug)]
-pub(super) struct MinimumOn;
+pub(super) struct MinimumOn {
+    fell: Vec<Option<Mono>>,
+}
+
+impl MinimumOn {
+    pub(super) fn new(hosts: usize) -> Self {
+        Self { fell: vec![None; hosts] }
+    }
+}
 
 impl Invariant for MinimumOn {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
-        if let Note::GuardAgreed { host } = note {
-            let left = usable(scene, *host).count();
+        falls(&mut self.fell, note, scene);
+        if let Note::GuardAgreed { host, .. } = note {
+            // A host that missed its last look is not relied on.
+            let unseen = scene.settings.observe_every + scene.settings.look_deadline;
+            let left = usable(scene, &self.fell, *host, unseen).count();
             if left < scene.cluster.policy.knobs.min_on as usize {
                 found.add(
                     "I8",
@@ -40,20 +66,36 @@ impl Invariant for MinimumOn {
 /// I9: after each sleep there is still room for the largest VM, and for the VMs of a host that dies.
 /// Policy `seed` knows no reserves, and an operator may spend them.
 #[derive(Debug)]
-pub(super) struct Reserves;
+pub(super) struct Reserves {
+    fell: Vec<Option<Mono>>,
+}
+
+impl Reserves {
+    pub(super) fn new(hosts: usize) -> Self {
+        Self { fell: vec![None; hosts] }
+    }
+}
 
 impl Invariant for Reserves {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
-        let Note::GuardAgreed { host } = note else { return };
+        falls(&mut self.fell, note, scene);
+        let Note::GuardAgreed { host, .. } = note else { return };
         if scene.cluster.policy.name == PolicyName::Seed || scene.ordered.contains(host) {
             return;
         }
         let knobs = &scene.cluster.policy.knobs;
         let world = scene.world;
-        let hosts: Vec<HostId> = usable(scene, *host).collect();
+        let periods = u64::from(scene.settings.stale_periods) + 1;
+        let unseen = Millis(scene.settings.observe_every.0 * periods) + scene.settings.look_deadline;
+        let hosts: Vec<HostId> = usable(scene, &self.fell, *host, unseen).collect();
         let free = |host: HostId| world.host(host).spec.mem_for_vms().saturating_sub(world.mem_used(host));
         let overhead = |host: HostId| world.host(host).spec.overhead;
-        let largest = world.vms.iter().filter(|vm| vm.lives_on().is_some()).map(|vm| vm.spec.mem).max();
+        // VMs on hosts that are silent are out of reach; places are kept for those that can be moved.
+        let in_reach = |host: HostId| {
+            matches!(scene.belief[host.index()], HostState::On | HostState::Draining | HostState::Stopping)
+        };
+        let largest =
+            world.vms.iter().filter(|vm| vm.lives_on().is_some_and(in_reach)).map(|vm| vm.spec.mem).max();
         if let Some(largest) = largest {
             let places: u64 =
                 hosts.iter().map(|host| free(*host).0 / (largest + overhead(*host)).0.max(1)).sum();

@@ -1,39 +1,51 @@
 //! Moves end (I21), peace returns (I28), the calendar's clock may jump (I29), and one event has bounded effects (I30).
 
-use dormouse_model::{Action, HostState, IntentId, Millis, Mono};
-use std::collections::BTreeMap;
+use dormouse_control::Level;
+use dormouse_model::{Action, DomainState, HostState, IntentId, Millis, Mono};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Found, Invariant, Scene};
 use crate::note::Note;
+use crate::world::FlowId;
 
 /// I21: every move of ours is over some time after its deadline, if anybody could end it.
 #[derive(Debug, Default)]
 pub(super) struct MigrationsEnd {
     deadlines: BTreeMap<IntentId, Millis>,
-    manager_since: Mono,
+    /// Since when somebody can end them.
+    endable: BTreeMap<FlowId, Mono>,
 }
 
 /// Asking, aborting and noticing take this long.
 const ABORT_SLACK: Millis = Millis::from_mins(3);
 
 impl Invariant for MigrationsEnd {
-    fn note(&mut self, note: &Note, scene: &Scene<'_>, _found: &mut Found) {
+    fn note(&mut self, note: &Note, _scene: &Scene<'_>, _found: &mut Found) {
         match note {
             Note::Acted(intent) if matches!(intent.action, Action::Migrate { .. }) => {
                 self.deadlines.insert(intent.id, intent.deadline);
             }
-            Note::ManagerUp { .. } | Note::Healed => self.manager_since = scene.at,
+            Note::ManagerUp { .. } | Note::Script { is_fault: true, .. } => self.endable.clear(),
             _ => {}
         }
     }
 
     fn after(&mut self, scene: &Scene<'_>, found: &mut Found) {
+        if scene.world.flows.is_empty() {
+            return self.endable.clear();
+        }
         for flow in &scene.world.flows {
             let Some(deadline) = flow.intent.and_then(|intent| self.deadlines.get(&intent)) else { continue };
             let source = scene.world.host(flow.from);
-            let reachable = !source.faults.is_silent(scene.at) && !source.faults.is_frozen(scene.at);
-            let begun = flow.started.max(self.manager_since);
-            if scene.manager_up && reachable && scene.at.since(begun).0 > deadline.0 + ABORT_SLACK.0 {
+            let reachable = !source.faults.is_silent(scene.at)
+                && !source.faults.is_frozen(scene.at)
+                && !scene.world.abort_hangs(flow.vm);
+            if !reachable || !scene.manager_up {
+                self.endable.remove(&flow.id);
+                continue;
+            }
+            let since = *self.endable.entry(flow.id).or_insert(scene.at);
+            if scene.at.since(since).0 > deadline.0 + ABORT_SLACK.0 {
                 let name = &scene.world.vms[flow.vm].spec.name;
                 found.add("I21", scene.at, format!("the move of {name} goes on after its deadline"));
             }
@@ -47,13 +59,22 @@ pub(super) struct Converges {
     /// `None`: something is broken now.
     calm_since: Option<Mono>,
     since: Vec<Mono>,
+    /// VMs that a person was told of.
+    alarmed: BTreeSet<String>,
+    /// VMs that are held by a move that is over, since when.
+    held: BTreeMap<usize, Mono>,
 }
 
 const T_CONV: Millis = Millis::from_mins(15);
 
 impl Converges {
     pub(super) fn new(hosts: usize) -> Self {
-        Self { calm_since: Some(Mono::ZERO), since: vec![Mono::ZERO; hosts] }
+        Self {
+            calm_since: Some(Mono::ZERO),
+            since: vec![Mono::ZERO; hosts],
+            alarmed: BTreeSet::new(),
+            held: BTreeMap::new(),
+        }
     }
 }
 
@@ -62,19 +83,39 @@ impl Invariant for Converges {
         match note {
             Note::Script { is_fault: true, .. } => self.calm_since = None,
             Note::Healed => self.calm_since = Some(scene.at),
+            Note::ManagerUp { .. } => self.calm_since = self.calm_since.map(|_| scene.at),
+            Note::Power { host, .. } => self.since[host.index()] = scene.at,
             Note::Told(event) if event.name == "host.state" => {
                 if let Some(host) = event.field("host").and_then(|name| scene.cluster.host_named(name)) {
                     self.since[host.index()] = scene.at;
                 }
+            }
+            Note::Told(event) if event.level == Level::Alarm => {
+                self.alarmed.extend(event.field("vm").map(str::to_owned));
             }
             _ => {}
         }
     }
 
     fn after(&mut self, scene: &Scene<'_>, found: &mut Found) {
+        for (place, vm) in scene.world.vms.iter().enumerate() {
+            let held =
+                vm.flow.is_none() && vm.copies.iter().any(|copy| copy.state == DomainState::PausedMigrating);
+            if held {
+                self.held.entry(place).or_insert(scene.at);
+            } else if !self.held.is_empty() {
+                self.held.remove(&place);
+            }
+        }
         let Some(calm) = self.calm_since.filter(|_| scene.manager_up) else { return };
         if scene.at.since(calm) <= T_CONV {
             return;
+        }
+        for (place, since) in &self.held {
+            let name = &scene.world.vms[*place].spec.name;
+            if scene.at.since(*since) > T_CONV && !self.alarmed.contains(name) {
+                found.add("I28", scene.at, format!("{name} is still held by a move that is over"));
+            }
         }
         for host in &scene.world.hosts {
             let state = scene.belief[host.id.index()];

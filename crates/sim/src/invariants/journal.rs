@@ -1,7 +1,8 @@
 //! One durable intent before each effect, one outcome after it (I15, I16); without a store, no effect (I19).
 
-use dormouse_model::{HostId, HostState, IntentId, Mono};
+use dormouse_model::{Action, DomainState, IntentId, Mono};
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 use super::{Found, Invariant, Scene};
 use crate::note::Note;
@@ -21,8 +22,8 @@ struct Entry {
     /// When it should be settled at the latest; a restart gives it new time.
     settle_by: Mono,
     deadline_ms: u64,
-    /// Where it happens: while one of them cannot be seen, nobody knows how it ended.
-    hosts: [Option<HostId>; 2],
+    action: Option<Action>,
+    vm: Option<Uuid>,
 }
 
 /// After its deadline and this, an intent without outcome has been forgotten.
@@ -37,10 +38,8 @@ impl Invariant for OneIntentOneOutcome {
                 let entry = Entry {
                     settle_by: Mono(at.0 + deadline_ms + SETTLE_MS),
                     deadline_ms,
-                    hosts: {
-                        let hosts = intent.action.hosts();
-                        [hosts.first().copied(), hosts.get(1).copied()]
-                    },
+                    action: Some(intent.action),
+                    vm: intent.vm,
                     ..Entry::default()
                 };
                 // An intent that was asked for and never became durable may lend its number to the next manager's first.
@@ -80,9 +79,17 @@ impl Invariant for OneIntentOneOutcome {
 
     fn at_end(&mut self, scene: &Scene<'_>, found: &mut Found) {
         for (intent, entry) in &self.entries {
-            let unseen = |host: &HostId| scene.belief[host.index()] == HostState::Unknown;
-            let waits = entry.hosts.iter().flatten().any(unseen);
-            if entry.durable && !entry.closed && !waits && scene.manager_up && scene.at > entry.settle_by {
+            // A move that nobody can end has no outcome yet, nor one of which an end cannot be seen.
+            let unseen = entry.action.is_some_and(|action| {
+                action.hosts().iter().any(|host| !scene.world.host(*host).is_healthy(scene.at))
+            });
+            // Held at its source by a move that is over: a person decides.
+            let held = entry
+                .vm
+                .and_then(|vm| scene.world.vm_by_uuid(vm))
+                .is_some_and(|vm| vm.copies.iter().any(|copy| copy.state == DomainState::PausedMigrating));
+            let goes_on = unseen || held || scene.world.flows.iter().any(|flow| flow.intent == Some(*intent));
+            if entry.durable && !entry.closed && scene.manager_up && scene.at > entry.settle_by && !goes_on {
                 found.add("I16", scene.at, format!("i{} never got an outcome", intent.0));
             }
         }

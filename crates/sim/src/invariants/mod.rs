@@ -4,11 +4,16 @@
 //! after each event. A checker that is too strict is wrong, and so is one that catches nothing: planted bugs must fall.
 
 mod budgets;
+mod calendar;
 mod capacity;
 mod clocks;
 mod journal;
+mod leader;
+mod people;
+mod records;
 mod safety;
 mod sight;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +46,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) manager_up: bool,
     /// Hosts about which an operator gave an order: budgets against restlessness do not hold there.
     pub(crate) ordered: &'a BTreeSet<HostId>,
+    /// The calendar's time, by the manager's clock.
+    pub(crate) wall: jiff::Timestamp,
 }
 
 impl Scene<'_> {
@@ -90,7 +97,15 @@ impl Checkers {
         Self {
             checkers: vec![
                 Box::new(safety::PowerLosesNothing::default()),
-                Box::new(safety::SingleRun),
+                Box::new(safety::SingleRun::default()),
+                Box::new(start::SafeStart::new(hosts)),
+                Box::new(leader::SingleActor::new(hosts)),
+                Box::new(calendar::OpeningGuarantee::new(hosts)),
+                Box::new(calendar::WhenInDoubtOn::default()),
+                Box::new(people::PeopleWin::new(hosts)),
+                Box::new(people::NeverOurBranch),
+                Box::new(records::DefinitionKept),
+                Box::new(records::UntrustedText),
                 Box::new(safety::ConfirmedMove::new(hosts)),
                 Box::new(sight::FreshInput::new(hosts)),
                 Box::new(sight::UnknownMeansOn::new(hosts)),
@@ -98,8 +113,8 @@ impl Checkers {
                 Box::new(budgets::BoundedRetry::new(hosts)),
                 Box::new(budgets::Budget::default()),
                 Box::new(budgets::Hysteresis::new(hosts)),
-                Box::new(capacity::MinimumOn),
-                Box::new(capacity::Reserves),
+                Box::new(capacity::MinimumOn::new(hosts)),
+                Box::new(capacity::Reserves::new(hosts)),
                 Box::new(capacity::Capacity),
                 Box::new(journal::OneIntentOneOutcome::default()),
                 Box::new(journal::FailStatic),

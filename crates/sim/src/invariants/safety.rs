@@ -2,6 +2,7 @@
 
 use dormouse_model::{Action, DomainState, HostId, IntentId, Mono, Outcome};
 use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
 
 use super::{Found, Invariant, Scene};
 use crate::note::Note;
@@ -17,8 +18,7 @@ pub(super) struct PowerLosesNothing {
 impl Invariant for PowerLosesNothing {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         match note {
-            Note::GuardAgreed { host } => {
-                self.ours.insert(*host);
+            Note::GuardAgreed { host, .. } => {
                 let present: Vec<_> = scene.world.present_on(*host).map(|vm| vm.spec.name.clone()).collect();
                 if !present.is_empty() {
                     let text = format!("{} was switched off with {}", scene.name(*host), present.join(", "));
@@ -39,7 +39,10 @@ impl Invariant for PowerLosesNothing {
                     format!("{} went down with {}, by our word", scene.vm(*vm), scene.name(*at)),
                 );
             }
-            Note::Power { host, to: Power::Off | Power::Dead | Power::On, .. } => {
+            Note::Power { host, to: Power::Stopping, cause: "guard", .. } => {
+                self.ours.insert(*host);
+            }
+            Note::Power { host, .. } => {
                 self.ours.remove(host);
             }
             _ => {}
@@ -47,23 +50,42 @@ impl Invariant for PowerLosesNothing {
     }
 }
 
-/// I2: the processors of a VM run on one host at most.
-#[derive(Debug)]
-pub(super) struct SingleRun;
+/// I2: the processors of a VM run on one host at most, and never again from memory that another host has run past.
+#[derive(Debug, Default)]
+pub(super) struct SingleRun {
+    /// Held at this host by a move while the VM ran elsewhere.
+    passed: BTreeSet<(Uuid, HostId)>,
+}
 
 impl Invariant for SingleRun {
     fn after(&mut self, scene: &Scene<'_>, found: &mut Found) {
-        for vm in scene.world.vms.iter().filter(|vm| vm.running_copies() > 1) {
-            found.add("I2", scene.at, format!("{} runs {} times", vm.spec.name, vm.running_copies()));
+        for vm in &scene.world.vms {
+            if vm.running_copies() > 1 {
+                found.add("I2", scene.at, format!("{} runs {} times", vm.spec.name, vm.running_copies()));
+            }
+            if vm.copies.len() > 1 && vm.running_copies() > 0 {
+                let held = vm.copies.iter().filter(|copy| copy.state == DomainState::PausedMigrating);
+                self.passed.extend(held.filter(|_| vm.flow.is_none()).map(|copy| (vm.spec.uuid, copy.host)));
+            }
         }
+        self.passed.retain(|(uuid, host)| {
+            let state = scene.world.vm_by_uuid(*uuid).and_then(|vm| vm.copy_on(*host));
+            if state == Some(DomainState::Running) {
+                let text =
+                    format!("{} runs at {} from memory that is past", scene.vm(*uuid), scene.name(*host));
+                found.add("I2", scene.at, text);
+            }
+            state == Some(DomainState::PausedMigrating)
+        });
     }
 }
 
 /// I22: `done` is said of a move only when the VM is at its destination and nowhere else, and both hosts were asked since.
 #[derive(Debug)]
 pub(super) struct ConfirmedMove {
-    actions: BTreeMap<IntentId, Action>,
-    ended: BTreeMap<IntentId, Mono>,
+    actions: BTreeMap<IntentId, (Action, Option<Uuid>)>,
+    /// When a move of this VM between these hosts was last over, whoever began it.
+    ended: BTreeMap<(Uuid, HostId, HostId), Mono>,
     looked: Vec<Mono>,
 }
 
@@ -77,16 +99,16 @@ impl Invariant for ConfirmedMove {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         match note {
             Note::Acted(intent) => {
-                self.actions.insert(intent.id, intent.action);
+                self.actions.insert(intent.id, (intent.action, intent.vm));
             }
             Note::Looked { host, asked, boot: Some(_) } => self.looked[host.index()] = *asked,
-            Note::MoveEnded { intent: Some(intent), .. } => {
-                self.ended.insert(*intent, scene.at);
+            Note::MoveEnded { vm, from, to, .. } => {
+                self.ended.insert((*vm, *from, *to), scene.at);
             }
             Note::Closed { intent, outcome } => {
-                let action = self.actions.remove(intent);
-                let ended = self.ended.remove(intent);
-                let Some(Action::Migrate { vm, from, to }) = action else { return };
+                let Some((action, uuid)) = self.actions.remove(intent) else { return };
+                let Action::Migrate { vm, from, to } = action else { return };
+                let ended = uuid.and_then(|uuid| self.ended.get(&(uuid, from, to)).copied());
                 if !matches!(outcome, Outcome::Done { .. }) {
                     return;
                 }

@@ -1,6 +1,7 @@
 //! Decisions rest on fresh looks (I5), silence is not sleep (I6), states follow their table (I13).
 
-use dormouse_model::{Action, HostId, HostState, Mono};
+use dormouse_control::Order;
+use dormouse_model::{Action, HostId, HostState, Millis, Mono};
 use uuid::Uuid;
 
 use super::{Found, Invariant, Scene};
@@ -19,6 +20,12 @@ struct Looks {
     /// When a run of failed looks began.
     missing_since: Option<Mono>,
     draining_since: Mono,
+    /// How many hosts were expected to answer then.
+    expected: u64,
+}
+
+fn expected(scene: &Scene<'_>) -> u64 {
+    scene.belief.iter().filter(|state| !state.is_down()).count() as u64
 }
 
 impl FreshInput {
@@ -45,7 +52,7 @@ impl FreshInput {
                         HostState::On | HostState::Draining | HostState::Unknown | HostState::Unusable
                     )
             })
-            .filter_map(|(looks, _)| looks.missing_since)
+            .filter_map(|(looks, _)| looks.missing_since.filter(|since| *since > Mono::ZERO))
             .collect();
         let period = scene.settings.observe_every;
         gone.iter()
@@ -68,7 +75,10 @@ impl Invariant for FreshInput {
                         looks.missing_since = None;
                     }
                     None => {
-                        looks.missing_since.get_or_insert(scene.at);
+                        if looks.missing_since.is_none() {
+                            looks.missing_since = Some(scene.at);
+                            looks.expected = expected(scene);
+                        }
                     }
                 }
             }
@@ -79,6 +89,12 @@ impl Invariant for FreshInput {
                 }
             }
             Note::ManagerUp { .. } => self.looks.fill(Looks::default()),
+            // A person says that those hosts are really gone.
+            Note::Ordered { order: Order::Resume, .. } => {
+                for looks in &mut self.looks {
+                    looks.missing_since = looks.missing_since.map(|_| Mono::ZERO);
+                }
+            }
             Note::Acted(intent) if intent.action.is_destructive() => {
                 let stale_ms = scene.settings.observe_every.0 * u64::from(scene.settings.stale_periods);
                 match intent.action {
@@ -119,16 +135,9 @@ impl Invariant for FreshInput {
                     _ => {}
                 }
                 let vanished = self.vanished(scene);
-                let expected = scene
-                    .belief
-                    .iter()
-                    .filter(|state| {
-                        matches!(
-                            state,
-                            HostState::On | HostState::Draining | HostState::Unknown | HostState::Unusable
-                        )
-                    })
-                    .count() as u64;
+                // Of how many they vanished counts, not how many are left to be missed.
+                let then = self.looks.iter().filter(|looks| looks.missing_since.is_some());
+                let expected = then.map(|looks| looks.expected).max().unwrap_or(0).max(expected(scene));
                 let limit = (expected * scene.settings.freeze_permille / 1000)
                     .max(u64::from(scene.settings.freeze_hosts));
                 if vanished as u64 > limit {
@@ -144,33 +153,42 @@ impl Invariant for FreshInput {
     }
 }
 
-/// I6: nothing is called asleep or off that may be running.
+/// I6: nothing is called asleep or off that may be running. Proof is the guard's word and then silence; a host that
+/// answered with its doors open after the guard's word has taken it back.
 #[derive(Debug)]
 pub(super) struct UnknownMeansOn {
-    agreed: Vec<bool>,
+    agreed: Vec<Option<Mono>>,
 }
 
 impl UnknownMeansOn {
     pub(super) fn new(hosts: usize) -> Self {
-        Self { agreed: vec![false; hosts] }
+        Self { agreed: vec![None; hosts] }
     }
 }
+
+/// A look that was under way when the guard spoke may still show the doors open.
+const SPOKEN: Millis = Millis::from_secs(5);
 
 impl Invariant for UnknownMeansOn {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         match note {
-            Note::GuardAgreed { host } => self.agreed[host.index()] = true,
-            Note::Power { host, to: Power::On, .. } => self.agreed[host.index()] = false,
+            Note::GuardAgreed { host, .. } => self.agreed[host.index()] = Some(scene.at),
+            Note::Power { host, to: Power::On, .. } => self.agreed[host.index()] = None,
+            Note::Looked { host, asked, boot: Some(_) } => {
+                let agreed = &mut self.agreed[host.index()];
+                if agreed.is_some_and(|agreed| *asked > agreed + SPOKEN)
+                    && scene.world.host(*host).is_healthy(scene.at)
+                {
+                    *agreed = None;
+                }
+            }
             Note::Told(event) if event.name == "host.state" => {
                 let Some(host) = event.field("host").and_then(|name| scene.cluster.host_named(name)) else {
                     return;
                 };
                 let by_person = matches!(event.field("cause"), Some("operator" | "fenced"));
                 let down = matches!(event.field("to"), Some("asleep" | "off"));
-                if down
-                    && !by_person
-                    && (!self.agreed[host.index()] || scene.world.host(host).power == Power::On)
-                {
+                if down && !by_person && self.agreed[host.index()].is_none() {
                     found.add("I6", scene.at, format!("{} was called down without proof", scene.name(host)));
                 }
             }

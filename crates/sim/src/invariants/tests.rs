@@ -6,6 +6,7 @@ use crate::world::{Fault, Nature, Power, World};
 use dormouse_control::{Level, LogEvent, Settings};
 use dormouse_model::{
     Action, Cluster, Epoch, HostId, HostState, Intent, IntentId, Millis, Mono, Outcome, PlanId, StepId, VmId,
+    VmSpec,
 };
 use expect_test::{Expect, expect};
 use std::collections::BTreeSet;
@@ -48,6 +49,7 @@ impl Stage {
             belief: &self.belief,
             manager_up: true,
             ordered: &ordered,
+            wall: jiff::Timestamp::UNIX_EPOCH,
         };
         for note in notes {
             self.checkers.note(note, &scene);
@@ -72,6 +74,7 @@ impl Stage {
             belief: &self.belief,
             manager_up: true,
             ordered: &ordered,
+            wall: jiff::Timestamp::UNIX_EPOCH,
         };
         self.checkers.at_end(&scene);
         self
@@ -98,7 +101,8 @@ fn intent(id: u64, action: Action) -> Intent {
         plan: PlanId(1),
         step: StepId(0),
         action,
-        vm: None,
+        // The first VMs of the text are v1, v2, ...
+        vm: action.vm().map(|vm| VmSpec::uuid_of_name(&format!("v{}", vm.0 + 1))),
         deadline: Millis::from_secs(60),
         written: Mono(0),
     }
@@ -120,21 +124,22 @@ fn state(host: &str, from: HostState, to: HostState, cause: &str) -> Note {
 #[test]
 fn i1_an_off_with_vms_and_i8_the_last_host_and_i9_without_reserve() {
     Stage::new()
-        .hear(&[Note::GuardAgreed { host: H1 }])
+        .hear(&[Note::GuardAgreed { host: H1, epoch: Epoch(1) }])
         .found(expect!["I1 at +00001.000: h1 was switched off with v1, v3, v5, v7"]);
     let mut stage = Stage::new();
     stage.belief = vec![HostState::Unknown, HostState::Unknown, HostState::On, HostState::Unknown];
-    stage.hear(&[Note::GuardAgreed { host: H3 }]).found(expect![[r#"
-        I8 at +00001.000: h3 went off and 0 usable hosts were left
-        I9 at +00001.000: h3 went off and 0 places were free for the largest VM"#]]);
+    stage
+        .hear(&[Note::GuardAgreed { host: H3, epoch: Epoch(1) }])
+        .found(expect!["I8 at +00001.000: h3 went off and 0 usable hosts were left"]);
     let mut stage = Stage::new();
     stage.belief = vec![HostState::On, HostState::Unknown, HostState::On, HostState::Unknown];
     stage
-        .hear(&[Note::GuardAgreed { host: H3 }])
+        .hear(&[Note::GuardAgreed { host: H3, epoch: Epoch(1) }])
         .found(expect!["I9 at +00001.000: h3 went off; if h1 died, its VMs would fit nowhere"]);
     let mut stage = Stage::new();
     let lost = stage.vm(0);
-    stage.hear(&[Note::GuardAgreed { host: H3 }, Note::VmLost { vm: lost, at: H3 }]);
+    let goes = Note::Power { host: H3, from: Power::On, to: Power::Stopping, cause: "guard" };
+    stage.hear(&[Note::GuardAgreed { host: H3, epoch: Epoch(1) }, goes, Note::VmLost { vm: lost, at: H3 }]);
     stage.found(expect!["I1 at +00001.000: v1 went down with h3, by our word"]);
 }
 
@@ -293,7 +298,7 @@ fn a_sound_sleep_breaks_nothing() {
     stage.hear(&[state("h4", HostState::On, HostState::Draining, "plan")]).later(Millis(100));
     let look = looked(&stage, HostId(3));
     let off = intent(1, Action::Sleep { host: HostId(3) });
-    stage.hear(&[look]).hear(&durable(&off)).hear(&[Note::GuardAgreed { host: HostId(3) }]);
+    stage.hear(&[look]).hear(&durable(&off)).hear(&[Note::GuardAgreed { host: HostId(3), epoch: Epoch(1) }]);
     stage.hear(&[Note::Closed { intent: IntentId(1), outcome: Outcome::Done { downtime: None } }]);
     stage.world.hosts[3].power = Power::Off;
     stage.hear(&[state("h4", HostState::Draining, HostState::Stopping, "guard-agreed")]);

@@ -28,19 +28,37 @@ impl Sim {
             // What it believes before it has looked comes from its memory.
             self.notes.push(Note::ManagerUp { epoch });
         }
+        let picture = controller.snapshot(self.clocks());
+        self.belief = picture.hosts.iter().map(|host| host.state).collect();
         self.controller = Some(controller);
         self.leads(epoch);
     }
 
-    pub(super) fn leads(&mut self, epoch: u64) {
-        let (lease, renew) = self.lease();
+    fn leads(&mut self, epoch: u64) {
+        let (lease, _) = self.lease();
+        let until = self.now + lease;
+        self.renew_later(epoch);
+        self.notes.push(Note::Leased { epoch, until });
+        self.give(Event::Leads { epoch: Epoch(epoch), until });
+    }
+
+    pub(super) fn renews(&mut self, epoch: u64) {
+        if self.world.faults.is_lease_lost(self.now) {
+            self.renew_later(epoch);
+        } else {
+            self.leads(epoch);
+        }
+    }
+
+    fn renew_later(&mut self, epoch: u64) {
+        let (_, renew) = self.lease();
         self.queue.push(self.now + renew, Happening::Renews { incarnation: self.incarnation, epoch });
-        self.give(Event::Leads { epoch: Epoch(epoch), until: self.now + lease });
     }
 
     /// The manager dies, and comes back after a while.
     pub(super) fn crash(&mut self, down: Millis) {
         self.controller = None;
+        self.frozen_until = Mono::ZERO;
         self.incarnation += 1;
         self.store.crash();
         self.world.forget_calls();
@@ -91,12 +109,19 @@ impl Sim {
             }
             Effect::Act(intent) => {
                 self.notes.push(Note::Acted(intent.clone()));
-                self.world.act(&intent);
-                self.crashes_at(CrashPoint::AfterEffect);
+                let late = match self.crash_at {
+                    Some((CrashPoint::Late(late), ..)) => late,
+                    _ => Millis::ZERO,
+                };
+                if self.crashes_at(CrashPoint::Late(late)) {
+                    self.world.act_late(&intent, late);
+                } else {
+                    self.world.act(&intent);
+                    self.crashes_at(CrashPoint::AfterEffect);
+                }
             }
-            Effect::Abort(intent) => self.world.abort(intent.id),
-            // The world's moves are whole: there is nothing half done to set right yet.
-            Effect::Settle(_) => {}
+            Effect::Abort(intent) => self.world.abort(&intent),
+            Effect::Settle(intent) => self.world.settle_move(&intent),
             Effect::Close { intent, outcome } => self.close(intent, outcome),
             Effect::RememberHost(memory) => self.keep(Write::Host(Box::new(memory))),
             Effect::RememberVm(memory) => self.keep(Write::Vm(Box::new(memory))),

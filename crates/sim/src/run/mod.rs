@@ -6,7 +6,7 @@
 mod manager;
 mod script;
 
-use dormouse_control::{Automation, Controller, Event, Now, Settings};
+use dormouse_control::{Automation, Controller, Event, Now, Order, Settings};
 use dormouse_model::{Cluster, HostId, HostState, Intent, Millis, Mono, ObservationId};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -87,6 +87,8 @@ pub struct Sim {
     /// What was meant for an earlier manager is void.
     incarnation: u32,
     crash_at: Option<(CrashPoint, u32, Millis)>,
+    /// The manager stands still until then: whatever is for it waits, in order.
+    frozen_until: Mono,
     script: Vec<Timed>,
     pub(crate) belief: Vec<HostState>,
     ordered: BTreeSet<HostId>,
@@ -153,6 +155,7 @@ impl Sim {
             controller: None,
             incarnation: 0,
             crash_at: None,
+            frozen_until: Mono::ZERO,
             script: scenario.script.actions.clone(),
             belief: cluster.hosts.iter().map(|host| host.state).collect(),
             ordered: BTreeSet::new(),
@@ -218,8 +221,8 @@ impl Sim {
     pub fn step_until(&mut self, until: Mono) {
         let until = until.min(self.until);
         loop {
-            let tick =
-                self.controller.as_ref().map(|controller| controller.next_tick().max(self.now + Millis(1)));
+            let awake_at = self.frozen_until.max(self.now + Millis(1));
+            let tick = self.controller.as_ref().map(|controller| controller.next_tick().max(awake_at));
             let next = self.queue.next_at();
             match (next, tick) {
                 (Some(at), tick) if at <= until && tick.is_none_or(|tick| at <= tick) => {
@@ -268,15 +271,20 @@ impl Sim {
             cluster: &self.cluster,
             settings: &self.settings,
             belief: &self.belief,
-            manager_up: self.controller.is_some(),
+            manager_up: self.controller.is_some() && self.now >= self.frozen_until,
             ordered: &self.ordered,
+            wall: self.clocks().wall,
         };
         judge(&mut checkers, &scene);
         self.checkers = checkers;
     }
 
     fn happens(&mut self, what: Happening) {
+        let is_frozen = self.now < self.frozen_until && self.controller.is_some();
         match what {
+            Happening::Tells { .. } | Happening::Stores { .. } | Happening::Renews { .. } if is_frozen => {
+                self.queue.push(self.frozen_until, what);
+            }
             Happening::World(timer) => self.world.fire(timer),
             Happening::Script(index) => self.acts(index),
             Happening::Looks { incarnation, id, host, asked, deadline } => {
@@ -290,7 +298,7 @@ impl Sim {
                 self.give(*event);
             }
             Happening::Stores { incarnation, write } if incarnation == self.incarnation => self.stores(write),
-            Happening::Renews { incarnation, epoch } if incarnation == self.incarnation => self.leads(epoch),
+            Happening::Renews { incarnation, epoch } if incarnation == self.incarnation => self.renews(epoch),
             Happening::Starts => self.starts(),
             Happening::Tells { .. } | Happening::Stores { .. } | Happening::Renews { .. } => {}
         }
@@ -344,9 +352,12 @@ impl Sim {
                     self.tally.thrash += 1;
                 }
             }
+            Note::Ordered { order: Order::Clear { .. }, .. } => {}
             Note::Ordered { host: Some(host), .. } => {
                 self.ordered.insert(*host);
             }
+            // People have stepped back: from here on the manager answers for everything again.
+            Note::Healed => self.ordered.clear(),
             _ => {}
         }
         self.judge(|checkers, scene| checkers.note(note, scene));

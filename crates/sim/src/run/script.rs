@@ -24,10 +24,16 @@ impl Sim {
                 self.wall_shift_ms += by_ms;
                 self.notes.push(Note::ClockJumped { by_ms });
             }
+            Action::Fault(Fault::ManagerFrozen { span }) if self.controller.is_some() => {
+                self.frozen_until = self.frozen_until.max(self.now + span);
+            }
             Action::Fault(fault) => self.world.inject(&fault),
             Action::Heal(host) => {
                 self.world.heal(host);
                 if host.is_none() {
+                    self.crash_at = None;
+                    self.frozen_until = self.now;
+                    self.starts();
                     self.notes.push(Note::Healed);
                 }
             }
@@ -58,8 +64,17 @@ impl Sim {
     }
 
     fn order(&mut self, host: Option<HostId>, order: Order) {
-        self.notes.push(Note::Ordered { host });
-        self.give(Event::Order { by: "script".to_owned(), order });
+        if self.controller.is_none() {
+            return; // nobody hears it, and the verb says so
+        }
+        self.notes.push(Note::Ordered { host, order: order.clone() });
+        let event = Event::Order { by: "script".to_owned(), order };
+        if self.now < self.frozen_until {
+            let incarnation = self.incarnation;
+            self.queue.push(self.frozen_until, Happening::Tells { incarnation, event: Box::new(event) });
+        } else {
+            self.give(event);
+        }
     }
 
     fn by_hand(&mut self, deed: ByHand) {

@@ -57,6 +57,9 @@ pub enum CrashPoint {
     BeforeIntent,
     /// The next intent is durable, its effect has not begun.
     AfterIntent,
+    /// The next effect was let through and not begun: the manager stands still there, another takes over, and the call
+    /// goes out so much later, in the name of the old one.
+    Late(Millis),
     /// The next effect is on its way, its outcome is not known.
     AfterEffect,
     /// The next outcome is known and not durable.
@@ -170,7 +173,10 @@ fn crash(words: &mut Words) -> Result<Action, Wrong> {
     let down = words.span("down")?.unwrap_or(Millis::from_secs(5));
     let nth = words.option("nth").map_or(Ok(1), |nth| super::words::number(&nth))?;
     let (after, before) = (words.option("after"), words.option("before"));
+    let late = words.span("late")?;
     let point = match (after.as_deref(), before.as_deref()) {
+        (None, Some("effect")) => CrashPoint::Late(late.ok_or("a call that goes out late needs late=SPAN")?),
+        _ if late.is_some() => return Err("late= belongs to before=effect".to_owned()),
         (None, None) => CrashPoint::Now,
         (Some("intent"), None) => CrashPoint::AfterIntent,
         (Some("effect"), None) => CrashPoint::AfterEffect,
@@ -181,7 +187,7 @@ fn crash(words: &mut Words) -> Result<Action, Wrong> {
         (None, Some("outcome")) => CrashPoint::BeforeOutcome,
         _ => {
             return Err(
-                "a crash is after=intent, effect, outcome or record, or before=intent, outcome or record"
+                "a crash is after=intent, effect, outcome or record, or before=intent, effect, outcome or record"
                     .to_owned(),
             );
         }
@@ -265,9 +271,11 @@ fn operator(words: &mut Words, names: &Names<'_>) -> Result<Operator, Wrong> {
 }
 
 fn fault(words: &mut Words, names: &Names<'_>) -> Result<Fault, Wrong> {
-    const KINDS: [&str; 12] = [
+    const KINDS: [&str; 14] = [
         "wake",
         "boot",
+        "lease",
+        "manager",
         "off",
         "host",
         "link",
@@ -319,12 +327,15 @@ fn fault(words: &mut Words, names: &Names<'_>) -> Result<Fault, Wrong> {
         }
         "move" => {
             let vms = names.vms(&words.take("a VM or *")?)?;
-            let times = words.times()?;
+            let (times, early) = (words.times()?, words.flag("early"));
             let one = vms.and_then(|vms| vms.first().copied());
-            match (words.one_of("move fault", &[("fails", true), ("stuck", false)])?, one) {
-                (true, vm) => Fault::MoveFails { vm, times },
-                (false, Some(vm)) => Fault::MoveStuck { vm },
-                (false, None) => return Err("name the VM that gets stuck".to_owned()),
+            let kinds = ["fails", "stuck", "cut", "abort-hangs"].map(|kind| (kind, kind));
+            match (words.one_of("move fault", &kinds)?, one) {
+                ("fails", vm) => Fault::MoveFails { vm, times },
+                ("cut", vm) => Fault::MoveCut { vm, early, times },
+                ("stuck", Some(vm)) => Fault::MoveStuck { vm },
+                (_, Some(vm)) => Fault::AbortHangs { vm },
+                (_, None) => return Err("name the VM that gets stuck".to_owned()),
             }
         }
         "share" => {
@@ -345,6 +356,16 @@ fn fault(words: &mut Words, names: &Names<'_>) -> Result<Fault, Wrong> {
             } else {
                 Fault::Clock { host: names.host(&whose)?, by_ms }
             }
+        }
+        "lease" => {
+            let span = words.span("for")?.ok_or("say for how long: for=SPAN")?;
+            words.one_of("lease fault", &[("lost", ())])?;
+            Fault::LeaseLost { span }
+        }
+        "manager" => {
+            let span = words.span("for")?.ok_or("say for how long: for=SPAN")?;
+            words.one_of("manager fault", &[("frozen", ())])?;
+            Fault::ManagerFrozen { span }
         }
         "store" => {
             let span = words.span("for")?;

@@ -182,7 +182,7 @@ impl Fact {
                     && (!alarm || event.level == Level::Alarm)
                     && fields.iter().all(|(key, value)| event.field(key) == Some(value))
             }
-            (Self::PowerOff { hosts }, Note::GuardAgreed { host })
+            (Self::PowerOff { hosts }, Note::GuardAgreed { host, .. })
             | (Self::WakeSent { hosts }, Note::WakeSent { host }) => hosts.contains(host),
             (Self::MoveBegins { vms }, Note::MoveStarted { vm, intent: Some(_), .. }) => {
                 vms.as_ref().is_none_or(|vms| vms.contains(vm))

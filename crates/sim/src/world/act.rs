@@ -1,6 +1,7 @@
 //! What drivers do: commands travel, arrive, take their time, and are answered, or not.
 
 use crate::note::{MoveEnd, Note};
+use dormouse_control::mutants::{self, Mutant};
 use dormouse_model::{
     Action, DomainState, GuardRefusal, HostId, Intent, IntentId, Mib, Millis, Outcome, OutcomeError,
 };
@@ -43,6 +44,12 @@ impl World {
         self.later(COMMAND, Timer::Arrives(Box::new(intent.clone())));
     }
 
+    /// It is carried out so much later, and nobody waits for the answer: whoever asked is gone by then.
+    pub(crate) fn act_late(&mut self, intent: &Intent, late: Millis) {
+        self.orphans.insert(intent.id);
+        self.later(late, Timer::Arrives(Box::new(intent.clone())));
+    }
+
     /// The manager died: nobody waits for answers or watches progress any more. What was sent goes on.
     pub(crate) fn forget_calls(&mut self) {
         self.calls.clear();
@@ -67,9 +74,14 @@ impl World {
     pub(super) fn call_deadline(&mut self, intent: IntentId) {
         let Some(call) = self.calls.get(&intent) else { return };
         let deadline = call.intent.deadline;
-        let reachable = !self.host(call.host()).faults.is_silent(self.now);
-        let flow =
-            self.flows.iter().find(|flow| flow.intent == Some(intent)).map(|flow| (flow.id, flow.started));
+        let flow = self
+            .flows
+            .iter()
+            .find(|flow| flow.intent == Some(intent))
+            .map(|flow| (flow.id, flow.started, flow.vm));
+        let hangs = flow.is_some_and(|(_, _, vm)| self.abort_hangs(vm));
+        let reachable = !self.host(call.host()).faults.is_silent(self.now) && !hangs;
+        let flow = flow.map(|(id, started, _)| (id, started));
         match flow {
             // An earlier timer was a keepalive's or the progress watch's.
             Some((id, started)) if reachable && self.now.since(started) + COMMAND >= deadline => {
@@ -96,12 +108,16 @@ impl World {
     }
 
     /// The manager ends a running move at its source.
-    pub(crate) fn abort(&mut self, intent: IntentId) {
-        let flow =
-            self.flows.iter().find(|flow| flow.intent == Some(intent)).map(|flow| (flow.id, flow.from));
-        if let Some((id, from)) = flow
+    pub(crate) fn abort(&mut self, intent: &Intent) {
+        let flow = self
+            .flows
+            .iter()
+            .find(|flow| Some(self.vms[flow.vm].spec.uuid) == intent.vm)
+            .map(|flow| (flow.id, flow.from, flow.vm));
+        if let Some((id, from, vm)) = flow
             && !self.host(from).faults.is_deaf(self.now)
             && !self.host(from).faults.is_frozen(self.now)
+            && !self.abort_hangs(vm)
         {
             self.end_flow_with(
                 id,
@@ -159,7 +175,7 @@ impl World {
         let why = self.guard_objections(intent, host);
         if why.is_empty() {
             self.host_mut(host).epoch = Some(intent.epoch);
-            self.note(Note::GuardAgreed { host });
+            self.note(Note::GuardAgreed { host, epoch: intent.epoch });
             if !self.host(host).faults.off_ignored {
                 self.go_down(host, "guard");
             }
@@ -183,6 +199,9 @@ impl World {
             why.push(GuardRefusal::Epoch(truth.epoch.expect("just seen")));
         }
         let processes = self.present_on(host).count();
+        if mutants::has(Mutant::GuardIsBlind) {
+            return why;
+        }
         if processes > 0 {
             why.push(GuardRefusal::Qemu { count: u32::try_from(processes).unwrap_or(u32::MAX) });
         }
@@ -222,6 +241,8 @@ impl World {
             Some("unable to connect to the destination")
         } else if target.faults.share_missing {
             Some("cannot access storage file")
+        } else if vm.copy_on(to).is_some_and(DomainState::is_present) {
+            Some("domain is already active")
         } else if self.free_memory(to) < mem {
             Some("cannot allocate memory")
         } else {
@@ -233,7 +254,9 @@ impl World {
                 self.fails(intent, "operation failed: migration job: unexpectedly failed")
             }
             None => {
-                self.begin_flow(index, from, to, Some(intent.id));
+                // Nobody who leads has asked for it: it is a stranger's move.
+                let ours = (!self.orphans.contains(&intent.id)).then_some(intent.id);
+                self.begin_flow(index, from, to, ours);
             }
         }
     }
@@ -295,7 +318,7 @@ impl World {
     }
 
     /// Rates anew, and one timer for the first flow that has something to do.
-    fn flows_changed(&mut self) {
+    pub(super) fn flows_changed(&mut self) {
         let now = self.now;
         for flow in &mut self.flows {
             flow.settle(now);
@@ -327,7 +350,7 @@ impl World {
                     self.set_copy(vm, from, DomainState::PausedMigrating);
                 }
                 FlowStep::Held => {}
-                FlowStep::Done { downtime } => self.end_flow(id, MoveEnd::Done { downtime }),
+                FlowStep::Done { downtime } => self.hand_over(id, downtime),
             }
         }
         self.flows_changed();
@@ -364,6 +387,7 @@ impl World {
                 }
                 Outcome::Failed(error.unwrap_or_else(|| OutcomeError::Driver(why.to_owned())))
             }
+            MoveEnd::Cut => Outcome::Unsure("the hosts lost each other in the hand-over".to_owned()),
             MoveEnd::Lost => {
                 self.drop_copy(vm, to);
                 Outcome::Unsure("the connection to the source broke".to_owned())

@@ -24,6 +24,11 @@ pub enum Fault {
     MoveFails { vm: Option<Uuid>, times: Option<u32> },
     /// Moves of this VM start and make no progress.
     MoveStuck { vm: Uuid },
+    /// The link between the hosts dies in the hand-over of a move of this VM (of any, without one): it is held at its
+    /// source and runs at its destination, or with `early` runs nowhere yet.
+    MoveCut { vm: Option<Uuid>, early: bool, times: Option<u32> },
+    /// Moves of this VM cannot be ended: neither by the manager nor by the driver's own deadline.
+    AbortHangs { vm: Uuid },
     /// The shared storage is not mounted.
     ShareMissing { host: HostId },
     /// libvirtd accepts and never answers.
@@ -34,6 +39,10 @@ pub enum Fault {
     ManagerClock { by_ms: i64 },
     /// The store takes no write.
     StoreFull { span: Option<Millis> },
+    /// The lease cannot be renewed.
+    LeaseLost { span: Millis },
+    /// The manager stands still, and goes on afterwards as if nothing had been.
+    ManagerFrozen { span: Millis },
     /// The effect happens on this host, its answer is lost: so many times, or always.
     ReplyLost { host: HostId, times: Option<u32> },
     /// Just before the guard looks for the last time, someone logs in.
@@ -128,12 +137,26 @@ impl HostFaults {
 pub(crate) struct ClusterFaults {
     pub(crate) moves: Vec<(Option<Uuid>, Times)>,
     pub(crate) stuck: Vec<Uuid>,
+    pub(crate) cuts: Vec<(Option<Uuid>, bool, Times)>,
+    pub(crate) abort_hangs: Vec<Uuid>,
+    pub(crate) lease_lost: Option<Lasting>,
     pub(crate) store_full: Option<Lasting>,
 }
 
 impl ClusterFaults {
     pub(crate) fn move_fails(&mut self, vm: Uuid) -> bool {
         self.moves.iter_mut().any(|(whose, times)| whose.is_none_or(|whose| whose == vm) && times.strike())
+    }
+
+    /// How the link dies in the hand-over of this VM, if it does: early or late.
+    pub(crate) fn cut(&mut self, vm: Uuid) -> Option<bool> {
+        self.cuts.iter_mut().find_map(|(whose, early, times)| {
+            (whose.is_none_or(|whose| whose == vm) && times.strike()).then_some(*early)
+        })
+    }
+
+    pub(crate) fn is_lease_lost(&self, now: Mono) -> bool {
+        self.lease_lost.is_some_and(|lost| lost.holds(now))
     }
 
     pub(crate) fn is_store_full(&self, now: Mono) -> bool {

@@ -101,6 +101,11 @@ impl Flow {
         self
     }
 
+    /// Nothing holds it up any more.
+    pub(crate) fn free(&mut self) {
+        self.stuck = false;
+    }
+
     fn bits_per_ms(&self) -> u64 {
         if self.stuck { 0 } else { self.rate.0 * 1000 }
     }

@@ -7,6 +7,7 @@ mod act;
 mod energy;
 pub(crate) mod fault;
 mod flow;
+mod half_done;
 mod host;
 mod load;
 mod people;
@@ -57,6 +58,8 @@ pub struct World {
     pub hosts_on: Vec<(Mono, u32)>,
     by_uuid: BTreeMap<Uuid, usize>,
     calls: BTreeMap<IntentId, Call>,
+    /// Sent by a manager that leads no longer.
+    orphans: BTreeSet<IntentId>,
     nature: Nature,
     chance: ChaCha8Rng,
     next_flow: u64,
@@ -134,6 +137,7 @@ impl World {
             hosts_on: vec![],
             by_uuid: BTreeMap::new(),
             calls: BTreeMap::new(),
+            orphans: BTreeSet::new(),
             chance: ChaCha8Rng::seed_from_u64(nature.seed),
             nature,
             next_flow: 0,

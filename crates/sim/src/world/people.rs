@@ -98,7 +98,8 @@ impl World {
     pub(crate) fn migrate_by_hand(&mut self, vm: Uuid, to: HostId) -> bool {
         let Some(index) = self.index_of(vm) else { return false };
         let Some(from) = self.vms[index].runs_on() else { return false };
-        if from == to || self.vms[index].flow.is_some() || self.host(to).power != Power::On {
+        let holds = self.vms[index].copy_on(to).is_some_and(DomainState::is_present);
+        if from == to || holds || self.vms[index].flow.is_some() || self.host(to).power != Power::On {
             return false;
         }
         self.begin_flow(index, from, to, None);
@@ -120,7 +121,7 @@ impl World {
         }
     }
 
-    /// A fault begins. Clock jumps of the manager are not the world's; the simulator makes them.
+    /// A fault begins. What befalls the manager itself is not the world's; the simulator makes it.
     pub(crate) fn inject(&mut self, fault: &Fault) {
         let now = self.now;
         match fault {
@@ -139,12 +140,15 @@ impl World {
             }
             Fault::MoveFails { vm, times } => self.faults.moves.push((*vm, Times::of(*times))),
             Fault::MoveStuck { vm } => self.faults.stuck.push(*vm),
+            Fault::MoveCut { vm, early, times } => self.faults.cuts.push((*vm, *early, Times::of(*times))),
+            Fault::AbortHangs { vm } => self.faults.abort_hangs.push(*vm),
+            Fault::LeaseLost { span } => self.faults.lease_lost = Some(Lasting::from(now, Some(*span))),
             Fault::ShareMissing { host } => self.host_mut(*host).faults.share_missing = true,
             Fault::LibvirtFrozen { host, span } => {
                 self.host_mut(*host).faults.libvirt_frozen = Some(Lasting::from(now, *span));
             }
             Fault::Clock { host, by_ms } => self.host_mut(*host).faults.clock_ms = *by_ms,
-            Fault::ManagerClock { .. } => {}
+            Fault::ManagerClock { .. } | Fault::ManagerFrozen { .. } => {}
             Fault::StoreFull { span } => self.faults.store_full = Some(Lasting::from(now, *span)),
             Fault::ReplyLost { host, times } => self.host_mut(*host).faults.reply_lost = Times::of(*times),
             Fault::LastSecondLogin { host } => {
@@ -167,6 +171,7 @@ impl World {
         }
         if host.is_none() {
             self.faults = super::fault::ClusterFaults::default();
+            self.free_flows();
         }
     }
 }

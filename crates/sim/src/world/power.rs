@@ -1,7 +1,8 @@
 //! Hosts coming up and going down: by order, by hand, by accident.
 
 use crate::note::{MoveEnd, Note};
-use dormouse_model::{DomainState, HostId};
+use dormouse_control::mutants::{self, Mutant};
+use dormouse_model::{DomainState, HostId, Millis};
 use uuid::Uuid;
 
 use super::{Power, Timer, World};
@@ -33,7 +34,8 @@ impl World {
         let spec = self.host(host).spec.boot;
         let faults = &self.host(host).faults;
         let (slow, hangs) = (faults.boot_slow, faults.boot_hangs);
-        let takes = self.jittered(spec) + slow;
+        let outside = if mutants::has(Mutant::OutsideChance) { mutants::outside() % 1000 } else { 0 };
+        let takes = self.jittered(spec) + slow + Millis(outside);
         let generation = self.host(host).generation;
         match hangs {
             Some(None) => {}
@@ -99,7 +101,11 @@ impl World {
             if self.vms[vm].copy_on(host).is_some_and(DomainState::is_present) {
                 let uuid = self.vms[vm].spec.uuid;
                 self.vms[vm].was_lost = true;
-                self.set_copy(vm, host, DomainState::ShutOff);
+                if mutants::has(Mutant::LosesDefinitions) && self.vms[vm].spec.at != host {
+                    self.drop_copy(vm, host);
+                } else {
+                    self.set_copy(vm, host, DomainState::ShutOff);
+                }
                 self.note(Note::VmLost { vm: uuid, at: host });
             }
         }

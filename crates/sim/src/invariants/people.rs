@@ -1,0 +1,142 @@
+//! People win (I17), and nobody saws the branch we sit on (I18).
+
+use dormouse_control::{Automation, Order};
+use dormouse_model::{Action, HostId, Intent, Mono};
+
+use super::{Found, Invariant, Scene};
+use crate::note::Note;
+
+/// I17: what a person does or has said stops our steps there; only a person's order goes past a mark.
+#[derive(Debug)]
+pub(super) struct PeopleWin {
+    /// The last good look showed people at work there, or something of theirs under way.
+    busy: Vec<bool>,
+    looked: Vec<Mono>,
+    maintenance: Vec<Option<bool>>,
+    /// Paused until then.
+    paused: Option<Mono>,
+    /// What the manager may do by itself, if a person changed it, and whether one plan was applied since.
+    automation: Option<Automation>,
+    applied: bool,
+}
+
+impl PeopleWin {
+    pub(super) fn new(hosts: usize) -> Self {
+        Self {
+            busy: vec![false; hosts],
+            looked: vec![Mono::ZERO; hosts],
+            maintenance: vec![None; hosts],
+            paused: None,
+            automation: None,
+            applied: false,
+        }
+    }
+
+    fn ordered(&mut self, order: &Order) {
+        match order {
+            Order::Maintenance { host, on } => self.maintenance[host.index()] = Some(*on),
+            Order::Clear { host } => self.maintenance[host.index()] = Some(false),
+            Order::Pause { until } => self.paused = Some(until.unwrap_or(Mono(u64::MAX))),
+            Order::Resume => self.paused = None,
+            Order::Automation(automation) => {
+                (self.automation, self.applied) = (Some(*automation), false);
+            }
+            Order::Apply => self.applied = true,
+            _ => {}
+        }
+    }
+
+    fn is_busy(host: HostId, scene: &Scene<'_>) -> bool {
+        let truth = scene.world.host(host);
+        truth.active_people(scene.at, scene.settings.login_idle) > 0 || !truth.blocks.is_empty()
+    }
+
+    fn acted(&self, intent: &Intent, scene: &Scene<'_>, found: &mut Found) {
+        let hosts = intent.action.hosts();
+        if hosts.iter().any(|host| scene.ordered.contains(host)) {
+            return;
+        }
+        // Wakes that go on with what was begun are let end.
+        let begins = !matches!(intent.action, Action::Wake { .. });
+        if begins && self.paused.is_some_and(|until| scene.at < until) {
+            found.add("I17", scene.at, format!("i{} went out while a person had paused us", intent.id.0));
+        }
+        if begins && self.automation.is_some_and(|mode| mode != Automation::Auto) && !self.applied {
+            found.add("I17", scene.at, format!("i{} went out and nobody applied it", intent.id.0));
+        }
+        match intent.action {
+            Action::Sleep { host } => {
+                if self.busy[host.index()] {
+                    let text =
+                        format!("{} was sent to sleep and people had been seen there", scene.name(host));
+                    found.add("I17", scene.at, text);
+                }
+                let spec = &scene.world.host(host).spec;
+                if self.maintenance[host.index()].unwrap_or(spec.maintenance) {
+                    found.add("I17", scene.at, format!("{} slept in maintenance", scene.name(host)));
+                }
+                let local = scene.cluster.schedule.zone.rules().to_datetime(scene.wall);
+                let held =
+                    scene.cluster.holds.iter().any(|hold| {
+                        hold.hosts.contains(&host) && hold.until.is_none_or(|until| until > local)
+                    });
+                if held {
+                    found.add("I17", scene.at, format!("{} slept while it was held", scene.name(host)));
+                }
+            }
+            Action::Migrate { from, .. } => {
+                let theirs = scene.world.flows.iter().any(|flow| {
+                    flow.intent.is_none()
+                        && Some(scene.world.vms[flow.vm].spec.uuid) == intent.vm
+                        && flow.started < self.looked[from.index()]
+                });
+                if theirs {
+                    found.add(
+                        "I17",
+                        scene.at,
+                        format!("i{} moves what a person was seen moving", intent.id.0),
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Invariant for PeopleWin {
+    fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
+        match note {
+            Note::Looked { host, asked, boot: Some(_) } => {
+                self.busy[host.index()] = Self::is_busy(*host, scene);
+                self.looked[host.index()] = *asked;
+            }
+            Note::Ordered { order, .. } => self.ordered(order),
+            Note::GuardAgreed { host, .. } if Self::is_busy(*host, scene) => {
+                found.add("I17", scene.at, format!("{} went off under people", scene.name(*host)));
+            }
+            Note::Acted(intent) => self.acted(intent, scene, found),
+            _ => {}
+        }
+    }
+}
+
+/// I18: a host with a role is never switched off, whoever asks.
+#[derive(Debug)]
+pub(super) struct NeverOurBranch;
+
+impl Invariant for NeverOurBranch {
+    fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
+        let host = match note {
+            Note::GuardAgreed { host, .. } => *host,
+            Note::Acted(intent) => match intent.action {
+                Action::Sleep { host } => host,
+                _ => return,
+            },
+            _ => return,
+        };
+        // The text's role: what the manager makes of it is not asked.
+        if let Some(role) = scene.cluster.hosts[host.index()].role {
+            found.add("I18", scene.at, format!("{} carries {role} and was sent to sleep", scene.name(host)));
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! A VM starts only where it can run nowhere else (I3).
+
+use dormouse_control::Order;
+use dormouse_model::{Action, DomainState, HostId};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+use super::{Found, Invariant, Scene};
+use crate::note::Note;
+use crate::world::Power;
+
+/// I3: every other host that may hold the VM was seen without it, or is proved off; silence is never proof. That the VM
+/// happens not to run there is no excuse: nobody could know.
+#[derive(Debug)]
+pub(super) struct SafeStart {
+    /// Where a VM was present, and no good look has shown the host without it since.
+    may_hold: BTreeSet<(Uuid, HostId)>,
+    /// The guard agreed, or a person gave their word, and it has not been on since.
+    proved: Vec<bool>,
+}
+
+impl SafeStart {
+    pub(super) fn new(hosts: usize) -> Self {
+        Self { may_hold: BTreeSet::new(), proved: vec![false; hosts] }
+    }
+}
+
+impl Invariant for SafeStart {
+    fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
+        match note {
+            Note::GuardAgreed { host, .. }
+            | Note::Ordered { order: Order::SayOff { host } | Order::Fence { host }, .. } => {
+                self.proved[host.index()] = true;
+            }
+            Note::Power { host, to: Power::On, .. } => self.proved[host.index()] = false,
+            Note::Looked { host, boot: Some(_), .. } => {
+                self.may_hold.retain(|(vm, at)| at != host || is_present(scene, *vm, *at));
+            }
+            Note::Acted(intent) => {
+                let (Action::Start { host, .. }, Some(vm)) = (intent.action, intent.vm) else { return };
+                for (_, other) in self.may_hold.iter().filter(|(held, at)| *held == vm && *at != host) {
+                    if !self.proved[other.index()] {
+                        let text = format!(
+                            "{} was started on {} and may be on {}",
+                            scene.vm(vm),
+                            scene.name(host),
+                            scene.name(*other)
+                        );
+                        found.add("I3", scene.at, text);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn after(&mut self, scene: &Scene<'_>, _found: &mut Found) {
+        for vm in &scene.world.vms {
+            let present = vm.copies.iter().filter(|copy| copy.state.is_present());
+            self.may_hold.extend(present.map(|copy| (vm.spec.uuid, copy.host)));
+        }
+    }
+}
+
+fn is_present(scene: &Scene<'_>, vm: Uuid, at: HostId) -> bool {
+    scene.world.vm_by_uuid(vm).and_then(|vm| vm.copy_on(at)).is_some_and(DomainState::is_present)
+}
