@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "talks to the person at the keyboard")]
 
 mod bench;
+mod chaos;
 mod chores;
 mod libtest;
 mod machine;
@@ -22,6 +23,7 @@ cargo xtask <chore>
   test    everything this machine allows; names what it skipped and why
   bless   rewrite golden files from what the tests see now; read the diff before you commit it
   failover  kill and freeze leading managers over a real etcd; how long nobody leads (--kills N --freezes N --etcd N)
+  chaos   faults drawn from seeds, until a rule breaks: --seeds N --first K; see docs/chaos.md
   bench   measure the figures of PROMISES.md again and print the table; --quick takes seconds
 ";
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         "bless" => chores::bless(),
         "failover" => chores::failover(std::env::args().skip(2)),
         "bench" => bench::bench(std::env::args().skip(2)),
+        "chaos" => chaos::chaos(std::env::args().skip(2)),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

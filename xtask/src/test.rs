@@ -41,6 +41,7 @@ pub(crate) fn test() -> Result<bool> {
         for test in unable {
             report.skip(test.name, machine.lacks(&test.reason));
         }
+        report.add(harness(&mut cargo(MUTANTS))?);
         if !able.is_empty() {
             report.add(harness(cargo(TEST).args(features).args(needy(&able)))?);
         }
@@ -57,6 +58,9 @@ pub(crate) fn test() -> Result<bool> {
 /// One build for everything: the store over etcd is a part of it where it can be built.
 const ETCD: [&str; 2] = ["--features", "dormouse/etcd"];
 
+/// A crate built once more, with its bugs planted: every checker must catch its own.
+const MUTANTS: [&str; 9] =
+    ["test", "--release", "--locked", "-p", "dormouse-sim", "--features", "mutants", "--test", "mutants"];
 const TEST: [&str; 5] = ["test", "--release", "--locked", "--workspace", "--no-fail-fast"];
 
 /// The arguments that run the tests a plain machine passes over, one at a time: each of them takes a machine's worth.

@@ -5,7 +5,6 @@ use dormouse_model::{
 };
 use std::fmt;
 
-use crate::mutants::{self, Mutant};
 use crate::{HostMemory, ManagerMemory, VmMemory};
 
 /// Both clocks at the moment of an event. Timeouts and leases use `mono`, the calendar uses `wall`, nothing mixes them.
@@ -161,10 +160,6 @@ impl fmt::Display for LogEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ev={}", self.name)?;
         for (key, value) in &self.fields {
-            if mutants::has(Mutant::PrintsRawText) {
-                write!(f, " {key}={value}")?;
-                continue;
-            }
             let plain = !value.is_empty()
                 && value.chars().all(|c| {
                     c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '=')

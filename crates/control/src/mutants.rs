@@ -53,8 +53,6 @@ pub enum Mutant {
     TrustsTheDriver,
     /// A moved VM leaves no definition behind when its host dies (I23).
     LosesDefinitions,
-    /// Text of others is printed as it came (I24).
-    PrintsRawText,
     /// Something beside the seed has a say (I27).
     OutsideChance,
     /// A host that was being emptied stays closed (I28).
@@ -75,7 +73,7 @@ mod planted {
     static CALLS: AtomicU64 = AtomicU64::new(0);
 
     impl Mutant {
-        pub const ALL: [Self; 28] = [
+        pub const ALL: [Self; 27] = [
             Self::GuardIsBlind,
             Self::ResumesBoth,
             Self::StartsWithoutProof,
@@ -99,7 +97,6 @@ mod planted {
             Self::NeverAborts,
             Self::TrustsTheDriver,
             Self::LosesDefinitions,
-            Self::PrintsRawText,
             Self::OutsideChance,
             Self::NeverReopens,
             Self::IgnoresClockJumps,

@@ -8,9 +8,12 @@
 //! - What happened goes through one stream of notes: into the log, the facts of the script, the figures, the invariants.
 //! - [`trace`] holds what VMs asked for over days, read from a file or made up from a seed.
 //!
-//! Absent: any real clock, thread, socket, or chance that does not come from the seed. See `docs/scenarios.md`.
+//! - [`chaos`] draws clusters and troubles from seeds and plays them by the thousand, each run by itself.
+//!
+//! Absent: any real clock, socket, or chance that does not come from the seed. See `docs/scenarios.md`.
 #![forbid(unsafe_code)]
 
+pub mod chaos;
 mod expect;
 mod figures;
 mod invariants;

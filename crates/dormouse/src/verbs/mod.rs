@@ -1,5 +1,6 @@
 //! The verbs that need no real host. One module each: its arguments and `run`.
 
+mod chaos;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod export;

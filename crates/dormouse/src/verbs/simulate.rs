@@ -7,15 +7,18 @@ use crate::cli::{Ctx, Failure, Format, safe, style};
 use dormouse_model::Millis;
 use dormouse_sim::{Options, RunResult, Scenario, ScenarioError, Sim};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A folder with `cluster`, `script`, `README.md` and `expect.log`
-    #[arg(value_name = "SCENARIO")]
-    folder: PathBuf,
+    #[arg(value_name = "SCENARIO", required_unless_present = "chaos", conflicts_with = "chaos")]
+    folder: Option<PathBuf>,
+
+    #[command(flatten)]
+    chaos: super::chaos::Args,
 
     /// Chance of the simulation instead of the script's; the golden log is not compared then
     #[arg(long)]
@@ -46,7 +49,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
-    let mut scenario = Scenario::load(&args.folder).map_err(|error| not_loaded(args, &error))?;
+    let Some(folder) = args.folder.as_deref().filter(|_| !args.chaos.chaos) else {
+        return super::chaos::run(&args.chaos, args.format, ctx);
+    };
+    let mut scenario = Scenario::load(folder).map_err(|error| not_loaded(folder, &error))?;
     let as_written = scenario.cluster.policy.clone();
     args.policy.apply(&mut Arc::make_mut(&mut scenario.cluster).policy)?;
     let is_other = args.seed.is_some() || args.look.is_some() || scenario.cluster.policy != as_written;
@@ -68,7 +74,7 @@ pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
             ctx.print(&(out + &figures::text(&result.figures)))?;
         }
     }
-    judge(args, &scenario, &result, is_other)
+    judge(args, folder, &scenario, &result, is_other)
 }
 
 /// Looks more often than that are no looks any more, and without one a day nothing is known.
@@ -78,8 +84,8 @@ fn look(text: &str) -> Result<Millis, String> {
     span.ok_or_else(|| "a time from 1s to 24h, like 15s or 1m".to_owned())
 }
 
-fn not_loaded(args: &Args, error: &ScenarioError) -> Failure {
-    let what = format!("scenario `{}` cannot be played", safe(&args.folder.display().to_string()));
+fn not_loaded(folder: &Path, error: &ScenarioError) -> Failure {
+    let what = format!("scenario `{}` cannot be played", safe(&folder.display().to_string()));
     match error {
         ScenarioError::Read { .. } | ScenarioError::TooLarge { .. } => Failure::new(what)
             .because(error)
@@ -98,10 +104,16 @@ fn not_loaded(args: &Args, error: &ScenarioError) -> Failure {
 }
 
 /// Expectations first, then rules, then the golden log: the first says most about what went wrong.
-fn judge(args: &Args, scenario: &Scenario, result: &RunResult, is_other: bool) -> Result<(), Failure> {
+fn judge(
+    args: &Args,
+    folder: &Path,
+    scenario: &Scenario,
+    result: &RunResult,
+    is_other: bool,
+) -> Result<(), Failure> {
     let again = format!(
         "`dormouse simulate {} --seed {} --log` shows the run",
-        args.folder.display(),
+        folder.display(),
         result.figures.seed
     );
     if !result.failures.is_empty() {
@@ -111,7 +123,7 @@ fn judge(args: &Args, scenario: &Scenario, result: &RunResult, is_other: bool) -
         return Err(failure.hint(again));
     }
     figures::judge(&result.violations).map_err(|failure| failure.hint(again.clone()))?;
-    let golden = args.folder.join("expect.log");
+    let golden = folder.join("expect.log");
     if args.bless {
         return std::fs::write(&golden, &result.log)
             .map_err(|error| Failure::new(format!("cannot write `{}`", golden.display())).because(&error));
