@@ -32,6 +32,8 @@ pub(crate) struct HostRecord {
     pub(crate) missing_since: Mono,
     pub(crate) error: Option<ProbeError>,
     pub(crate) look: Option<Look>,
+    /// When the last look that is over was asked for, whatever it showed.
+    pub(crate) last_look: Option<Mono>,
     pub(crate) next_look: Mono,
     pub(crate) machine: Option<Uuid>,
     pub(crate) boot: Option<Uuid>,
@@ -96,6 +98,7 @@ impl HostRecord {
             missing_since: now.mono,
             error: None,
             look: None,
+            last_look: None,
             next_look: now.mono,
             machine: None,
             boot: None,

@@ -76,6 +76,7 @@ impl Controller {
         let period = self.period(self.host(id).state);
         let host = self.host_mut(id);
         let look = host.look.take()?;
+        host.last_look = Some(look.asked);
         let at = if look.again { now } else { look.asked + period };
         host.next_look = at;
         self.agenda.plan(id, None, at);

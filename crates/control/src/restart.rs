@@ -234,6 +234,9 @@ impl Controller {
             }
             return Err(Waits::Soon);
         }
+        if !self.fenced_are_still_silent(id) {
+            return Err(Waits::Soon);
+        }
         let starts = self.flights.iter().filter(|(other, flight)| {
             Some(**other) != intent && flight.start().is_some_and(|(_, host)| host == id)
         });
@@ -247,6 +250,25 @@ impl Controller {
             return Err(Waits::NoRoom);
         }
         Ok(())
+    }
+
+    /// The word about a host is as old as the person's look; while we saw nobody, it may have come back. So each one must
+    /// have been silent to a look that was asked for no earlier than the one that shows the host to start on.
+    fn fenced_are_still_silent(&mut self, target: HostId) -> bool {
+        let Some((_, seen, _)) = self.host(target).facts else { return false };
+        let unproved: Vec<HostId> = self
+            .hosts
+            .iter()
+            .filter(|host| host.fenced)
+            .filter(|host| !host.is_silent() || host.last_look.is_none_or(|asked| asked < seen))
+            .map(|host| host.id)
+            .collect();
+        for id in &unproved {
+            if self.host(*id).look.is_none() {
+                self.look_soon(*id);
+            }
+        }
+        unproved.is_empty()
     }
 
     /// What forbids starting it anywhere.

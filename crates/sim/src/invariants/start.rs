@@ -15,31 +15,36 @@ use crate::world::Power;
 pub(super) struct SafeStart {
     /// Where a VM was present, and no good look has shown the host without it since.
     may_hold: BTreeSet<(Uuid, HostId)>,
-    /// The guard agreed, or a person gave their word, and it has not been on since.
+    /// The guard agreed, and it has not been on since.
     proved: Vec<bool>,
+    /// A person gave their word, and nobody has seen it since. The word must be true when it is used.
+    word: Vec<bool>,
 }
 
 impl SafeStart {
     pub(super) fn new(hosts: usize) -> Self {
-        Self { may_hold: BTreeSet::new(), proved: vec![false; hosts] }
+        Self { may_hold: BTreeSet::new(), proved: vec![false; hosts], word: vec![false; hosts] }
     }
 }
 
 impl Invariant for SafeStart {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         match note {
-            Note::GuardAgreed { host, .. }
-            | Note::Ordered { order: Order::SayOff { host } | Order::Fence { host }, .. } => {
-                self.proved[host.index()] = true;
+            Note::GuardAgreed { host, .. } => self.proved[host.index()] = true,
+            Note::Ordered { order: Order::SayOff { host } | Order::Fence { host }, .. } => {
+                self.word[host.index()] = true;
             }
             Note::Power { host, to: Power::On, .. } => self.proved[host.index()] = false,
             Note::Looked { host, boot: Some(_), .. } => {
+                self.word[host.index()] = false;
                 self.may_hold.retain(|(vm, at)| at != host || is_present(scene, *vm, *at));
             }
             Note::Acted(intent) => {
                 let (Action::Start { host, .. }, Some(vm)) = (intent.action, intent.vm) else { return };
                 for (_, other) in self.may_hold.iter().filter(|(held, at)| *held == vm && *at != host) {
-                    if !self.proved[other.index()] {
+                    let said = self.word[other.index()]
+                        && !matches!(scene.world.host(*other).power, Power::On | Power::Stopping);
+                    if !self.proved[other.index()] && !said {
                         let text = format!(
                             "{} was started on {} and may be on {}",
                             scene.vm(vm),
