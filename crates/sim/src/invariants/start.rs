@@ -2,8 +2,6 @@
 
 use dormouse_control::Order;
 use dormouse_model::{Action, DomainState, HostId};
-use std::collections::BTreeSet;
-use uuid::Uuid;
 
 use super::{Found, Invariant, Scene};
 use crate::note::Note;
@@ -13,8 +11,8 @@ use crate::world::Power;
 /// happens not to run there is no excuse: nobody could know.
 #[derive(Debug)]
 pub(super) struct SafeStart {
-    /// Where a VM was present, and no good look has shown the host without it since.
-    may_hold: BTreeSet<(Uuid, HostId)>,
+    /// By VM of the world: where it was present, and no good look has shown the host without it since.
+    may_hold: Vec<Vec<HostId>>,
     /// The guard agreed, and it has not been on since.
     proved: Vec<bool>,
     /// A person gave their word, and nobody has seen it since. The word must be true when it is used.
@@ -23,7 +21,7 @@ pub(super) struct SafeStart {
 
 impl SafeStart {
     pub(super) fn new(hosts: usize) -> Self {
-        Self { may_hold: BTreeSet::new(), proved: vec![false; hosts], word: vec![false; hosts] }
+        Self { may_hold: vec![], proved: vec![false; hosts], word: vec![false; hosts] }
     }
 }
 
@@ -37,11 +35,15 @@ impl Invariant for SafeStart {
             Note::Power { host, to: Power::On, .. } => self.proved[host.index()] = false,
             Note::Looked { host, boot: Some(_), .. } => {
                 self.word[host.index()] = false;
-                self.may_hold.retain(|(vm, at)| at != host || is_present(scene, *vm, *at));
+                for (held, vm) in self.may_hold.iter_mut().zip(&scene.world.vms) {
+                    held.retain(|at| at != host || vm.copy_on(*at).is_some_and(DomainState::is_present));
+                }
             }
             Note::Acted(intent) => {
                 let (Action::Start { host, .. }, Some(vm)) = (intent.action, intent.vm) else { return };
-                for (_, other) in self.may_hold.iter().filter(|(held, at)| *held == vm && *at != host) {
+                let mut of_world = self.may_hold.iter().zip(&scene.world.vms);
+                let held = of_world.find(|(_, truth)| truth.spec.uuid == vm).map(|(held, _)| held.as_slice());
+                for other in held.unwrap_or_default().iter().filter(|at| **at != host) {
                     let said = self.word[other.index()]
                         && !matches!(scene.world.host(*other).power, Power::On | Power::Stopping);
                     if !self.proved[other.index()] && !said {
@@ -60,13 +62,14 @@ impl Invariant for SafeStart {
     }
 
     fn after(&mut self, scene: &Scene<'_>, _found: &mut Found) {
-        for vm in &scene.world.vms {
-            let present = vm.copies.iter().filter(|copy| copy.state.is_present());
-            self.may_hold.extend(present.map(|copy| (vm.spec.uuid, copy.host)));
+        // VMs of the world keep their places; new ones come last.
+        self.may_hold.resize(scene.world.vms.len(), vec![]);
+        for (held, vm) in self.may_hold.iter_mut().zip(&scene.world.vms) {
+            for copy in vm.copies.iter().filter(|copy| copy.state.is_present()) {
+                if !held.contains(&copy.host) {
+                    held.push(copy.host);
+                }
+            }
         }
     }
-}
-
-fn is_present(scene: &Scene<'_>, vm: Uuid, at: HostId) -> bool {
-    scene.world.vm_by_uuid(vm).and_then(|vm| vm.copy_on(at)).is_some_and(DomainState::is_present)
 }

@@ -47,17 +47,24 @@ impl LoadAverage {
     }
 }
 
-/// exp(-span / 15 min) by repeated squaring.
+/// exp(-2^n ms / 15 min) by repeated squaring: at each event of a long run every host asks for some of them.
+const SQUARES: [u128; 64] = {
+    let mut squares = [DECAY_PER_MS; 64];
+    let mut n = 1;
+    while n < squares.len() {
+        squares[n] = (squares[n - 1] * squares[n - 1]) >> 62;
+        n += 1;
+    }
+    squares
+};
+
+/// exp(-span / 15 min).
 fn decay(span: Millis) -> u128 {
     let mut result = ONE;
-    let mut base = DECAY_PER_MS;
     let mut left = span.0;
     while left > 0 && result > 0 {
-        if left & 1 == 1 {
-            result = (result * base) >> 62;
-        }
-        base = (base * base) >> 62;
-        left >>= 1;
+        result = (result * SQUARES[left.trailing_zeros() as usize]) >> 62;
+        left &= left - 1;
     }
     result
 }
