@@ -77,8 +77,17 @@ fn vms_by_name(snapshot: &Snapshot, patience: &mut Patience<'_>) -> Option<Optio
     if in_order {
         return Some(None);
     }
-    // A stable sort merges the runs that are there.
-    begun.sort_by(order);
+    let mut sorted = VMS_AT_ONCE;
+    while sorted < begun.len() {
+        for pair in begun.chunks_mut(2 * sorted) {
+            // Two runs: a stable sort merges them in one pass.
+            pair.sort_by(order);
+            if !patience.lasts() {
+                return None;
+            }
+        }
+        sorted *= 2;
+    }
     Some(Some(begun.into_iter().map(|(_, id)| id).collect()))
 }
 
@@ -240,7 +249,32 @@ impl Canon {
 
 #[cfg(test)]
 mod tests {
-    use super::beginning;
+    use super::{VMS_AT_ONCE, beginning, vms_by_name};
+    use crate::patience::Patience;
+    use dormouse_model::{Snapshot, VmId};
+    use std::sync::Arc;
+
+    #[test]
+    fn many_vms_are_put_in_order_piece_by_piece() {
+        let count = 2 * VMS_AT_ONCE + 1000;
+        let text = format!("cluster c\nhost h cpus=1 mem=1G\nvm v[1-{count}]@h vcpus=1 mem=1M\n");
+        let snapshot = Snapshot::of(&Arc::new(dormouse_model::text::parse(&text).expect("a cluster")));
+        let mut all = || true;
+        let found = vms_by_name(&snapshot, &mut Patience::of(&mut all)).expect("time enough");
+        let mut expected: Vec<VmId> = snapshot.vm_ids().collect();
+        expected.sort_by_key(|id| snapshot.vm(*id).spec.name.clone());
+        assert_eq!(found, Some(expected));
+        let mut left = 4;
+        let mut some = || {
+            left -= 1;
+            left > 0
+        };
+        assert_eq!(
+            vms_by_name(&snapshot, &mut Patience::of(&mut some)),
+            None,
+            "asked between the merges as well"
+        );
+    }
 
     #[test]
     fn the_beginning_of_a_name_never_contradicts_its_order() {
