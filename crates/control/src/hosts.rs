@@ -34,6 +34,8 @@ pub(crate) struct HostRecord {
     pub(crate) look: Option<Look>,
     /// When the last look that is over was asked for, whatever it showed.
     pub(crate) last_look: Option<Mono>,
+    /// Every look since this moment was answered.
+    pub(crate) seen_since: Mono,
     pub(crate) next_look: Mono,
     pub(crate) machine: Option<Uuid>,
     pub(crate) boot: Option<Uuid>,
@@ -99,6 +101,7 @@ impl HostRecord {
             error: None,
             look: None,
             last_look: None,
+            seen_since: now.mono,
             next_look: now.mono,
             machine: None,
             boot: None,

@@ -122,6 +122,9 @@ impl Controller {
         let news = host.machine != Some(facts.machine) || host.boot != Some(facts.boot);
         host.machine = Some(facts.machine);
         host.boot = Some(facts.boot);
+        if host.misses > 0 {
+            host.seen_since = look.asked;
+        }
         host.misses = 0;
         host.error = None;
         let failures = facts.failures.clone();

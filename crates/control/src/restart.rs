@@ -253,14 +253,18 @@ impl Controller {
     }
 
     /// The word about a host is as old as the person's look; while we saw nobody, it may have come back. So each one must
-    /// have been silent to a look that was asked for no earlier than the one that shows the host to start on.
+    /// have been silent to a look of late, asked for since every look at the host to start on was answered.
     fn fenced_are_still_silent(&mut self, target: HostId) -> bool {
-        let Some((_, seen, _)) = self.host(target).facts else { return false };
+        let seen_since = self.host(target).seen_since;
+        let late = Millis(self.stale().0 + self.settings.look_deadline.0);
         let unproved: Vec<HostId> = self
             .hosts
             .iter()
             .filter(|host| host.fenced)
-            .filter(|host| !host.is_silent() || host.last_look.is_none_or(|asked| asked < seen))
+            .filter(|host| {
+                let asked = host.last_look.filter(|asked| self.now.mono.since(*asked) <= late);
+                !host.is_silent() || asked.is_none_or(|asked| asked < seen_since)
+            })
             .map(|host| host.id)
             .collect();
         for id in &unproved {
