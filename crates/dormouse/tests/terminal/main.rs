@@ -19,6 +19,8 @@ mod service;
 mod simulate;
 #[cfg(feature = "live")]
 mod store;
+#[cfg(feature = "live")]
+mod systemd;
 mod why;
 
 use expect_test::Expect;
