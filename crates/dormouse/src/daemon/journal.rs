@@ -9,6 +9,7 @@ use dormouse_control::Event;
 use dormouse_driver::{AuditEntry, EventRecord, IntentRecord, Kind, Store, StoreError};
 use dormouse_model::{DemandBatch, IntentId, Outcome, OutcomeError};
 use serde_json::Value;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
@@ -16,6 +17,9 @@ use tokio::task::JoinHandle;
 
 /// How long to wait before a store that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Resolves when it is settled whether something is written.
+pub(super) type Written = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -52,6 +56,17 @@ impl Journal {
     /// For the audit log.
     pub(super) fn note(&self, entry: AuditEntry) -> Result<(), String> {
         self.push(Entry::Note(entry))
+    }
+
+    /// Refused while the audit log is far behind: no word goes unrecorded.
+    pub(super) fn takes_words(&self) -> Result<(), String> {
+        self.queue.takes_notes()
+    }
+
+    /// Everything handed in so far is in the store, or why it is not.
+    pub(super) fn written(&self) -> Written {
+        let (queue, mark) = (Arc::clone(&self.queue), self.queue.mark());
+        Box::pin(async move { queue.written(mark).await })
     }
 
     /// Why the store takes nothing at the moment, if it does not.
@@ -185,7 +200,7 @@ impl Desk {
             // Someone else leads and writes: this will never be taken, and what comes after it may be.
             Err(StoreError::Fenced(epoch)) => {
                 tracing::warn!("a record of epoch {epoch}, which is over, is not kept");
-                self.queue.done(1);
+                self.queue.fence();
             }
             Err(error) => {
                 tracing::error!("{error}: nothing new is started until it does");

@@ -5,6 +5,7 @@ use dormouse_model::{DemandBatch, IntentId, Outcome};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 
 /// More intents than any budget lets start at once.
 const WRITES_MAX: usize = 1_000;
@@ -14,6 +15,8 @@ const TELLS_MAX: usize = 10_000;
 const DEMANDS_MAX: usize = 64;
 /// Lines of the audit log that wait: an order beyond them is refused, so that no word goes unrecorded.
 const NOTES_MAX: usize = 10_000;
+
+const BEHIND: &str = "the store is too far behind to keep the audit log";
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Entry {
@@ -28,11 +31,22 @@ pub(super) enum Entry {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
+    /// Something was written, or was not.
+    moved: watch::Sender<()>,
+}
+
+/// Everything that was pushed before, as seen by someone who waits for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    next: u64,
+    failures: u64,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    entries: VecDeque<Entry>,
+    /// Each with its number, in the order pushed.
+    entries: VecDeque<(u64, Entry)>,
+    next: u64,
     writes: usize,
     tells: usize,
     demands: usize,
@@ -40,6 +54,10 @@ struct State {
     dropped: u64,
     /// Why the store takes nothing at the moment.
     failing: Option<String>,
+    /// How often it took nothing.
+    failures: u64,
+    /// A record was refused because someone else leads: from now on nothing of ours is taken.
+    fenced: bool,
 }
 
 impl Queue {
@@ -68,7 +86,7 @@ impl Queue {
             Entry::Demand(_) if state.demands >= DEMANDS_MAX || state.failing.is_some() => return Ok(()),
             Entry::Demand(_) => state.demands += 1,
             Entry::Note(_) if state.notes >= NOTES_MAX => {
-                return Err("the store is too far behind to keep the audit log".to_owned());
+                return Err(BEHIND.to_owned());
             }
             Entry::Note(_) => state.notes += 1,
             // Bounded by the intents that were written.
@@ -76,36 +94,68 @@ impl Queue {
             // Bounded by the hosts and VMs: a later record takes the place of one that still waits, unless an intent
             // was written in between, which may rest on it.
             Entry::Remember { kind, key, .. } => {
-                let same = |other: &Entry| matches!(other, Entry::Remember { kind: k, key: n, .. } if (k, n) == (kind, key));
+                let same = |(_, other): &(u64, Entry)| matches!(other, Entry::Remember { kind: k, key: n, .. } if (k, n) == (kind, key));
                 let since = state
                     .entries
                     .iter()
-                    .rposition(|other| matches!(other, Entry::Write(_)))
+                    .rposition(|(_, other)| matches!(other, Entry::Write(_)))
                     .map_or(0, |at| at + 1);
                 // The first may be on its way to the store already.
                 let since = since.max(1).min(state.entries.len());
                 if let Some(at) = state.entries.iter().skip(since).position(same) {
-                    state.entries[since + at] = entry;
+                    state.entries[since + at].1 = entry;
                     return Ok(());
                 }
             }
         }
-        state.entries.push_back(entry);
+        let number = state.next;
+        state.next += 1;
+        state.entries.push_back((number, entry));
         Ok(())
+    }
+
+    /// Whether a line of the audit log would be taken in.
+    pub(super) fn takes_notes(&self) -> Result<(), String> {
+        if self.state().notes >= NOTES_MAX { Err(BEHIND.to_owned()) } else { Ok(()) }
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        let state = self.state();
+        Mark { next: state.next, failures: state.failures }
+    }
+
+    /// Until everything before the mark is written, or why it is not.
+    pub(super) async fn written(&self, mark: Mark) -> Result<(), String> {
+        let mut moved = self.moved.subscribe();
+        loop {
+            {
+                let state = self.state();
+                if state.fenced {
+                    return Err("this manager no longer leads".to_owned());
+                }
+                if state.entries.front().is_none_or(|(number, _)| *number >= mark.next) {
+                    return Ok(());
+                }
+                if let Some(why) = state.failing.as_ref().filter(|_| state.failures > mark.failures) {
+                    return Err(why.clone());
+                }
+            }
+            moved.changed().await.expect("we hold the sender ourselves");
+        }
     }
 
     /// The next entry; it stays until [`Self::done`]. Lines of the trail come in bunches.
     pub(super) fn front(&self) -> Vec<Entry> {
         let state = self.state();
         let tells =
-            state.entries.iter().take(500).take_while(|entry| matches!(entry, Entry::Tell(_))).count();
-        state.entries.iter().take(tells.max(1)).cloned().collect()
+            state.entries.iter().take(500).take_while(|(_, entry)| matches!(entry, Entry::Tell(_))).count();
+        state.entries.iter().take(tells.max(1)).map(|(_, entry)| entry.clone()).collect()
     }
 
     /// The first so many entries are dealt with.
     pub(super) fn done(&self, count: usize) {
         let mut state = self.state();
-        for entry in state.entries.drain(..count).collect::<Vec<_>>() {
+        for (_, entry) in state.entries.drain(..count).collect::<Vec<_>>() {
             match entry {
                 Entry::Write(_) => state.writes -= 1,
                 Entry::Tell(_) => state.tells -= 1,
@@ -114,22 +164,33 @@ impl Queue {
                 Entry::Close { .. } | Entry::Remember { .. } => {}
             }
         }
+        drop(state);
+        self.moved.send_replace(());
     }
 
     /// From now on the store takes nothing: intents that wait are given back, new ones refused.
     pub(super) fn fail(&self, why: &str) -> Vec<IntentRecord> {
         let mut state = self.state();
         state.failing = Some(why.to_owned());
+        state.failures += 1;
         state.writes = 0;
         let mut refused = vec![];
-        state.entries.retain(|entry| match entry {
+        state.entries.retain(|(_, entry)| match entry {
             Entry::Write(intent) => {
                 refused.push(intent.clone());
                 false
             }
             _ => true,
         });
+        drop(state);
+        self.moved.send_replace(());
         refused
+    }
+
+    /// The first entry is not kept: someone else leads.
+    pub(super) fn fence(&self) {
+        self.state().fenced = true;
+        self.done(1);
     }
 
     /// The store takes writes again. `true` if it did not before.
@@ -222,6 +283,45 @@ mod tests {
         assert!(queue.recover());
         queue.push(write(4)).expect("room again");
         assert_eq!(drained(&queue), [remember("a", 1), remember("b", 1), write(4)]);
+    }
+
+    /// What someone who waits for the mark hears now.
+    async fn heard(queue: &Queue, mark: Mark) -> Option<Result<(), String>> {
+        tokio::select! {
+            biased;
+            settled = queue.written(mark) => Some(settled),
+            () = std::future::ready(()) => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_pushed_is_waited_for_and_nothing_after_it() {
+        let queue = Queue::default();
+        assert_eq!(heard(&queue, queue.mark()).await, Some(Ok(())), "nothing to wait for");
+        queue.push(remember("a", 1)).expect("room");
+        queue.push(write(1)).expect("room");
+        queue.push(remember("b", 1)).expect("room");
+        let mark = queue.mark();
+        queue.push(write(2)).expect("room");
+        queue.push(remember("b", 2)).expect("room");
+        assert_eq!(heard(&queue, mark).await, None);
+        // The intents are given back: those after the mark say nothing about what is before it.
+        queue.fail("disk full");
+        assert_eq!(heard(&queue, mark).await, Some(Err("disk full".to_owned())));
+        assert_eq!(heard(&queue, queue.mark()).await, None, "it may be tried again before that is known");
+        queue.done(1);
+        assert!(queue.recover());
+        assert_eq!(heard(&queue, mark).await, None, "b is not written yet");
+        queue.done(1);
+        assert_eq!(heard(&queue, mark).await, Some(Ok(())));
+        let late = queue.mark();
+        queue.fence();
+        let fenced = Err("this manager no longer leads".to_owned());
+        assert_eq!(
+            heard(&queue, late).await,
+            Some(fenced),
+            "it is gone from the queue and was never written"
+        );
     }
 
     #[test]

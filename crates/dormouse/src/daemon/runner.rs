@@ -1,16 +1,15 @@
 //! The loop: events and orders in, effects out. It owns the controller and waits for nothing but the next event.
 
+mod orders;
+
 use super::journal::Journal;
 use super::lead::{Lead, keep_lead};
 use super::pulse::Pulse;
-use super::wire::{Answer, Code, OrderView, OrderWord, StatusView, Verb};
+use super::wire::{Answer, Code, StatusView, Verb};
 use super::{Rim, Systemd, restore, views};
-use dormouse_control::{
-    Controller, Effect, Event, HostMemory, Level, LogEvent, Now, Order, Settings, VmMemory,
-};
-use dormouse_driver::{AuditEntry, EventRecord, IntentRecord, Kind, Remembered};
-use dormouse_model::{HostId, Millis, Mono, Outcome, VmId};
-use serde::{Deserialize, Serialize};
+use dormouse_control::{Controller, Effect, Event, HostMemory, Level, LogEvent, Now, Settings, VmMemory};
+use dormouse_driver::{AuditEntry, IntentRecord, Kind, Remembered};
+use dormouse_model::{HostId, Millis, Mono, Outcome};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -45,16 +44,6 @@ pub(crate) enum Ended {
     /// The lead is lost: what is remembered here may be behind what another leader wrote.
     Deposed,
 }
-
-/// A pause outlives the daemon, and so it is kept with the machine's time.
-#[derive(Debug, Serialize, Deserialize)]
-struct KeptPause {
-    by: String,
-    /// Milliseconds since 1970; `None`: until resumed.
-    until_ms: Option<i64>,
-}
-
-const PAUSE: &str = "pause";
 
 /// The way into a running loop, for the socket and for signals.
 #[derive(Clone, Debug)]
@@ -170,10 +159,11 @@ impl Runner {
     fn receive(&mut self, input: Input) {
         match input {
             Input::Event(event) => self.take(event),
-            Input::Ask { verb: Verb::Order(OrderWord::Adopt { host }), by, reply } => {
-                self.adopt(&host, by, reply)
+            Input::Ask { verb: Verb::Order(word), by, reply } => {
+                let now = self.rim.clock.now();
+                self.obey(&word, by, now, reply);
             }
-            Input::Ask { verb, by, reply } => _ = reply.send(self.answer(verb, by)),
+            Input::Ask { verb, reply, .. } => _ = reply.send(self.answer(verb)),
             Input::Adopted { host, by, outcome, reply } => _ = reply.send(self.adopted(host, &by, &outcome)),
             Input::Stop(why) => self.stopping = Some(why),
         }
@@ -265,7 +255,7 @@ impl Runner {
             }
             Effect::Act(intent) => {
                 let id = intent.id;
-                // An intent that was never closed and has no such line was never carried out.
+                // For people. Not waited for, since an effect must not come late: that it is missing proves nothing.
                 _ = self.journal.note(AuditEntry::Effect { intent: id });
                 tokio::spawn(async move {
                     let outcome = rim.act(intent).await;
@@ -316,21 +306,7 @@ impl Runner {
         self.tell(LogEvent::new(Level::Warn, "intent.given-up").with("intent", record.id).with("why", why));
     }
 
-    fn pause_again(&mut self, kept: &Remembered, now: Now) {
-        let Some((_, value)) = kept.settings.iter().find(|(key, _)| key == PAUSE) else { return };
-        // Not to be read: when in doubt a person wanted nothing to be done.
-        let pause: KeptPause = serde_json::from_value(value.clone())
-            .unwrap_or(KeptPause { by: "unknown".to_owned(), until_ms: None });
-        let left = pause.until_ms.map(|until| until - self.rim.clock.real().as_millisecond());
-        let until = match left.map(u64::try_from) {
-            None => None,
-            Some(Ok(left)) if left > 0 => Some(Mono(now.mono.0 + left)),
-            Some(_) => return self.journal.remember(Kind::Setting, PAUSE.to_owned(), None),
-        };
-        self.take(Event::Order { by: pause.by, order: Order::Pause { until } });
-    }
-
-    fn answer(&mut self, verb: Verb, by: String) -> Answer {
+    fn answer(&self, verb: Verb) -> Answer {
         let now = self.rim.clock.now();
         match verb {
             Verb::Status => Answer::data(&self.status(now)),
@@ -341,160 +317,8 @@ impl Runner {
                 Err(why) => Answer::error(Code::Failed, why),
             },
             Verb::Why { name } => views::why(&self.controller, now, &name),
-            // The socket reads the trail itself: it may be long.
-            Verb::Events { .. } => Answer::error(Code::Failed, "the trail is not read here"),
-            Verb::Order(word) => self.order(&word, by, now),
-        }
-    }
-
-    /// Tells the guard on a host whom it obeys: no matter of the controller's, but of the trail.
-    fn adopt(&mut self, name: &str, by: String, reply: oneshot::Sender<Answer>) {
-        let (host, epoch) = match (self.host(name), self.controller.epoch()) {
-            (Ok(host), Some(epoch)) => (host, epoch),
-            (Err(answer), _) => {
-                _ = reply.send(*answer);
-                return;
-            }
-            (_, None) => {
-                _ = reply.send(Answer::error(Code::Refused, "this manager does not lead"));
-                return;
-            }
-        };
-        self.tell(
-            LogEvent::new(Level::Warn, "order").with("by", &by).with("order", "adopt").with("host", name),
-        );
-        let word = serde_json::to_value(OrderWord::Adopt { host: name.to_owned() }).expect("plain data");
-        self.note_word(&by, word, "taken".to_owned());
-        let (rim, inbox) = (self.rim.clone(), self.handle.inbox.clone());
-        tokio::spawn(async move {
-            let outcome = rim.adopt(host, epoch).await;
-            _ = inbox.send(Input::Adopted { host, by, outcome, reply }).await;
-        });
-    }
-
-    fn adopted(&mut self, host: HostId, by: &str, outcome: &Outcome) -> Answer {
-        let name = self.rim.cluster.hosts[host.index()].name.clone();
-        let event = |level, name| LogEvent::new(level, name).with("by", by);
-        match outcome {
-            Outcome::Done { .. } => {
-                self.tell(event(Level::Warn, "host.adopted").with("host", &name));
-                Answer::data(&OrderView { order: "adopt".to_owned(), by: by.to_owned(), told: vec![] })
-            }
-            Outcome::Failed(why) => {
-                self.tell(event(Level::Warn, "host.not-adopted").with("host", &name).with("why", why));
-                Answer::error(Code::Failed, format!("{name} was not taken over: {why}"))
-            }
-            other => {
-                self.tell(event(Level::Warn, "host.not-adopted").with("host", &name).with("why", "unsure"));
-                Answer::error(Code::Failed, format!("whether {name} was taken over is not known: {other:?}"))
-            }
-        }
-    }
-
-    /// Hands the order to the controller and answers with what it told about it in the same breath.
-    fn order(&mut self, word: &OrderWord, by: String, now: Now) -> Answer {
-        let order = match self.resolve(word, now) {
-            Ok(order) => order,
-            Err(answer) => return *answer,
-        };
-        self.keep_pause(&order, &by, word);
-        let view = OrderView { order: order.word().to_owned(), by: by.clone(), told: vec![] };
-        let effects = self.controller.handle(now, Event::Order { by: by.clone(), order });
-        let at_ms = self.rim.clock.real().as_millisecond();
-        let told: Vec<EventRecord> = effects
-            .iter()
-            .filter_map(|effect| {
-                if let Effect::Tell(event) = effect { Some(views::trail(event, at_ms)) } else { None }
-            })
-            .collect();
-        let refused = told.iter().find(|event| event.name.ends_with(".refused"));
-        let refused =
-            refused.and_then(|event| event.fields.iter().find(|(key, _)| key == "why")).map(|(_, why)| {
-                let picture = self.controller.snapshot(now);
-                views::by_name(&picture, why)
-            });
-        // The word stands in the log before what it leads to.
-        let answer = refused.clone().unwrap_or_else(|| "taken".to_owned());
-        let word = serde_json::to_value(word).expect("plain data");
-        self.note_word(&by, word, answer);
-        for effect in effects {
-            self.carry_out(effect);
-        }
-        match refused {
-            Some(why) => Answer::error(Code::Refused, why),
-            None => Answer::data(&OrderView { told, ..view }),
-        }
-    }
-
-    fn note_word(&self, by: &str, order: serde_json::Value, answer: String) {
-        if let Err(why) = self.journal.note(AuditEntry::Word { by: by.to_owned(), order, answer }) {
-            tracing::error!("an order was not written into the audit log: {why}");
-        }
-    }
-
-    fn keep_pause(&self, order: &Order, by: &str, word: &OrderWord) {
-        let kept = match (order, word) {
-            (Order::Pause { .. }, OrderWord::Pause { for_ms }) => {
-                let now = self.rim.clock.real().as_millisecond();
-                let until_ms = for_ms.map(|span| now.saturating_add(i64::try_from(span).unwrap_or(i64::MAX)));
-                let pause = KeptPause { by: by.to_owned(), until_ms };
-                Some(serde_json::to_value(pause).expect("plain data"))
-            }
-            (Order::Resume, _) => None,
-            _ => return,
-        };
-        self.journal.remember(Kind::Setting, PAUSE.to_owned(), kept);
-    }
-
-    /// Names into ids.
-    fn resolve(&self, word: &OrderWord, now: Now) -> Result<Order, Box<Answer>> {
-        Ok(match word {
-            OrderWord::Pause { for_ms } => {
-                Order::Pause { until: for_ms.map(|span| Mono(now.mono.0.saturating_add(span))) }
-            }
-            OrderWord::Resume => Order::Resume,
-            OrderWord::Normalise => Order::Normalise,
-            OrderWord::Apply => Order::Apply,
-            OrderWord::Refresh { hosts } => {
-                Order::Refresh { hosts: hosts.iter().map(|name| self.host(name)).collect::<Result<_, _>>()? }
-            }
-            OrderWord::Drain { host } => Order::Drain { host: self.host(host)? },
-            OrderWord::Clear { host } => Order::Clear { host: self.host(host)? },
-            OrderWord::Maintenance { host, on } => Order::Maintenance { host: self.host(host)?, on: *on },
-            OrderWord::Wake { host } => Order::Wake { host: self.host(host)? },
-            OrderWord::Sleep { host } => Order::Sleep { host: self.host(host)? },
-            OrderWord::SayOff { host } => Order::SayOff { host: self.host(host)? },
-            OrderWord::Fence { host } => Order::Fence { host: self.host(host)? },
-            OrderWord::Adopt { .. } => {
-                return Err(Box::new(Answer::error(Code::Failed, "adopting is asked of the host itself")));
-            }
-            OrderWord::Move { vm, to } => Order::Move { vm: self.vm(vm, now)?, to: self.host(to)? },
-        })
-    }
-
-    fn host(&self, name: &str) -> Result<HostId, Box<Answer>> {
-        let hosts = &self.rim.cluster.hosts;
-        self.rim
-            .cluster
-            .host_named(name)
-            .ok_or_else(|| views::unknown("host", name, hosts.iter().map(|host| host.name.as_str())))
-    }
-
-    /// By UUID, or by a name that only one VM has.
-    fn vm(&self, name: &str, now: Now) -> Result<VmId, Box<Answer>> {
-        if let Some(vm) = name.parse().ok().and_then(|uuid| self.controller.vm_by_uuid(uuid)) {
-            return Ok(vm);
-        }
-        let picture = self.controller.snapshot(now);
-        let mut named = picture.vm_ids().filter(|id| picture.vm(*id).spec.name == name);
-        match (named.next(), named.next()) {
-            (Some(vm), None) => Ok(vm),
-            (Some(_), Some(_)) => {
-                let answer =
-                    Answer::error(Code::Usage, format!("several VMs are called `{}`", name.escape_default()));
-                Err(Box::new(answer.hint("name it by its UUID: `dormouse vm list` shows it")))
-            }
-            (None, _) => Err(views::unknown("VM", name, picture.vms.iter().map(|vm| vm.spec.name.as_str()))),
+            // The socket reads the trail itself: it may be long. An order is answered when it is written.
+            Verb::Events { .. } | Verb::Order(_) => Answer::error(Code::Failed, "this is not answered here"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The daemon as its operator meets it: started on a real store and a real socket, with pretend hosts.
 
 mod fence;
+mod words;
 mod world;
 
 use super::client::{self, Client};
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 use world::{Fault, World};
 
 /// Policy hours pass in seconds; looks come every few milliseconds.
@@ -53,14 +55,16 @@ fn settings(automation: Automation) -> Settings {
     }
 }
 
-/// A store whose disk can be full.
+/// A store whose disk can be full, or hang.
 struct Disk {
     store: SqliteStore,
     full: Arc<AtomicBool>,
+    hangs: Arc<watch::Sender<bool>>,
 }
 
 impl Disk {
-    fn room(&self) -> Result<(), StoreError> {
+    async fn room(&self) -> Result<(), StoreError> {
+        _ = self.hangs.subscribe().wait_for(|hangs| !hangs).await;
         if self.full.load(Ordering::SeqCst) {
             return Err(StoreError::NotWritten("database or disk is full".to_owned()));
         }
@@ -74,34 +78,34 @@ impl Store for Disk {
         self.store.load().await
     }
     async fn append(&self, intent: &IntentRecord) -> Result<(), StoreError> {
-        self.room()?;
+        self.room().await?;
         self.store.append(intent).await
     }
     async fn close(&self, intent: IntentId, outcome: &Outcome) -> Result<(), StoreError> {
-        self.room()?;
+        self.room().await?;
         self.store.close(intent, outcome).await
     }
     async fn note(&self, entry: &AuditEntry) -> Result<(), StoreError> {
-        self.room()?;
+        self.room().await?;
         self.store.note(entry).await
     }
     async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditLine>, StoreError> {
         self.store.audit(after, limit).await
     }
     async fn remember(&self, kind: Kind, key: &str, value: Value) -> Result<(), StoreError> {
-        self.room()?;
+        self.room().await?;
         self.store.remember(kind, key, value).await
     }
     async fn forget(&self, kind: Kind, key: &str) -> Result<(), StoreError> {
-        self.room()?;
+        self.room().await?;
         self.store.forget(kind, key).await
     }
     async fn keep_demand(&self, batch: &DemandBatch) -> Result<(), StoreError> {
-        self.room()?;
+        self.room().await?;
         self.store.keep_demand(batch).await
     }
     async fn tell(&self, events: &[EventRecord]) -> Result<(), StoreError> {
-        self.room()?;
+        self.room().await?;
         self.store.tell(events).await
     }
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
@@ -118,6 +122,7 @@ struct Machine {
     world: World,
     mode: Automation,
     full: Arc<AtomicBool>,
+    hangs: Arc<watch::Sender<bool>>,
 }
 
 /// One running daemon. Dropping it is a kill -9: nothing is written, nothing is waited for.
@@ -133,7 +138,7 @@ struct Daemon {
 impl Machine {
     fn new(mode: Automation, hosts: &[(&str, usize)]) -> Self {
         let dir = TempDir::new().expect("a folder");
-        Self { dir, world: World::new(hosts), mode, full: Arc::default() }
+        Self { dir, world: World::new(hosts), mode, full: Arc::default(), hangs: Arc::default() }
     }
 
     fn socket(&self) -> PathBuf {
@@ -148,7 +153,8 @@ impl Machine {
             .expect("a runtime");
         let cluster = Arc::new(text::parse(CLUSTER).expect("a cluster"));
         let store = SqliteStore::open(&self.dir.path().join("dormouse.db")).expect("a store");
-        let disk = Arc::new(Disk { store: store.clone(), full: Arc::clone(&self.full) });
+        let (full, hangs) = (Arc::clone(&self.full), Arc::clone(&self.hangs));
+        let disk = Arc::new(Disk { store: store.clone(), full, hangs });
         let world = Arc::new(self.world.clone());
         let (runner, listening) = runtime.block_on(async {
             let lease = FileLease::new(&store);

@@ -251,7 +251,8 @@ impl Power for World {
         Outcome::Done { downtime: None }
     }
 
-    async fn adopt(&self, _host: &HostSpec, _order: &GuardOrder, _deadline: Millis) -> Outcome {
+    async fn adopt(&self, host: &HostSpec, _order: &GuardOrder, _deadline: Millis) -> Outcome {
+        self.called(format!("adopt {}", host.name));
         Outcome::Done { downtime: None }
     }
 }
