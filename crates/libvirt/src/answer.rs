@@ -1,6 +1,7 @@
 //! Reading what the probe's script says. Strict: an answer that lacks something, says something twice or says what it
 //! may not say is no answer at all.
 
+use crate::trust::Tls;
 use dormouse_model::{Epoch, Millis};
 use uuid::Uuid;
 
@@ -24,6 +25,8 @@ pub(crate) struct Answer {
     pub epoch: Option<Epoch>,
     /// libvirt locks the disks of running VMs there.
     pub disk_lock: Option<bool>,
+    /// By which certificates it trusts other hosts.
+    pub tls: Option<Tls>,
     /// One for each path asked about, in that order.
     pub storage: Vec<Storage>,
 }
@@ -63,6 +66,7 @@ pub(crate) struct Reader {
     wake_on_lan: Option<bool>,
     epoch: Option<Epoch>,
     disk_lock: Option<bool>,
+    tls: Option<Tls>,
     macs: Vec<[u8; 6]>,
     people_idle: Vec<Millis>,
     blocks: Vec<String>,
@@ -87,6 +91,7 @@ impl Reader {
             "time" => once(&mut self.time_ms, time(rest), odd),
             "wake" => once(&mut self.wake_on_lan, yes_no(rest), odd),
             "disk-lock" => once(&mut self.disk_lock, yes_no(rest), odd),
+            "tls" => once(&mut self.tls, Tls::read(rest), odd),
             "guard" => once(
                 &mut self.epoch,
                 rest.split_once(' ').and_then(|(_, epoch)| epoch.parse().ok()).map(Epoch),
@@ -137,6 +142,7 @@ impl Reader {
             blocks: self.blocks,
             epoch: self.epoch,
             disk_lock: self.disk_lock,
+            tls: self.tls,
             storage: self.storage,
         })
     }
@@ -253,6 +259,7 @@ person 120
 inhibitor backup 0 root 9 backup shutdown Nightly block
 guard 00000000-0000-0000-0000-000000000d0a 8
 disk-lock yes
+tls no none - - - -
 storage 0 ok
 storage 1 hung";
 
@@ -275,6 +282,7 @@ storage 1 hung";
         assert_eq!(answer.people_idle, [Millis::from_secs(120)]);
         assert_eq!(answer.blocks, ["inhibited: backup 0 root 9 backup shutdown Nightly block"]);
         assert_eq!(answer.disk_lock, Some(true));
+        assert!(answer.tls.is_some_and(|tls| !tls.listens));
         assert_eq!(answer.storage, [Storage::Ok, Storage::Hung]);
         assert_eq!(read(&GOOD.replace(".250000000", ".N")).expect("reads").time_ms, 1_795_000_000_500);
     }
@@ -285,7 +293,8 @@ storage 1 hung";
             let word = GOOD.lines().nth(place).expect("a line").split(' ').next().expect("a word");
             let text: Vec<&str> =
                 GOOD.lines().enumerate().filter(|(at, _)| *at != place).map(|(_, line)| line).collect();
-            let optional = ["mac", "wake", "person", "inhibitor", "guard", "disk-lock"].contains(&word);
+            let optional =
+                ["mac", "wake", "person", "inhibitor", "guard", "disk-lock", "tls"].contains(&word);
             assert_eq!(read(&text.join("\n")).is_ok(), optional, "without {word}");
         }
     }
@@ -306,6 +315,7 @@ storage 1 hung";
             ("storage 1 hung", "storage 7 hung"),
             ("wake yes", "wake \u{1b}[2J"),
             ("wake yes", "reboot now"),
+            ("tls no none - - - -", "tls no ours - - - -"),
             ("mac 52:54:00:aa:bb:01", "mac 52:54:00:aa:bb:01:02"),
         ] {
             assert!(read(&GOOD.replacen(good, bad, 1)).is_err(), "{bad}");

@@ -17,6 +17,7 @@ mod probe;
 mod settle;
 mod ssh;
 mod sweep;
+pub mod trust;
 mod vms;
 mod worker;
 mod xml;
@@ -119,6 +120,8 @@ struct Host {
     worker: Mutex<Option<Attached>>,
     held: Arc<tokio::sync::Mutex<probe::Held>>,
     before: Arc<Mutex<vms::Before>>,
+    /// Its TLS as the last look saw it.
+    tls: Mutex<Option<trust::Tls>>,
 }
 
 /// A worker, and the ssh connection that it goes through.

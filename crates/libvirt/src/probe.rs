@@ -4,7 +4,7 @@ use crate::answer::{Answer, Reader, Storage, Ticks};
 use crate::worker::CallError;
 use crate::{HostCpu, Libvirt};
 use async_trait::async_trait;
-use dormouse_driver::{Channel, Clock, Probe, Remote, Script, with_checks};
+use dormouse_driver::{Channel, Clock, Probe, Remote, Script};
 use dormouse_model::{
     CheckFailure, HostFacts, HostSpec, Mib, MilliCpu, Millis, Permille, ProbeError, VmFacts,
 };
@@ -12,7 +12,14 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-pub(crate) const PROBE: Script = Script { name: "probe", text: with_checks!("probe.sh") };
+pub(crate) const PROBE: Script = Script {
+    name: "probe",
+    text: concat!(
+        include_str!("../../driver/src/checks.sh"),
+        include_str!("tls.sh"),
+        include_str!("probe.sh")
+    ),
+};
 
 /// The first look at a host measures its processor time over this.
 const FIRST_SAMPLE: Duration = Duration::from_millis(250);
@@ -34,6 +41,7 @@ impl Probe for Libvirt {
         let (answer, vms) =
             tokio::join!(timeout_at(until, self.ask(host, deadline)), self.vms(host, libvirt_until));
         let (answer, ticks, offset) = answer.unwrap_or(Err(ProbeError::Timeout(deadline)))?;
+        self.host(&host.name).tls.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&answer.tls);
         Ok(self.put_together(&answer, ticks, offset, vms))
     }
 

@@ -84,6 +84,19 @@ busy() {
     return 0
 }
 
+# Certificates seldom change, and asking takes five processes: asked again when our note changes, and now and then.
+tls_now_and_then() {
+    note=
+    { read -r note <"$root/etc/pki/libvirt/dormouse.note"; } 2>/dev/null
+    if [ "$tls_looks" -eq 0 ] || [ "$note" != "$tls_note" ]; then
+        tls_note=$note
+        tls_said=$(tls)
+        tls_looks=10
+    fi
+    tls_looks=$((tls_looks - 1))
+    [ -n "$tls_said" ] && printf '%s\n' "$tls_said"
+}
+
 look() {
     printf 'boot %s\nmachine %s\ncpus %s\n' "$boot" "$machine" "$cpus"
     read -r one five fifteen rest <"$root/proc/loadavg" && printf 'load15 %s\n' "$fifteen"
@@ -100,6 +113,7 @@ look() {
     printf 'time %s\n' "$(date +%s.%N)"
     network
     disk_lock
+    tls_now_and_then
     look_at_processes
     people
     inhibitors
@@ -118,6 +132,8 @@ look() {
 # All of it is read before any of it runs: what follows on standard input are words.
 main() {
     paths=0
+    tls_looks=0
+    tls_note=
     identify
     echo hello probe
     while read -r verb rest; do
