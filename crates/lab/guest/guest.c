@@ -4,7 +4,7 @@
  * things in one loop, so that what the lab measures is what a real workload would feel:
  *   heartbeats  UDP to the lab, 10 a second unless told otherwise: (uuid, boot nonce, counter)  -> "never on two hosts"
  *   ticks       TCP 7701: one numbered line per tick period to every client -> gaps, lost ticks
- *   orders      TCP 7702: "cpu PERCENT SECONDS", "dirty MIB_PER_S SECONDS", "stop", "poweroff"
+ *   orders      TCP 7702: "cpu PERCENT SECONDS", "dirty MIB_PER_S SECONDS", "write MIB_PER_S SECONDS", "stop", "poweroff"
  *   power key   an ACPI power button press ends it cleanly, as in a real guest
  * Load really burns CPU and really dirties memory, in child processes of lower priority.
  *
@@ -191,6 +191,25 @@ static void dirty_memory(int mib_s, int seconds)
 	_exit(0);
 }
 
+/* Writes blocks of 64 KiB to the first disk, past every cache, going round it. An error ends nothing: what is to happen
+ * then is the hypervisor's to say. */
+static void write_disk(int mib_s, int seconds)
+{
+	static uint8_t block[64 << 10] __attribute__((aligned(4096)));
+	long long start = now_ns(), end = start + seconds * 1000000000ll;
+	int fd = open("/dev/vda", O_WRONLY | O_DIRECT | O_CLOEXEC);
+	if (fd < 0)
+		_exit(1);
+	setpriority(PRIO_PROCESS, 0, 10);
+	for (long long done = 0; now_ns() < end; done++) {
+		memset(block, (int)done + 1, sizeof block);
+		if (write(fd, block, sizeof block) <= 0)
+			lseek(fd, 0, SEEK_SET);
+		usleep((useconds_t)(1000000 / 16 / mib_s));
+	}
+	_exit(0);
+}
+
 static pid_t worker = -1;
 
 /* A child that keeps none of the connections open. */
@@ -227,12 +246,16 @@ static void order(int fd)
 		stop_work();
 		if (start_work())
 			dirty_memory(a, s);
+	} else if (sscanf(line, "write %d %d", &a, &s) == 2 && a > 0 && a <= 4096 && s > 0) {
+		stop_work();
+		if (start_work())
+			write_disk(a, s);
 	} else if (!strncmp(line, "stop", 4)) {
 		stop_work();
 	} else if (!strncmp(line, "poweroff", 8)) {
 		reboot(RB_POWER_OFF);
 	} else {
-		answer = "bad order: cpu PERCENT SECONDS | dirty MIB_PER_S SECONDS | stop | poweroff\n";
+		answer = "bad order: cpu PERCENT SECONDS | dirty MIB_PER_S SECONDS | write MIB_PER_S SECONDS | stop | poweroff\n";
 	}
 	(void)!write(fd, answer, strlen(answer));
 	close(fd);

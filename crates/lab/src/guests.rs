@@ -20,6 +20,8 @@ pub enum Load {
     Cpu { percent: u8 },
     /// MiB of memory written each second.
     Dirty { mib_per_s: u16 },
+    /// MiB written each second to its first disk, past every cache; a guest without one does nothing.
+    Write { mib_per_s: u16 },
 }
 
 pub(crate) fn domain_xml(lab: &LabSpec, guest: &GuestSpec) -> String {
@@ -100,6 +102,7 @@ impl Load {
     pub(crate) fn order(self, seconds: u32) -> String {
         match self {
             Self::Cpu { percent } => format!("cpu {} {seconds}", percent.min(100)),
+            Self::Write { mib_per_s } => format!("write {} {seconds}", mib_per_s.min(4096)),
             Self::Dirty { mib_per_s } => format!("dirty {} {seconds}", mib_per_s.min(4096)),
         }
     }

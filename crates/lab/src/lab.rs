@@ -50,6 +50,10 @@ pub enum Fault {
     ThawLibvirtd,
     /// The next boot comes up without the shared folder.
     NoShare,
+    /// The shared folder's server is gone: whoever touches the folder waits. Files that are open already go on.
+    HangShare,
+    /// Nothing passes between this host and that one; the manager reaches both.
+    CutFrom(String),
     /// This share of the packets to the host (or from it) is lost, in percent. The guests' packets are not.
     LoseInward(u8),
     LoseOutward(u8),
@@ -354,6 +358,8 @@ impl Lab {
             Fault::NoShare => self.ask(&Request::NoShare { host: name() }).map(drop),
             Fault::FreezeLibvirtd => pid1(Order::Freeze { frozen: true }),
             Fault::ThawLibvirtd => pid1(Order::Freeze { frozen: false }),
+            Fault::HangShare => pid1(Order::HangShare { hung: true }),
+            Fault::CutFrom(other) => net::cut(&spec, &self.spec.host(other)?),
             Fault::LoseInward(percent) => net::lose(&spec, true, *percent),
             Fault::LoseOutward(percent) => net::lose(&spec, false, *percent),
             Fault::Login { user, tty } => pid1(Order::Login { user: Some(user.clone()), tty: tty.clone() }),
@@ -377,6 +383,7 @@ impl Lab {
         }
         for order in [
             Order::Freeze { frozen: false },
+            Order::HangShare { hung: false },
             Order::MountShare,
             Order::HoldPackages { held: false },
             Order::Login { user: None, tty: String::new() },

@@ -71,13 +71,7 @@ pub(crate) fn cable(lab: &LabSpec, host: &HostSpec, plugged: bool) -> Result<()>
 /// Loses this share of the packets that reach (or leave) a host; 0 takes it back.
 pub(crate) fn lose(host: &HostSpec, inward: bool, percent: u8) -> Result<()> {
     let chain = if inward { "INPUT" } else { "OUTPUT" };
-    let iptables = |args: &[&str]| {
-        checked(
-            "iptables",
-            Command::new("ip").args(["netns", "exec", &host.netns, "iptables", "-w"]).args(args).output(),
-        )
-        .map(drop)
-    };
+    let iptables = |args: &[&str]| iptables(host, args);
     iptables(&["-F", chain])?;
     let probability = format!("{:.2}", f64::from(percent.min(100)) / 100.0);
     match percent {
@@ -96,6 +90,19 @@ pub(crate) fn lose(host: &HostSpec, inward: bool, percent: u8) -> Result<()> {
             "DROP",
         ]),
     }
+}
+
+/// Nothing passes between these two; [`lose`] with 0, both ways, takes it back.
+pub(crate) fn cut(host: &HostSpec, other: &HostSpec) -> Result<()> {
+    let address = other.address.to_string();
+    iptables(host, &["-A", "INPUT", "-s", &address, "-j", "DROP"])?;
+    iptables(host, &["-A", "OUTPUT", "-d", &address, "-j", "DROP"])
+}
+
+fn iptables(host: &HostSpec, args: &[&str]) -> Result<()> {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", &host.netns, "iptables", "-w"]).args(args);
+    checked("iptables", command.output()).map(drop)
 }
 
 /// Removes the names of a lab's namespaces; what they hold goes with the last process in them.

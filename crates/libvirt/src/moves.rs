@@ -256,6 +256,9 @@ fn leaves(connection: &Connection, vm: Uuid, shared: &[String]) -> Result<bool, 
         return Err(Error::ours("another job runs on it"));
     }
     let definition = xml::read(&domain.xml(false)?, shared).map_err(Error::ours)?;
+    if vms::block_job(&domain, &definition.drives)?.is_some() {
+        return Err(Error::ours("a job runs on one of its disks"));
+    }
     match definition.immovable {
         Some(why) => Err(Error::ours(why)),
         None => domain.is_persistent(),

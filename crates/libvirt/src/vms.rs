@@ -87,6 +87,7 @@ fn facts(
     let state =
         state(code.ok_or_else(|| odd("no state"))?, reason.unwrap_or(0), marks.saved.contains(&stats.uuid));
     let definition = before.definition(domain, stats, shared);
+    let drives = definition.as_ref().map(|definition| definition.drives.clone()).unwrap_or_default();
     let (immovable, from_xml) = match definition {
         Ok(definition) => (definition.immovable.clone(), Some(definition)),
         // It cannot be judged, so it is left where it is. One odd VM does not hide the others.
@@ -102,7 +103,10 @@ fn facts(
     if kib >= 1 << 50 {
         return Err(odd("memory beyond measure"));
     }
-    let job = if state.is_present() { job(domain)? } else { None };
+    let job = match state.is_present().then(|| job(domain)).transpose()?.flatten() {
+        None if state.is_present() => block_job(domain, &drives)?,
+        job => job,
+    };
     // QEMU's copying counts among its processor time, but no VM needs it: neither this span nor the next begins with it.
     let moving = job.is_some();
     if moving {
@@ -148,9 +152,22 @@ pub(crate) fn state(code: u64, reason: u64, saved: bool) -> DomainState {
     }
 }
 
+fn unseen(kind: JobKind) -> Job {
+    Job { kind, elapsed: Millis(0), remaining: Mib(0), processed: Mib(0) }
+}
+
+/// A job on one of its drives: a copy, a merge of snapshots. While it lasts, libvirt moves the VM nowhere.
+pub(crate) fn block_job(domain: &Domain<'_>, drives: &[String]) -> Result<Option<Job>, Error> {
+    for drive in drives {
+        if domain.has_block_job(drive)? {
+            return Ok(Some(unseen(JobKind::Other)));
+        }
+    }
+    Ok(None)
+}
+
 /// The job that runs on a present VM, ours or someone else's.
 pub(crate) fn job(domain: &Domain<'_>) -> Result<Option<Job>, Error> {
-    let unseen = |kind| Job { kind, elapsed: Millis(0), remaining: Mib(0), processed: Mib(0) };
     if domain.is_stuck()? {
         return Ok(Some(unseen(JobKind::Other)));
     }

@@ -15,12 +15,16 @@ const ATTRIBUTES_MAX: usize = 256;
 const NAMESPACES_MAX: usize = 64;
 /// As much of a path or a parser's complaint as a person reads.
 const QUOTED_MAX: usize = 200;
+/// Drives that are asked about.
+const DRIVES_MAX: usize = 64;
 
 /// What we want to know of a definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Definition {
     pub mem_kib: Option<u64>,
     pub vcpus: Option<u32>,
+    /// Its drives, by the names that libvirt's calls take.
+    pub drives: Vec<String>,
     /// Why the VM cannot move, if so.
     pub immovable: Option<String>,
 }
@@ -48,6 +52,7 @@ pub(crate) fn read(xml: &str, shared: &[String]) -> Result<Definition, String> {
     Ok(Definition {
         mem_kib: number("memory").and_then(|amount| in_kib(amount, unit)),
         vcpus: number("vcpu").and_then(|count| u32::try_from(count).ok()),
+        drives: child(domain, "devices").map(drives).unwrap_or_default(),
         immovable: child(domain, "devices")
             .and_then(|devices| immovable(devices, shared))
             .map(|why| short(&why)),
@@ -91,6 +96,12 @@ fn immovable(devices: Node<'_, '_>, shared: &[String]) -> Option<String> {
         "disk" => disk(device, shared),
         _ => None,
     })
+}
+
+fn drives(devices: Node<'_, '_>) -> Vec<String> {
+    let disks = devices.children().filter(|device| device.has_tag_name("disk"));
+    let names = disks.filter_map(|disk| child(disk, "target")?.attribute("dev"));
+    names.take(DRIVES_MAX).map(str::to_owned).collect()
 }
 
 fn disk(disk: Node<'_, '_>, shared: &[String]) -> Option<String> {
@@ -222,6 +233,14 @@ mod tests {
             assert_eq!(read.immovable.as_deref(), reason, "{devices}");
             assert_eq!((read.mem_kib, read.vcpus), (Some(96 * 1024), Some(1)));
         }
+    }
+
+    #[test]
+    fn drives_go_by_the_names_of_their_targets() {
+        let disks = "<disk type='file'><target dev='vda' bus='virtio'/></disk><disk/><disk><target dev='sda'/></disk>";
+        assert_eq!(read(&vm(disks), &[]).expect("reads").drives, ["vda", "sda"]);
+        let many = "<disk><target dev='x'/></disk>".repeat(1000);
+        assert_eq!(read(&vm(&many), &[]).expect("reads").drives.len(), DRIVES_MAX);
     }
 
     #[test]

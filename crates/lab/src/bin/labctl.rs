@@ -9,8 +9,8 @@ use dormouse_lab::{Fault, Lab, LabSpec, Load, Progress, Result};
 const USAGE: &str = "usage: labctl VERB
   up ID HOSTS GUESTS [boot_s=N] [tick_ms=N] [beat_ms=N] [time_scale=N] [keep_broken=1]
   status ID · events ID · down ID · down-all · list
-  load ID GUEST cpu|dirty AMOUNT SECONDS · load ID GUEST stop
-  fault ID HOST power-cut|silence|lose-wakes N|hang-boot|no-share|freeze|thaw|lose-in PERCENT|lose-out PERCENT
+  load ID GUEST cpu|dirty|write AMOUNT SECONDS · load ID GUEST stop
+  fault ID HOST power-cut|silence|lose-wakes N|hang-boot|no-share|freeze|thaw|lose-in PERCENT|lose-out PERCENT|cut-from HOST|hang-share
                |login USER TTY|hold-packages|inhibitors LINE…|load-average HUNDREDTHS|heal
   power-on ID HOST · streams-start ID · streams ID · streams-stop ID
   exec ID COMMAND…         in the manager's network namespace
@@ -75,6 +75,7 @@ fn run(args: &[&str]) -> Result<i32> {
             let load = match *kind {
                 "cpu" => Load::Cpu { percent: u8::try_from(number(amount)?).unwrap_or(100) },
                 "dirty" => Load::Dirty { mib_per_s: small(amount)? },
+                "write" => Load::Write { mib_per_s: small(amount)? },
                 _ => return usage(),
             };
             Lab::open(id)?.load(guest, Some(load), number(seconds)?)?;
@@ -90,6 +91,8 @@ fn run(args: &[&str]) -> Result<i32> {
                 ["no-share"] => Fault::NoShare,
                 ["freeze"] => Fault::FreezeLibvirtd,
                 ["thaw"] => Fault::ThawLibvirtd,
+                ["hang-share"] => Fault::HangShare,
+                ["cut-from", other] => Fault::CutFrom((*other).to_owned()),
                 ["lose-in", n] => Fault::LoseInward(percent(n)?),
                 ["lose-out", n] => Fault::LoseOutward(percent(n)?),
                 ["login", user, tty] => Fault::Login { user: (*user).to_owned(), tty: (*tty).to_owned() },

@@ -42,6 +42,10 @@ pub(crate) enum Order {
         frozen: bool,
     },
     MountShare,
+    /// Puts a file system that never answers over the shared folder, or takes it away.
+    HangShare {
+        hung: bool,
+    },
     /// Holds dpkg's locks as a running upgrade does, or lets go of them.
     HoldPackages {
         held: bool,
@@ -232,6 +236,7 @@ impl Init {
             Order::Reboot => self.end(EXIT_REBOOT),
             Order::Freeze { frozen } => Answer::of(self.services.freeze(frozen)),
             Order::MountShare => Answer::of(self.share.mount()),
+            Order::HangShare { hung } => Answer::of(self.share.hang(hung)),
             Order::HoldPackages { held } => Answer::of(self.hold_packages(held)),
             Order::Login { user, tty } => Answer::of(login(user.as_deref(), &tty)),
             Order::Inhibitors { lines } => {

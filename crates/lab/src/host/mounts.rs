@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, open};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 
 use crate::error::{Doing, Result};
@@ -16,7 +16,11 @@ use crate::paths::{IN_HOST, LabPaths, cache_dir};
 use crate::spec::{HostSpec, SHARED_FOLDER};
 
 /// A handle on the shared folder, from which it can be mounted later even though its path is out of sight.
-pub(super) struct SharedFolder(OwnedFd);
+pub(super) struct SharedFolder {
+    folder: OwnedFd,
+    /// The end at which a file server would listen, of a file system mounted over the folder. Nobody does.
+    silence: Option<OwnedFd>,
+}
 
 pub(super) fn arrange(paths: &LabPaths, host: &HostSpec, image: &Path, share: bool) -> Result<SharedFolder> {
     let own = paths.host(host);
@@ -54,7 +58,7 @@ pub(super) fn arrange(paths: &LabPaths, host: &HostSpec, image: &Path, share: bo
     for (ours, theirs) in own.own_folders() {
         bind(&ours, Path::new(theirs))?;
     }
-    let shared = SharedFolder(shared);
+    let shared = SharedFolder { folder: shared, silence: None };
     if share {
         shared.mount()?;
     }
@@ -67,7 +71,35 @@ impl SharedFolder {
         if is_mounted(SHARED_FOLDER) {
             return Ok(());
         }
-        bind(&PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd())), Path::new(SHARED_FOLDER))
+        bind(&PathBuf::from(format!("/proc/self/fd/{}", self.folder.as_raw_fd())), Path::new(SHARED_FOLDER))
+    }
+}
+
+/// How a dead file server is played: FUSE without anybody behind it.
+impl SharedFolder {
+    pub(super) fn hang(&mut self, hung: bool) -> Result<()> {
+        match (hung, self.silence.take()) {
+            (true, None) => {
+                let server = open("/dev/fuse", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
+                    .doing(|| "cannot open /dev/fuse".to_owned())?;
+                let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
+                let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+                mount(Some("silent"), SHARED_FOLDER, Some("fuse"), flags, Some(options.as_str()))
+                    .doing(|| format!("cannot mount a silent file system on {SHARED_FOLDER}"))?;
+                self.silence = Some(server);
+                Ok(())
+            }
+            (false, Some(server)) => {
+                // Whoever waits is told that the server is gone.
+                drop(server);
+                umount2(SHARED_FOLDER, MntFlags::MNT_DETACH)
+                    .doing(|| format!("cannot uncover {SHARED_FOLDER}"))
+            }
+            (_, as_it_was) => {
+                self.silence = as_it_was;
+                Ok(())
+            }
+        }
     }
 }
 

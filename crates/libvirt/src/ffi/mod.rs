@@ -6,6 +6,7 @@
 //! Every call blocks and has no deadline of its own; see `worker` for how one is ended. Text that comes out is
 //! untrusted.
 
+mod block;
 mod params;
 
 pub(crate) use params::{MigrateFlags, Params};

@@ -59,3 +59,20 @@ impl Drop for Params {
         unsafe { sys::virTypedParamsFree(self.ptr, self.count) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_move_is_forced_copies_disks_or_can_become_post_copy() {
+        let never = sys::VIR_MIGRATE_UNSAFE
+            | sys::VIR_MIGRATE_POSTCOPY
+            | sys::VIR_MIGRATE_POSTCOPY_RESUME
+            | sys::VIR_MIGRATE_NON_SHARED_DISK
+            | sys::VIR_MIGRATE_NON_SHARED_INC;
+        for encrypt in [false, true] {
+            assert_eq!(MigrateFlags::new(encrypt).0 & never as c_uint, 0);
+        }
+    }
+}

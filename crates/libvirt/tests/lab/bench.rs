@@ -3,10 +3,11 @@
 use dormouse_driver::{Hypervisor, MoveRequest, Probe};
 use dormouse_lab::{Fault, Lab, LabSpec, Load, Power};
 use dormouse_libvirt::{Libvirt, MoveSettings, Settings, SshSettings};
-use dormouse_model::{Cluster, HostFacts, HostSpec, Millis, Outcome, ProbeError};
+use dormouse_model::{Cluster, HostFacts, HostSpec, Job, Millis, Outcome, ProbeError};
 use std::future::Future;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 pub(crate) const SHARED: &str = "/var/lib/libvirt/shared";
@@ -22,8 +23,9 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn up() -> Result<Self, dormouse_lab::LabError> {
-        let id = "drvtest";
-        dormouse_lab::down(id)?;
+        // Two of these at once need two names.
+        let id = std::env::var("DORMOUSE_LAB_ID").unwrap_or_else(|_| "drvtest".into());
+        dormouse_lab::down(&id)?;
         let mut spec = LabSpec::new(id, 3, 3);
         spec.boot_s = 1;
         let lab = Lab::up(spec, &mut ())?;
@@ -98,6 +100,72 @@ impl Bench {
             Outcome::Done { downtime: Some(downtime) } => downtime,
             other => panic!("{guest} {from} to {to}: {other:?}"),
         }
+    }
+
+    /// A slow move, into which `act` breaks once `when` is true of its job.
+    #[track_caller]
+    pub(crate) fn in_the_middle(
+        &self,
+        guest: &str,
+        from: &str,
+        to: &str,
+        deadline: Millis,
+        when: impl Fn(&Job) -> bool,
+        act: impl FnOnce(),
+    ) -> Outcome {
+        let (tell, mut told) = watch::channel(None);
+        let request = MoveRequest {
+            vm: self.guest(guest),
+            from: self.host(from),
+            to: self.host(to),
+            deadline,
+            progress: Some(tell),
+        };
+        self.in_host(from, "virsh", &["migrate-setspeed", guest, "4"]);
+        let outcome = std::thread::scope(|scope| {
+            let moving = scope.spawn(|| self.run(self.libvirt.migrate(request)));
+            let reached =
+                self.run(told.wait_for(|job: &Option<Job>| job.as_ref().is_some_and(&when))).is_ok();
+            if reached {
+                act();
+            }
+            let outcome = moving.join().expect("a move does not panic");
+            assert!(reached, "it never came so far: {outcome:?}");
+            outcome
+        });
+        // A host that is off, or whose guest is gone, has forgotten the speed by itself.
+        if let Ok(mut virsh) = self.lab.command_in_host(from, "virsh") {
+            let _ = virsh.args(["migrate-setspeed", guest, "1000"]).output();
+        }
+        outcome
+    }
+
+    /// Where QEMU processes of a guest are.
+    pub(crate) fn processes(&self, guest: &str) -> Vec<String> {
+        let guests = self.lab.status().expect("a status").guests;
+        guests.into_iter().find(|found| found.name == guest).expect("a guest").processes
+    }
+
+    /// Starts a guest that is defined there, and waits until it is heard.
+    #[track_caller]
+    pub(crate) fn starts(&self, guest: &str, host: &str) {
+        self.in_host(host, "virsh", &["start", guest]);
+        self.assert_runs_at(guest, host);
+    }
+
+    /// The guest has this disk while `work` runs; it is started anew for it, and once more without.
+    #[track_caller]
+    pub(crate) fn with_disk(&self, guest: &str, host: &str, disk: &str, work: impl FnOnce()) {
+        let plain = self.definition(guest, guest, self.guest(guest));
+        let define = |xml: &str| {
+            self.in_host(host, "virsh", &["destroy", guest]);
+            let defined = self.run(self.libvirt.define(self.host(host), xml, LOOK));
+            assert_eq!(defined, Ok(self.guest(guest)));
+            self.starts(guest, host);
+        };
+        define(&plain.replace("</devices>", &format!("{disk}</devices>")));
+        work();
+        define(&plain);
     }
 
     /// Where the wire says that a guest's processors run; QEMU processes of it are exactly there.
