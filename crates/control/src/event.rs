@@ -17,6 +17,10 @@ pub struct Now {
 
 /// Something that happened. Events may come late, twice or never; only effects already asked for may be answered.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "events are taken one by one, and nearly all of them are looks"
+)]
 pub enum Event {
     /// Time has passed. The runner sends one at `Controller::next_tick` at the latest; more do no harm.
     Tick,

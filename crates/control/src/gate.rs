@@ -72,8 +72,11 @@ impl Controller {
         if !source.is_fresh(now, stale) || !target.is_fresh(now, stale) {
             return Wait("not-fresh");
         }
-        if record.immovable(now).is_some() {
+        if self.vms.immovable(vm, now).is_some() {
             return Refuse("immovable");
+        }
+        if target.spec.lacks(&record.spec.devices).is_some() {
+            return Refuse("network-missing");
         }
         if !by_order
             && !source.drain

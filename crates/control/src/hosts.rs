@@ -1,10 +1,11 @@
 //! What the controller knows of one host.
 
+use crate::doubles::take_networks;
 use crate::mutants::{self, Mutant};
 use crate::{Aside, HostMemory, Now, Settings};
 use dormouse_model::{
     HostFacts, HostId, HostSpec, HostState, Mib, Millis, Mono, ObservationId, Obstacle, Permille, ProbeError,
-    Seen,
+    Seen, VmId,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -66,6 +67,10 @@ pub(crate) struct HostRecord {
     pub(crate) rest_until: Mono,
     pub(crate) refused_until: Mono,
     pub(crate) failures: u32,
+    /// VMs that are stopped there and that libvirt would start at the next boot.
+    pub(crate) autostarts: Vec<VmId>,
+    /// libvirt there locks no disks.
+    pub(crate) unlocked: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +128,8 @@ impl HostRecord {
             rest_until: Mono::ZERO,
             refused_until: Mono::ZERO,
             failures: 0,
+            autostarts: vec![],
+            unlocked: false,
         };
         if let Some(memory) = memory {
             record.state = memory.state;
@@ -176,6 +183,7 @@ impl HostRecord {
     /// Sizes that the text leaves out are taken as seen; a live host then keeps memory for itself (512 MiB or 5 %,
     /// whichever is more) and each VM takes 64 MiB beyond its own.
     pub(crate) fn fill_sizes(&mut self, facts: &HostFacts) {
+        take_networks(&mut self.spec, &facts.networks);
         if self.spec.cpus > 0 && self.spec.mem > Mib::ZERO {
             return;
         }
@@ -248,6 +256,10 @@ impl HostRecord {
                 obstacles.push(Obstacle::People { count, idle: *idle });
             }
             obstacles.extend(facts.blocks.iter().cloned().map(Obstacle::Block));
+        }
+        if !self.autostarts.is_empty() {
+            let count = u32::try_from(self.autostarts.len()).unwrap_or(u32::MAX);
+            obstacles.push(Obstacle::Autostart { count });
         }
         if self.refused_until > now {
             obstacles.push(Obstacle::GuardRefused { left: self.refused_until.since(now) });

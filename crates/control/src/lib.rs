@@ -10,6 +10,7 @@ mod agenda;
 mod controller;
 mod crowd;
 mod demand;
+mod doubles;
 mod event;
 mod flight;
 mod forecast;
@@ -31,6 +32,7 @@ mod vms;
 pub use controller::{Controller, Tally};
 pub use crowd::Crowd;
 pub use demand::band_rank;
+pub use doubles::Single;
 pub use event::{Effect, Event, Level, LogEvent, Now, Order};
 pub use memory::{
     Aside, HostMemory, KeptAutomation, KeptNormalise, KeptPause, ManagerMemory, Memory, VmMemory,

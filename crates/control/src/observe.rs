@@ -130,6 +130,7 @@ impl Controller {
         let failures = facts.failures.clone();
         let libvirt_speaks = !failures.iter().any(|failure| matches!(failure, CheckFailure::Libvirt(_)));
         let vms = std::mem::take(&mut facts.vms);
+        let disk_lock = facts.disk_lock;
         host.facts = Some((facts, look.asked, look.id));
         self.heard(id);
         let host = self.host_mut(id);
@@ -160,7 +161,15 @@ impl Controller {
             for vm in self.vms.sighted(id, vms, look) {
                 self.judge_vm(vm);
             }
+            self.tell_doubles();
+            let starts = |vm: &VmId| {
+                let seen = self.vms.record(*vm).seen.get(&id).map(|seen| &seen.facts);
+                seen.is_some_and(|facts| facts.autostart && !facts.state.is_present())
+            };
+            let autostarts = self.vms.sighted_on(id).iter().copied().filter(starts).collect();
+            self.note_autostarts(id, autostarts);
         }
+        self.note_disk_lock(id, disk_lock);
         if news {
             self.remember_host(id);
         }

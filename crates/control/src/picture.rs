@@ -6,8 +6,7 @@ use crate::controller::Controller;
 use crate::forecast::Ahead;
 use crate::gate::DAY;
 use crate::hosts::HostRecord;
-use crate::vms::VmRecord;
-use dormouse_model::{Goal, Hold, Host, HostState, Mib, Millis, Seen, Snapshot, Vm};
+use dormouse_model::{Goal, Hold, Host, HostState, Mib, Millis, Seen, Snapshot, Vm, VmId};
 use std::sync::Arc;
 
 impl Controller {
@@ -16,7 +15,8 @@ impl Controller {
         let holds = self.holds_in_force(now);
         let hosts = self.hosts.iter().map(|host| self.host_seen(host, now, &holds, for_planner)).collect();
         let ahead = self.ahead(now);
-        let vms = self.vms.records.iter().map(|vm| self.vm_seen(vm, now, &ahead)).collect();
+        let ids = (0..self.vms.records.len()).map(VmId::at);
+        let vms = ids.map(|vm| self.vm_seen(vm, now, &ahead)).collect();
         Snapshot { cluster: Arc::clone(&self.cluster), hosts, vms, lull: self.crowd.lull() }
     }
 
@@ -43,7 +43,8 @@ impl Controller {
         }
     }
 
-    fn vm_seen(&self, vm: &VmRecord, now: Now, ahead: &Ahead) -> Vm {
+    fn vm_seen(&self, id: VmId, now: Now, ahead: &Ahead) -> Vm {
+        let vm = self.vms.record(id);
         let knobs = &self.cluster.policy.knobs;
         let demand = vm.history.demand_seen(now.mono, &self.vms.spans, vm.spec.cpu_limit());
         Vm {
@@ -52,7 +53,7 @@ impl Controller {
             demand: self.with_forecast(vm, demand, ahead),
             moves_hour: vm.moves_within(now.mono, knobs.scaled(Millis::from_mins(60))),
             moves_day: vm.moves_within(now.mono, knobs.scaled(DAY)),
-            immovable: vm.immovable(now.mono),
+            immovable: self.vms.immovable(id, now.mono),
         }
     }
 
@@ -85,7 +86,7 @@ impl Controller {
             let demand = self.with_forecast(record, demand, &ahead);
             let (moves_hour, moves_day) =
                 (record.moves_within(now.mono, hour), record.moves_within(now.mono, day));
-            let immovable = record.immovable(now.mono);
+            let immovable = self.vms.immovable(VmId::at(at), now.mono);
             if let Some(vm) = picture.vms.get_mut(at)
                 && Arc::ptr_eq(&vm.spec, &record.spec)
                 && vm.state == record.state

@@ -45,10 +45,13 @@ impl Controller {
         let name = host.spec.name.clone();
         let since_look = ObservationId(self.next_observation);
         let held: Vec<VmId> = self.vms.present_on(id).collect();
-        let mut lost = vec![];
+        let (mut lost, mut starts) = (vec![], vec![]);
         for vm in held {
             let Some(seen) = self.vms.record(vm).seen.get(&id) else { continue };
             let (state, bound) = (seen.facts.state, seen.facts.immovable.clone());
+            if seen.facts.autostart {
+                starts.push(vm);
+            }
             match state {
                 DomainState::Running | DomainState::PausedFault | DomainState::PausedMigrating => {
                     lost.push((vm, bound))
@@ -61,6 +64,8 @@ impl Controller {
         host.fenced = true;
         host.wake = None;
         host.maybe_asleep = false;
+        // What its libvirt starts when it comes back, wherever those VMs run by then: told as soon as they do.
+        host.autostarts = starts;
         let held = self.vms.forget_host(id);
         let event = LogEvent::new(Level::Warn, "host.fenced")
             .with("host", &name)
@@ -166,6 +171,7 @@ impl Controller {
         let at = self.vms.record(vm).present().next().map(|(host, _)| host);
         self.clear_alarm("restart.waits", &name);
         self.remember_vm(vm, at);
+        self.note_autostarts(owed.from, self.host(owed.from).autostarts.clone());
         let event = LogEvent::new(Level::Info, "vm.restarted")
             .with("vm", name)
             .with("from", self.host_name(owed.from))
@@ -293,6 +299,9 @@ impl Controller {
         }
         if self.freeze.is_frozen() {
             return Err(Waits::Other("frozen"));
+        }
+        if self.disk_in_use(vm) {
+            return Err(Waits::Other("disk-in-use"));
         }
         let stale = self.stale();
         let (mut silent, mut unseen) = (vec![], vec![]);

@@ -1,11 +1,12 @@
 //! All VMs ever named or seen, where each was sighted, and what follows from that.
 
 use crate::demand::{Closed, History, Hour, Spans};
+use crate::doubles::Doubles;
 use crate::hosts::{Look, past};
 use crate::{Memory, Now, VmMemory};
 use dormouse_model::{
-    Cluster, DomainState, HostId, JobKind, Millis, Mono, ObservationId, RefusalReason, VmFacts, VmId, VmSpec,
-    VmState,
+    Cluster, Devices, DomainState, HostId, JobKind, Millis, Mono, ObservationId, RefusalReason, VmFacts,
+    VmId, VmSpec, VmState,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub(crate) struct Vms {
     pub(crate) owed: BTreeSet<VmId>,
     /// What is remembered of VMs that were not met yet.
     histories: BTreeMap<Uuid, History>,
+    pub(crate) doubles: Doubles,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,8 @@ pub(crate) struct VmRecord {
     pub(crate) owed: Option<Owed>,
     /// The text names it: its sizes there beat what is seen.
     named: bool,
+    /// Devices that the text gives it, beside those that are seen.
+    told: Devices,
     /// The look that first sighted it on more than one host.
     double_since: Option<ObservationId>,
 }
@@ -92,6 +96,7 @@ impl Vms {
             closed_since: None,
             owed: BTreeSet::new(),
             histories: histories(cluster, memory, &spans, now, rate),
+            doubles: Doubles::default(),
         };
         for spec in &cluster.vms {
             let id = vms.add(spec.clone());
@@ -143,6 +148,7 @@ impl Vms {
             persistent: true,
             autostart: false,
             immovable: None,
+            devices: Devices::default(),
         };
         record.seen.insert(at, Sighting { facts, look: ObservationId(0) });
         self.on.entry(at).or_default().push(id);
@@ -155,6 +161,7 @@ impl Vms {
         self.records.push(VmRecord {
             uuid: spec.uuid,
             state: VmState::Stopped,
+            told: spec.devices.clone(),
             spec: Arc::new(spec),
             seen: BTreeMap::new(),
             history,
@@ -215,8 +222,10 @@ impl Vms {
                 .find(vm.uuid)
                 .or_else(|| self.bind(&vm.name, vm.uuid))
                 .unwrap_or_else(|| self.add(seen_spec(&vm, host)));
-            let Self { records, spans, hour, closed, .. } = self;
+            let Self { records, spans, hour, closed, doubles, .. } = self;
             let record = &mut records[id.index()];
+            record.take_devices(&vm);
+            doubles.put(id, &record.spec.devices);
             if !record.named && (record.spec.mem != vm.mem || record.spec.vcpus != vm.vcpus) {
                 record.spec = Arc::new(seen_spec(&vm, host));
             }
@@ -232,6 +241,9 @@ impl Vms {
         for id in before {
             if !now_on.contains(&id) {
                 self.record_mut(id).seen.remove(&host);
+                if self.record(id).seen.is_empty() {
+                    self.doubles.drop(id);
+                }
                 touched.push(id);
             }
         }
@@ -239,7 +251,22 @@ impl Vms {
         touched
     }
 
-    /// A host that is certainly down holds nothing, and what was known of it is void.
+    /// Another VM that is on a host has a disk of this one open.
+    pub(crate) fn disk_open_elsewhere(&self, id: VmId) -> bool {
+        self.doubles.share_disk(id).any(|other| self.record(other).present().next().is_some())
+    }
+
+    /// What makes a VM immovable now, beyond what the text says.
+    pub(crate) fn immovable(&self, id: VmId, now: Mono) -> Option<RefusalReason> {
+        let record = self.record(id);
+        record.immovable(now).or_else(|| {
+            let open = record.present().next().is_some() && self.disk_open_elsewhere(id);
+            open.then_some(RefusalReason::SharedDisk)
+        })
+    }
+
+    /// A host that is certainly down holds nothing, and what was known of it is void. Definitions outlive it: what was
+    /// doubled stays so.
     pub(crate) fn forget_host(&mut self, host: HostId) -> Vec<VmId> {
         let before = self.on.remove(&host).unwrap_or_default();
         for id in &before {
@@ -265,8 +292,23 @@ impl VmRecord {
         u32::try_from(self.moves.iter().filter(|at| now.since(**at) < span).count()).unwrap_or(u32::MAX)
     }
 
-    /// What makes it immovable now, beyond what the text says.
-    pub(crate) fn immovable(&self, now: Mono) -> Option<RefusalReason> {
+    /// The devices of the definition that runs, or of any while none does.
+    fn take_devices(&mut self, facts: &VmFacts) {
+        if !facts.state.is_present() && self.present().next().is_some() {
+            return;
+        }
+        let same = if self.told == Devices::default() {
+            self.spec.devices == facts.devices
+        } else {
+            self.spec.devices == self.told.with(&facts.devices)
+        };
+        if !same {
+            Arc::make_mut(&mut self.spec).devices = self.told.with(&facts.devices);
+        }
+    }
+
+    /// What makes it immovable now, as far as it is about itself.
+    fn immovable(&self, now: Mono) -> Option<RefusalReason> {
         let (_, seen) = self.present().next()?;
         if seen.facts.immovable.is_some() {
             return Some(RefusalReason::LocalDisk);
@@ -359,6 +401,8 @@ fn seen_spec(facts: &VmFacts, at: HostId) -> VmSpec {
         no_move: false,
         local_disk: false,
         stopped: false,
+        autostart: false,
+        devices: facts.devices.clone(),
         at,
     }
 }
@@ -378,6 +422,8 @@ fn remembered_spec(known: &VmMemory, at: HostId) -> VmSpec {
         no_move: false,
         local_disk: false,
         stopped: true,
+        autostart: false,
+        devices: Devices::default(),
         at,
     }
 }

@@ -8,7 +8,7 @@ mod odd;
 
 use common::World;
 use dormouse_control::{Automation, Event, Order, Settings};
-use dormouse_model::{Action, Epoch, HostState, Millis, Mono, Outcome, VmId};
+use dormouse_model::{Action, Epoch, HostId, HostState, Millis, Mono, Outcome, VmId};
 
 const FOUR: &str = "
 cluster four
@@ -43,6 +43,21 @@ fn four_idle_hosts_become_one() {
     let acts = world.acts.len();
     world.run(3600);
     assert_eq!(world.acts.len(), acts, "no load change, no further action");
+}
+
+#[test]
+fn a_host_without_disk_locks_is_told_of_once() {
+    let mut world = World::new(FOUR);
+    world.unlocked.insert(HostId(1));
+    world.run(400);
+    assert_eq!(world.trail_of(&["no-disk-lock"]).lines().count(), 1, "{}", world.trail.join("\n"));
+    assert!(world.controller.is_unlocked(HostId(1)) && !world.controller.is_unlocked(HostId(0)));
+    world.unlocked.clear();
+    world.run(400);
+    world.unlocked.extend([HostId(0), HostId(1), HostId(2), HostId(3)]);
+    world.run(400);
+    let told = world.trail_of(&["no-disk-lock"]);
+    assert!(told.lines().count() >= 2, "locks that were there and went are news: {told}");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use crate::{
 };
 use async_trait::async_trait;
 use dormouse_model::{
-    DomainState, Epoch, GuardRefusal, HostFacts, HostSpec, HostState, Mbps, Mib, MilliCpu, Millis, Outcome,
-    OutcomeError, Permille, ProbeError, VmFacts, Watts,
+    Devices, DomainState, Epoch, GuardRefusal, HostFacts, HostSpec, HostState, Mbps, Mib, MilliCpu, Millis,
+    Outcome, OutcomeError, Permille, ProbeError, VmFacts, Watts,
 };
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,6 +32,7 @@ pub fn host(name: &str) -> HostSpec {
         link: Mbps(1000),
         slots: None,
         cpu_group: None,
+        networks: vec![],
         circuit: None,
         role: None,
         keep_on: false,
@@ -214,6 +215,7 @@ impl Probe for World {
             persistent: vm.persistent,
             autostart: false,
             immovable: None,
+            devices: Devices::default(),
         };
         Ok(HostFacts {
             machine: dormouse_model::VmSpec::uuid_of_name(&host.name),
@@ -226,6 +228,8 @@ impl Probe for World {
             clock_offset_ms: 0,
             macs: host.macs.clone(),
             wake_on_lan: Some(true),
+            networks: vec![],
+            disk_lock: Some(true),
             people_idle: vec![],
             blocks: vec![],
             epoch: machine.epoch.map(|(_, epoch)| epoch),

@@ -23,6 +23,8 @@ pub(crate) struct Answer {
     pub people_idle: Vec<Millis>,
     pub blocks: Vec<String>,
     pub epoch: Option<Epoch>,
+    /// Bridges and network cards.
+    pub links: Vec<String>,
     /// libvirt locks the disks of running VMs there.
     pub disk_lock: Option<bool>,
     /// By which certificates it trusts other hosts.
@@ -51,7 +53,7 @@ pub(crate) enum Storage {
 /// As much of an inhibitor as a person reads.
 const TEXT_MAX: usize = 200;
 /// More of anything is cut: it is said already that there are too many.
-const LIST_MAX: usize = 256;
+pub(crate) const LIST_MAX: usize = 256;
 
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
@@ -67,6 +69,7 @@ pub(crate) struct Reader {
     epoch: Option<Epoch>,
     disk_lock: Option<bool>,
     tls: Option<Tls>,
+    links: Vec<String>,
     macs: Vec<[u8; 6]>,
     people_idle: Vec<Millis>,
     blocks: Vec<String>,
@@ -97,6 +100,7 @@ impl Reader {
                 rest.split_once(' ').and_then(|(_, epoch)| epoch.parse().ok()).map(Epoch),
                 odd,
             ),
+            "link" => push(&mut self.links, link(rest), odd),
             "mac" => push(&mut self.macs, mac(rest), odd),
             "person" => push(&mut self.people_idle, idle(rest), odd),
             "inhibitor" => push(
@@ -141,6 +145,7 @@ impl Reader {
             people_idle: self.people_idle,
             blocks: self.blocks,
             epoch: self.epoch,
+            links: self.links,
             disk_lock: self.disk_lock,
             tls: self.tls,
             storage: self.storage,
@@ -169,6 +174,12 @@ fn push<T>(list: &mut Vec<T>, value: Option<T>, odd: impl Fn() -> String) -> Res
 /// Up to 2^50 KiB: sums of it stay far from the end of the range.
 fn kib(text: &str) -> Option<u64> {
     text.parse().ok().filter(|kib| *kib < 1 << 50)
+}
+
+/// As the kernel allows them: short, without a slash or a blank.
+fn link(text: &str) -> Option<String> {
+    let fits = (1..16).contains(&text.len()) && !text.contains(['/', ' ']);
+    fits.then(|| text.to_owned())
 }
 
 fn idle(text: &str) -> Option<Millis> {
@@ -258,6 +269,8 @@ wake yes
 person 120
 inhibitor backup 0 root 9 backup shutdown Nightly block
 guard 00000000-0000-0000-0000-000000000d0a 8
+link br0
+link enp1s0
 disk-lock yes
 tls no none - - - -
 storage 0 ok
@@ -281,8 +294,11 @@ storage 1 hung";
         assert_eq!((answer.wake_on_lan, answer.epoch), (Some(true), Some(Epoch(8))));
         assert_eq!(answer.people_idle, [Millis::from_secs(120)]);
         assert_eq!(answer.blocks, ["inhibited: backup 0 root 9 backup shutdown Nightly block"]);
-        assert_eq!(answer.disk_lock, Some(true));
         assert!(answer.tls.is_some_and(|tls| !tls.listens));
+        assert_eq!(
+            (answer.disk_lock, &answer.links[..]),
+            (Some(true), &["br0".to_owned(), "enp1s0".into()][..])
+        );
         assert_eq!(answer.storage, [Storage::Ok, Storage::Hung]);
         assert_eq!(read(&GOOD.replace(".250000000", ".N")).expect("reads").time_ms, 1_795_000_000_500);
     }
@@ -294,7 +310,7 @@ storage 1 hung";
             let text: Vec<&str> =
                 GOOD.lines().enumerate().filter(|(at, _)| *at != place).map(|(_, line)| line).collect();
             let optional =
-                ["mac", "wake", "person", "inhibitor", "guard", "disk-lock", "tls"].contains(&word);
+                ["mac", "link", "wake", "person", "inhibitor", "guard", "disk-lock", "tls"].contains(&word);
             assert_eq!(read(&text.join("\n")).is_ok(), optional, "without {word}");
         }
     }
@@ -316,6 +332,9 @@ storage 1 hung";
             ("wake yes", "wake \u{1b}[2J"),
             ("wake yes", "reboot now"),
             ("tls no none - - - -", "tls no ours - - - -"),
+            ("link br0", "link a/b"),
+            ("link br0", "link "),
+            ("link br0", "link sixteen-letters-"),
             ("mac 52:54:00:aa:bb:01", "mac 52:54:00:aa:bb:01:02"),
         ] {
             assert!(read(&GOOD.replacen(good, bad, 1)).is_err(), "{bad}");

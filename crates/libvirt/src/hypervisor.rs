@@ -37,7 +37,9 @@ impl Hypervisor for Libvirt {
             let domain = connection.find(vm)?.ok_or_else(|| Error::ours("it is not defined there"))?;
             match state(connection, vm)? {
                 Some(DomainState::Running) => Ok(()),
-                Some(DomainState::ShutOff | DomainState::Saved | DomainState::Crashed) => domain.start(),
+                Some(DomainState::ShutOff | DomainState::Saved | DomainState::Crashed) => {
+                    domain.start().map_err(explained)
+                }
                 other => Err(Error::ours(format!("it is there already: {}", named(other)))),
             }
         })
@@ -133,6 +135,19 @@ impl Libvirt {
     }
 }
 
+/// A lock on a disk says that somebody else has the disk open, or died with it open: it is left to whoever gave it (fault S04).
+fn explained(error: Error) -> Error {
+    if !error.is_locked() {
+        return error;
+    }
+    let message = format!(
+        "{}; a disk of it is locked: its host runs, or died and the lock has not run out yet; never broken by us \
+         (docs/doctor.md)",
+        error.message
+    );
+    Error { message, ..error }
+}
+
 /// `None`: the host does not have it.
 fn state(connection: &Connection, vm: Uuid) -> Result<Option<DomainState>, Error> {
     let Some(domain) = connection.find(vm)? else { return Ok(None) };
@@ -165,4 +180,23 @@ fn definitions(connection: &Connection) -> Result<Vec<Definition>, Error> {
     }
     all.sort_by_key(|definition| definition.uuid);
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_told_as_a_lock() {
+        let said = |message: &str| explained(Error::ours(message)).message;
+        for lock in [
+            "resource busy: Lockspace resource '/srv/vms/a.qcow2' is locked",
+            "Failed to acquire lock: File exists",
+            "internal error: Failed to acquire lock: error -243",
+        ] {
+            let told = said(lock);
+            assert!(told.starts_with(lock) && told.contains("never broken by us"), "{told}");
+        }
+        assert_eq!(said("cannot allocate memory"), "cannot allocate memory");
+    }
 }

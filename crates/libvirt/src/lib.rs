@@ -16,6 +16,7 @@ mod moves;
 mod probe;
 mod settle;
 mod ssh;
+mod survey;
 mod sweep;
 pub mod trust;
 mod vms;
@@ -23,6 +24,7 @@ mod worker;
 mod xml;
 
 pub use ssh::{LOCAL, Links, SshSettings};
+pub use survey::{Card, Folder, Survey};
 pub use sweep::sweep;
 
 use crate::worker::{CallError, Target, Worker};

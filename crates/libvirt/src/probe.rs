@@ -1,13 +1,12 @@
 //! A look at one host: the held channel and libvirt at the same time, put together into one answer.
 
-use crate::answer::{Answer, Reader, Storage, Ticks};
+use crate::answer::{Answer, LIST_MAX as LINKS_MAX, Reader, Storage, Ticks};
+use crate::vms::Said;
 use crate::worker::CallError;
 use crate::{HostCpu, Libvirt};
 use async_trait::async_trait;
 use dormouse_driver::{Channel, Clock, Probe, Remote, Script};
-use dormouse_model::{
-    CheckFailure, HostFacts, HostSpec, Mib, MilliCpu, Millis, Permille, ProbeError, VmFacts,
-};
+use dormouse_model::{CheckFailure, HostFacts, HostSpec, Mib, MilliCpu, Millis, Permille, ProbeError};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -114,7 +113,7 @@ impl Libvirt {
         Ok((answer, offset))
     }
 
-    async fn vms(&self, host: &HostSpec, until: Instant) -> Result<Vec<VmFacts>, CallError> {
+    async fn vms(&self, host: &HostSpec, until: Instant) -> Result<Said, CallError> {
         let worker = self.worker(host, until).await?;
         let before = Arc::clone(&self.host(&host.name).before);
         let shared = Arc::clone(&self.shared);
@@ -131,12 +130,12 @@ impl Libvirt {
         answer: &Answer,
         before: Ticks,
         offset: i64,
-        vms: Result<Vec<VmFacts>, CallError>,
+        said: Result<Said, CallError>,
     ) -> HostFacts {
         let mut failures = vec![];
-        let vms = vms.unwrap_or_else(|error| {
+        let Said { vms, networks } = said.unwrap_or_else(|error| {
             failures.push(CheckFailure::Libvirt(error.to_string()));
-            vec![]
+            Said::default()
         });
         for (path, state) in self.settings.shared.iter().zip(&answer.storage) {
             let why = match state {
@@ -166,6 +165,8 @@ impl Libvirt {
             clock_offset_ms: offset,
             macs: answer.macs.clone(),
             wake_on_lan: answer.wake_on_lan,
+            networks: networks.map_or_else(Vec::new, |names| all_networks(&answer.links, names)),
+            disk_lock: answer.disk_lock,
             people_idle: answer.people_idle.clone(),
             blocks: answer.blocks.clone(),
             epoch: answer.epoch,
@@ -173,6 +174,17 @@ impl Libvirt {
             vms,
         }
     }
+}
+
+/// In one list, as VMs ask for them. More than anybody has is not a list of networks: nothing is said then.
+fn all_networks(links: &[String], names: Vec<String>) -> Vec<String> {
+    const MOST: usize = 512;
+    let own = names.into_iter().map(|name| format!("network/{name}"));
+    let mut all: Vec<String> = links.iter().cloned().chain(own).collect();
+    all.sort_unstable();
+    all.dedup();
+    // The list of links may have been cut.
+    if links.len() >= LINKS_MAX || all.len() > MOST { vec![] } else { all }
 }
 
 /// Where disk locks are required (fault S05), a host that has none, or does not say, takes no VM.

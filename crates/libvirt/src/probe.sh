@@ -24,6 +24,10 @@ network() {
     for dir in "$root"/sys/class/net/*; do
         name=${dir##*/}
         [ "$name" = lo ] && continue
+        # What VMs can be plugged into; their own ends and those of containers come and go.
+        if [ -d "$dir/bridge" ] || [ -e "$dir/device" ] || grep -Eq '^DEVTYPE=(vlan|bond)' "$dir/uevent" 2>/dev/null; then
+            printf 'link %s\n' "$name" | plain
+        fi
         [ -e "$dir/tun_flags" ] || [ -d "$dir/bridge" ] && continue
         { read -r type <"$dir/type"; } 2>/dev/null || continue
         [ "$type" = 1 ] || continue

@@ -2,7 +2,7 @@
 
 use crate::ffi::{Connection, Domain, Error, ListFlags, Numbers, Stats};
 use crate::xml;
-use dormouse_model::{DomainState, Job, JobKind, Mib, MilliCpu, Millis, VmFacts};
+use dormouse_model::{Devices, DomainState, Job, JobKind, Mib, MilliCpu, Millis, VmFacts};
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -32,11 +32,15 @@ struct Sample {
     at: Instant,
 }
 
-pub(crate) fn look(
-    connection: &Connection,
-    before: &mut Before,
-    shared: &[String],
-) -> Result<Vec<VmFacts>, Error> {
+/// What libvirt says of one host.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) vms: Vec<VmFacts>,
+    /// Networks of libvirt's own that are active; `None`: it did not say.
+    pub(crate) networks: Option<Vec<String>>,
+}
+
+pub(crate) fn look(connection: &Connection, before: &mut Before, shared: &[String]) -> Result<Said, Error> {
     let at = Instant::now();
     let all = connection.all_stats()?;
     if all.len() > VMS_MAX {
@@ -64,7 +68,16 @@ pub(crate) fn look(
     before.definitions.retain(|vm, _| there.contains(vm));
     before.dirty.retain(|vm, _| there.contains(vm));
     vms.sort_by_key(|vm| vm.uuid);
-    Ok(vms)
+    let networks = match connection.networks() {
+        Ok(names) => Some(names),
+        // Its networks are none where it has no driver for them.
+        Err(error) if error.is_unsupported() => Some(vec![]),
+        Err(error) => {
+            tracing::debug!(%error, "libvirt does not say which networks are there");
+            None
+        }
+    };
+    Ok(Said { vms, networks })
 }
 
 struct Marks {
@@ -88,7 +101,7 @@ fn facts(
         state(code.ok_or_else(|| odd("no state"))?, reason.unwrap_or(0), marks.saved.contains(&stats.uuid));
     let definition = before.definition(domain, stats, shared);
     let drives = definition.as_ref().map(|definition| definition.drives.clone()).unwrap_or_default();
-    let (immovable, from_xml) = match definition {
+    let (immovable, mut from_xml) = match definition {
         Ok(definition) => (definition.immovable.clone(), Some(definition)),
         // It cannot be judged, so it is left where it is. One odd VM does not hide the others.
         Err(why) => (Some(why), None),
@@ -98,7 +111,8 @@ fn facts(
         .ok_or_else(|| odd("no memory size"))?;
     let vcpus = number("vcpu.current")
         .and_then(|count| u32::try_from(count).ok())
-        .or(from_xml.and_then(|xml| xml.vcpus));
+        .or(from_xml.as_ref().and_then(|xml| xml.vcpus));
+    let devices = from_xml.as_mut().map_or_else(Devices::default, |xml| std::mem::take(&mut xml.devices));
     let vcpus = vcpus.filter(|count| (1..=4096).contains(count)).ok_or_else(|| odd("no processors"))?;
     if kib >= 1 << 50 {
         return Err(odd("memory beyond measure"));
@@ -124,6 +138,7 @@ fn facts(
         persistent: marks.persistent.contains(&stats.uuid),
         autostart: marks.autostart.contains(&stats.uuid),
         immovable,
+        devices,
     })
 }
 

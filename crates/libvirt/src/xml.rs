@@ -1,8 +1,9 @@
-//! What a domain's XML says about moving it. Read only, never written back: what we do not know stays as it is.
+//! What a domain's XML says about moving it, and about what it must not share with another. Read only, never written back: what we do not know stays as it is.
 //!
 //! The text comes from users by way of a host: its size, its depth and all that a parser would take squared time or
 //! memory for are limited, a document type is refused, and what is quoted from it is short.
 
+use dormouse_model::Devices;
 use roxmltree::{Document, Node, ParsingOptions};
 
 const SIZE_MAX: usize = 16 << 20;
@@ -13,6 +14,10 @@ const ATTRIBUTES_MAX: usize = 256;
 /// In the whole document; libvirt and what is built on it use a handful. Each element may hold a list of all that
 /// count for it.
 const NAMESPACES_MAX: usize = 64;
+/// Of each kind in one definition; no VM of ours has so many.
+const DEVICES_MAX: usize = 64;
+/// A longer name is none; cut short, it could be taken for another.
+const NAME_MAX: usize = 1024;
 /// As much of a path or a parser's complaint as a person reads.
 const QUOTED_MAX: usize = 200;
 /// Drives that are asked about.
@@ -27,6 +32,7 @@ pub(crate) struct Definition {
     pub drives: Vec<String>,
     /// Why the VM cannot move, if so.
     pub immovable: Option<String>,
+    pub devices: Devices,
 }
 
 /// `shared`: folders that all hosts see alike.
@@ -56,7 +62,81 @@ pub(crate) fn read(xml: &str, shared: &[String]) -> Result<Definition, String> {
         immovable: child(domain, "devices")
             .and_then(|devices| immovable(devices, shared))
             .map(|why| short(&why)),
+        devices: child(domain, "devices").map(|all| devices(all, shared)).unwrap_or_default(),
     })
+}
+
+fn devices(devices: Node<'_, '_>, shared: &[String]) -> Devices {
+    let mut found = Devices::default();
+    for device in devices.children().filter(Node::is_element) {
+        match device.tag_name().name() {
+            "interface" => {
+                found
+                    .macs
+                    .extend(child(device, "mac").and_then(|mac| mac.attribute("address")).and_then(mac));
+                found.networks.extend(network(device));
+            }
+            "disk" => found.disks.extend(written(device, shared)),
+            _ => {}
+        }
+    }
+    let names = |names: Vec<String>| names.into_iter().filter(|name| name.len() <= NAME_MAX);
+    Devices {
+        macs: found.macs.into_iter().take(DEVICES_MAX).collect(),
+        disks: names(found.disks).take(DEVICES_MAX).collect(),
+        networks: names(found.networks).take(DEVICES_MAX).collect(),
+    }
+    .in_order()
+}
+
+/// Of one card: a group's address and the empty one belong to nobody.
+fn mac(text: &str) -> Option<[u8; 6]> {
+    let mut bytes = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut bytes {
+        *byte = u8::from_str_radix(parts.next().filter(|part| part.len() == 2)?, 16).ok()?;
+    }
+    (parts.next().is_none() && bytes[0] & 1 == 0 && bytes != [0; 6]).then_some(bytes)
+}
+
+/// What its host must have for it. Bridges of Open vSwitch do not look like bridges, so they are not asked for.
+fn network(interface: Node<'_, '_>) -> Option<String> {
+    let source = child(interface, "source")?;
+    match interface.attribute("type")? {
+        "bridge" if child(interface, "virtualport").is_none() => {
+            source.attribute("bridge").map(str::to_owned)
+        }
+        "direct" => source.attribute("dev").map(str::to_owned),
+        "network" => source.attribute("network").map(|name| format!("network/{name}")),
+        _ => None,
+    }
+}
+
+/// The name, the same on every host, of a disk that the VM writes and shares with nobody. Two paths to one file are two
+/// names: links are not followed, since the storage is not asked.
+fn written(disk: Node<'_, '_>, shared: &[String]) -> Option<String> {
+    let has = |name| child(disk, name).is_some();
+    let removable = matches!(disk.attribute("device"), Some("cdrom" | "floppy"));
+    if removable || has("readonly") || has("shareable") || has("transient") {
+        return None;
+    }
+    let source = child(disk, "source")?;
+    let place = match disk.attribute("type").unwrap_or("file") {
+        "network" => {
+            let hosts = source.children().filter(|node| node.has_tag_name("host"));
+            let hosts: Vec<&str> = hosts.filter_map(|host| host.attribute("name")).collect();
+            let (protocol, name) = (source.attribute("protocol")?, source.attribute("name")?);
+            return Some(format!("{protocol}://{}/{name}", hosts.join(",")));
+        }
+        "file" => source.attribute("file")?,
+        "block" => source.attribute("dev")?,
+        _ => return None,
+    };
+    if !seen_everywhere(place, shared) {
+        return None;
+    }
+    let parts: Vec<&str> = place.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    Some(format!("/{}", parts.join("/")))
 }
 
 fn short(text: &str) -> String {
@@ -122,13 +202,16 @@ fn disk(disk: Node<'_, '_>, shared: &[String]) -> Option<String> {
     let Some(place) = place else {
         return Some(format!("a disk of type {kind:?} may exist on its host alone"));
     };
-    // A path with a step upwards may lead anywhere.
-    let seen_everywhere = !place.split('/').any(|part| part == "..")
+    (!seen_everywhere(place, shared)).then(|| format!("its disk {place} exists on its host alone"))
+}
+
+/// Below a folder that all hosts share. A path with a step upwards may lead anywhere.
+fn seen_everywhere(place: &str, shared: &[String]) -> bool {
+    !place.split('/').any(|part| part == "..")
         && shared.iter().any(|folder| {
             let folder = folder.trim_end_matches('/');
             place.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
-        });
-    (!seen_everywhere).then(|| format!("its disk {place} exists on its host alone"))
+        })
 }
 
 /// What a parser may need its stack, squared time or squared memory for, counted without parsing. Text that is no XML
@@ -241,6 +324,43 @@ mod tests {
         assert_eq!(read(&vm(disks), &[]).expect("reads").drives, ["vda", "sda"]);
         let many = "<disk><target dev='x'/></disk>".repeat(1000);
         assert_eq!(read(&vm(&many), &[]).expect("reads").drives.len(), DRIVES_MAX);
+    }
+
+    #[test]
+    fn what_it_must_not_share_and_what_its_host_must_have() {
+        let shared = ["/srv/vms".to_owned()];
+        let read = |devices: &str| read(&vm(devices), &shared).expect("reads").devices;
+        for (disk, name) in [
+            ("<disk type='file'><source file='/srv/vms//./a.qcow2'/></disk>", Some("/srv/vms/a.qcow2")),
+            ("<disk type='block'><source dev='/srv/vms/lv'/></disk>", Some("/srv/vms/lv")),
+            (
+                "<disk type='network'><source protocol='rbd' name='pool/a'><host name='ceph1'/></source></disk>",
+                Some("rbd://ceph1/pool/a"),
+            ),
+            // Read by many, shared on purpose, or of its host alone.
+            ("<disk type='file'><source file='/srv/vms/a'/><readonly/></disk>", None),
+            ("<disk type='file'><source file='/srv/vms/a'/><shareable/></disk>", None),
+            ("<disk type='file' device='cdrom'><source file='/srv/vms/a.iso'/></disk>", None),
+            ("<disk type='file'><source file='/var/lib/a'/></disk>", None),
+            ("<disk type='file'/>", None),
+            // Its backing chain is read only.
+            (
+                "<disk type='file'><source file='/srv/vms/b'/><backingStore><source file='/srv/vms/base'/></backingStore></disk>",
+                Some("/srv/vms/b"),
+            ),
+        ] {
+            assert_eq!(read(disk).disks, name.into_iter().collect::<Vec<_>>(), "{disk}");
+        }
+        let long = format!("<disk type='file'><source file='/srv/vms/{}'/></disk>", "a".repeat(NAME_MAX));
+        assert_eq!(read(&long).disks, Vec::<String>::new());
+        let cards = "<interface type='bridge'><mac address='52:54:00:AA:bb:01'/><source bridge='br0'/></interface>\
+                     <interface type='network'><mac address='52:54:00:aa:bb:01'/><source network='lab' bridge='virbr1'/></interface>\
+                     <interface type='direct'><mac address='01:00:00:00:00:01'/><source dev='eth1'/></interface>\
+                     <interface type='bridge'><mac address='none'/><source bridge='ovs0'/><virtualport type='openvswitch'/></interface>\
+                     <interface type='user'/>";
+        let found = read(cards);
+        assert_eq!(found.macs, [[0x52, 0x54, 0, 0xaa, 0xbb, 1]]);
+        assert_eq!(found.networks, ["br0", "eth1", "network/lab"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the cluster *is*: the parsed cluster text. What was *seen* of it is a [`crate::Snapshot`].
 
 use crate::schedule::Schedule;
-use crate::{HostId, HostState, Mbps, Mib, MilliCpu, Millis, Policy, VmId, Watts};
+use crate::{Devices, HostId, HostState, Mbps, Mib, MilliCpu, Millis, Policy, VmId, Watts};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use uuid::Uuid;
@@ -48,6 +48,8 @@ pub struct HostSpec {
     pub slots: Option<u32>,
     /// VMs move only within one CPU group.
     pub cpu_group: Option<String>,
+    /// Bridges, cards and libvirt's networks that it has, in order. Empty: not known, and nothing is held against it.
+    pub networks: Vec<String>,
     pub circuit: Option<String>,
     pub role: Option<Role>,
     pub keep_on: bool,
@@ -89,6 +91,9 @@ pub struct VmSpec {
     /// Its disk exists on one host only: it cannot move.
     pub local_disk: bool,
     pub stopped: bool,
+    /// libvirt starts it whenever its host boots.
+    pub autostart: bool,
+    pub devices: Devices,
     /// Where the text places it.
     pub at: HostId,
 }
@@ -145,6 +150,14 @@ impl HostSpec {
     #[must_use]
     pub fn cpu_capacity(&self) -> MilliCpu {
         MilliCpu(u64::from(self.cpus) * 1000)
+    }
+
+    /// The first network of a VM that this host is known to be without.
+    #[must_use]
+    pub fn lacks<'d>(&self, devices: &'d Devices) -> Option<&'d str> {
+        let missing = |name: &&String| self.networks.binary_search(name).is_err();
+        let mut wanted = devices.networks.iter().filter(|_| !self.networks.is_empty());
+        wanted.find(missing).map(String::as_str)
     }
 
     /// Power while on, with so much CPU in use: a straight line from idle to busy.

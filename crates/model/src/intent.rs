@@ -61,6 +61,8 @@ pub enum GuardRefusal {
     PackageLock,
     #[error("a RAID resync runs")]
     Resync,
+    #[error("libvirt would start {count} stopped VMs when it wakes (autostart)")]
+    Autostart { count: u32 },
     #[error("a newer epoch {0} was seen there")]
     Epoch(Epoch),
     #[error("it belongs to another cluster")]

@@ -7,6 +7,7 @@
 
 mod cluster;
 mod demand_row;
+mod devices;
 mod id;
 mod intent;
 mod observation;
@@ -22,6 +23,7 @@ mod units;
 
 pub use cluster::{Circuit, Cluster, Group, Hold, HostSpec, Keep, Role, Rule, VmSpec};
 pub use demand_row::{DemandBatch, DemandRow, RollUp};
+pub use devices::Devices;
 pub use id::{Epoch, HostId, IntentId, ObservationId, PlanId, StepId, VmId};
 pub use intent::{GuardRefusal, Intent, Outcome, OutcomeError};
 pub use observation::{CheckFailure, DomainState, HostFacts, Job, JobKind, Observation, ProbeError, VmFacts};

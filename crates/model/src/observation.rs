@@ -2,7 +2,7 @@
 //!
 //! The probe takes no decision; a failed look is part of the picture. What it says is hostile text until escaped.
 
-use crate::{Epoch, HostId, Mib, MilliCpu, Millis, Mono, ObservationId, Permille};
+use crate::{Devices, Epoch, HostId, Mib, MilliCpu, Millis, Mono, ObservationId, Permille};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -34,6 +34,10 @@ pub struct HostFacts {
     pub macs: Vec<[u8; 6]>,
     /// `Some(true)`: a magic packet is listened to; `None`: could not be read.
     pub wake_on_lan: Option<bool>,
+    /// Bridges, cards and active networks of libvirt's that VMs can be plugged into, in order. Empty: not known.
+    pub networks: Vec<String>,
+    /// libvirt there locks the disks of running VMs; `None`: could not be read.
+    pub disk_lock: Option<bool>,
     /// Idle time of each login session.
     pub people_idle: Vec<Millis>,
     /// What else says "not now": inhibitors, package locks, resyncs. Untrusted text.
@@ -78,6 +82,7 @@ pub struct VmFacts {
     pub autostart: bool,
     /// Why it cannot move (local disk, passed-through device), if so. Untrusted text.
     pub immovable: Option<String>,
+    pub devices: Devices,
 }
 
 /// libvirt's domain states, as far as they differ for us.

@@ -283,6 +283,10 @@ pub enum RefusalReason {
     /// Pin, ban or fence leaves it no other host.
     Rule,
     CpuGroup,
+    /// No other host that could take it has this network.
+    Network(String),
+    /// Another VM that is there has its disk open, too.
+    SharedDisk,
     /// Two VMs of a spread group would meet.
     Spread,
     /// Its group must stay together and does not fit elsewhere.
@@ -321,6 +325,8 @@ impl RefusalReason {
             Self::LocalDisk => "local-disk",
             Self::Rule => "rule",
             Self::CpuGroup => "cpu-group",
+            Self::Network(_) => "network",
+            Self::SharedDisk => "shared-disk",
             Self::Spread => "spread",
             Self::Gather => "gather",
             Self::MoveBudget => "move-budget",
@@ -346,6 +352,8 @@ impl fmt::Display for RefusalReason {
             Self::LocalDisk => f.write_str("its disk or a device is on this host only"),
             Self::Rule => f.write_str("pin, ban or fence leaves it no other host"),
             Self::CpuGroup => f.write_str("no other host of its CPU group has room"),
+            Self::Network(name) => write!(f, "no other host that could take it has its network {name}"),
+            Self::SharedDisk => f.write_str("its disk is open in another VM, too"),
             Self::Spread => f.write_str("it would meet a VM of its spread group"),
             Self::Gather => f.write_str("its group must stay together and fits nowhere else"),
             Self::MoveBudget => f.write_str("moved as often as it may be for now"),

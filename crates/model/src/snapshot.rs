@@ -47,6 +47,8 @@ pub enum Obstacle {
     People { count: u32, idle: Millis },
     /// Inhibitors, locks, resyncs. Untrusted text.
     Block(String),
+    /// So many VMs that are stopped there would be started by libvirt when the host wakes, wherever they run by then.
+    Autostart { count: u32 },
     /// The guard refused lately; not asked again before this time has passed.
     GuardRefused { left: Millis },
     /// A step of ours failed there lately.
@@ -233,6 +235,12 @@ impl fmt::Display for Obstacle {
                 write!(f, "{count} people are logged in, the least idle for {idle}")
             }
             Self::Block(what) => write!(f, "the host says not now: {what}"),
+            Self::Autostart { count: 1 } => {
+                write!(f, "1 stopped VM has autostart: libvirt would start it when the host wakes")
+            }
+            Self::Autostart { count } => {
+                write!(f, "{count} stopped VMs have autostart: libvirt would start them when the host wakes")
+            }
             Self::GuardRefused { left } => write!(f, "the guard refused lately; asked again in {left}"),
             Self::BackOff { left } => write!(f, "a step failed there lately; again in {left}"),
         }

@@ -212,7 +212,7 @@ impl Layout {
         unit.iter().try_for_each(|vm| self.rules_allow(picture, *vm, to))
     }
 
-    /// Pin, ban, fence, CPU group and spread.
+    /// Pin, ban, fence, networks, CPU group and spread.
     pub(crate) fn rules_allow(&self, picture: &Picture<'_>, vm: VmId, to: HostId) -> Result<(), Misfit> {
         if !picture.allows(vm, to) {
             return Err(Misfit::Rule);

@@ -259,7 +259,7 @@ fn stuck_at(picture: &Picture<'_>, trial: &Trial, vm: VmId) -> AwakeReason {
         Some(_) if unit.len() > 1 => RefusalReason::Gather,
         Some(Misfit::CpuGroup) => RefusalReason::CpuGroup,
         Some(Misfit::Spread) => RefusalReason::Spread,
-        Some(Misfit::Rule | Misfit::Host | Misfit::Memory) => RefusalReason::Rule,
+        Some(Misfit::Rule | Misfit::Host | Misfit::Memory) => picture.barred(vm),
     };
     AwakeReason::Immovable { vm, why }
 }

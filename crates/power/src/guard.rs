@@ -167,6 +167,7 @@ fn refusal(text: &str) -> Option<GuardRefusal> {
         ("inhibitor", text) => GuardRefusal::Inhibitor(text.chars().take(200).collect()),
         ("package-lock", "") => GuardRefusal::PackageLock,
         ("resync", "") => GuardRefusal::Resync,
+        ("autostart", count) => GuardRefusal::Autostart { count: count.parse().ok()? },
         ("job", "") => GuardRefusal::Job,
         ("cluster", "") => GuardRefusal::Cluster,
         ("epoch", epoch) => GuardRefusal::Epoch(Epoch(epoch.parse().ok()?)),

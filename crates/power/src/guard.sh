@@ -106,6 +106,18 @@ check_epoch() {
     fi
 }
 
+# `autostart COUNT`: definitions that libvirt starts by itself at the next boot, also where their VMs run elsewhere by then.
+# A move takes the mark with the definition, so what is left here belongs to VMs that are stopped, or were left behind.
+autostarts() {
+    count=0
+    for file in "$root"/etc/libvirt/qemu/autostart/*; do
+        [ -e "$file" ] || [ -L "$file" ] || continue
+        count=$((count + 1))
+    done
+    [ "$count" -gt 0 ] && echo "autostart $count"
+    return 0
+}
+
 look() {
     look_at_processes
     [ "$qemu_count" -gt 0 ] && refuse "qemu $qemu_count"
@@ -114,7 +126,7 @@ look() {
         [ "$idle" -lt "$login_idle" ] && busy=$((busy + 1))
     done
     [ "$busy" -gt 0 ] && refuse "people $busy"
-    reasons=$(inhibitors; package_locks; resyncs)
+    reasons=$(autostarts; inhibitors; package_locks; resyncs)
     if [ -n "$reasons" ]; then
         refused=yes
         printf '%s\n' "$reasons" | sed 's/^/refuse /'

@@ -205,6 +205,21 @@ fn a_detached_terminal_is_a_person_too() {
 }
 
 #[test]
+fn a_definition_that_would_start_by_itself_keeps_a_host_on() {
+    let host = Pretend::new();
+    host.put("etc/libvirt/qemu/web.xml", "<domain/>").put("etc/libvirt/qemu/autostart/.keep", "");
+    assert_eq!(host.off(), Outcome::Done { downtime: None });
+
+    let host = Pretend::new();
+    host.put("etc/libvirt/qemu/autostart/.keep", "");
+    // A link, as libvirt makes it; where it leads to does not matter.
+    let mark = host.path("etc/libvirt/qemu/autostart/$(reboot).xml");
+    std::os::unix::fs::symlink("/nowhere/web.xml", mark).expect("a link");
+    host.assert_refuses(&[GuardRefusal::Autostart { count: 1 }]);
+    assert_eq!(host.log(), "", "libvirt was not even stopped");
+}
+
+#[test]
 fn inhibitors_package_locks_and_resyncs_keep_a_host_on() {
     let host = Pretend::new();
     host.put("inhibitors", "UPower 0 root 5 upowerd sleep Pause delay\nbackup\u{1b}[2J 0 root 9 backup shutdown:sleep Nightly $(reboot) block\n");

@@ -6,8 +6,9 @@ use dormouse_control::{
     VmMemory,
 };
 use dormouse_model::{
-    Action, DemandRow, DomainState, Epoch, GuardRefusal, HostFacts, HostId, HostState, Intent, IntentId, Job,
-    JobKind, Mib, MilliCpu, Millis, Mono, Observation, Outcome, Permille, ProbeError, VmFacts, text,
+    Action, DemandRow, Devices, DomainState, Epoch, GuardRefusal, HostFacts, HostId, HostState, Intent,
+    IntentId, Job, JobKind, Mib, MilliCpu, Millis, Mono, Observation, Outcome, Permille, ProbeError, VmFacts,
+    text,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -30,6 +31,8 @@ pub(crate) struct World {
     /// Hosts that answer with nonsense, and hosts whose VMs are larger than anything.
     pub(crate) garbled: BTreeSet<HostId>,
     pub(crate) boasts: BTreeSet<HostId>,
+    /// Hosts on which libvirt locks no disks.
+    pub(crate) unlocked: BTreeSet<HostId>,
     /// VMs that their users paused, and VMs on which a job runs, by place.
     pub(crate) paused: BTreeSet<usize>,
     pub(crate) jobs: BTreeSet<usize>,
@@ -86,6 +89,7 @@ impl World {
             silent: BTreeSet::new(),
             garbled: BTreeSet::new(),
             boasts: BTreeSet::new(),
+            unlocked: BTreeSet::new(),
             paused: BTreeSet::new(),
             jobs: BTreeSet::new(),
             states: BTreeMap::new(),
@@ -315,6 +319,7 @@ impl World {
                 persistent: true,
                 autostart: false,
                 immovable: None,
+                devices: Devices::default(),
             }
         });
         Ok(HostFacts {
@@ -330,6 +335,8 @@ impl World {
             clock_offset_ms: self.clock_offset.get(&id).copied().unwrap_or(0),
             macs: vec![],
             wake_on_lan: Some(true),
+            networks: vec![],
+            disk_lock: Some(!self.unlocked.contains(&id)),
             people_idle: self.people.get(&id).cloned().unwrap_or_default(),
             blocks: vec![],
             epoch: None,

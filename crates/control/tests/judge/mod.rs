@@ -6,9 +6,9 @@ use dormouse_control::{
     Automation, Controller, Event, HostMemory, ManagerMemory, Memory, Now, Order, Settings, VmMemory,
 };
 use dormouse_model::{
-    Action, CheckFailure, Cluster, DemandRow, DomainState, Epoch, HostFacts, HostId, HostState, Intent,
-    IntentId, Job, JobKind, Mib, MilliCpu, Millis, Mono, Observation, ObservationId, Outcome, Permille,
-    ProbeError, VmFacts, text,
+    Action, CheckFailure, Cluster, DemandRow, Devices, DomainState, Epoch, HostFacts, HostId, HostState,
+    Intent, IntentId, Job, JobKind, Mib, MilliCpu, Millis, Mono, Observation, ObservationId, Outcome,
+    Permille, ProbeError, VmFacts, text,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -210,6 +210,7 @@ impl Court {
             persistent: true,
             autostart: false,
             immovable: None,
+            devices: Devices::default(),
         });
         Ok(HostFacts {
             machine: Uuid::from_u128(place.machine),
@@ -222,6 +223,8 @@ impl Court {
             clock_offset_ms: 0,
             macs: vec![],
             wake_on_lan: Some(true),
+            networks: vec![],
+            disk_lock: Some(true),
             people_idle: if place.people { vec![Millis(5)] } else { vec![] },
             blocks: vec![],
             epoch: None,

@@ -1,11 +1,11 @@
 //! The controller's picture as verbs show it.
 
 use super::wire::{
-    Answer, Code, Count, HostView, PlanView, RunningView, StatusView, TallyView, TroubleView, View, VmView,
-    WhyView,
+    Answer, Code, Count, DoubleView, HostView, PlanView, RunningView, StatusView, TallyView, TroubleView,
+    View, VmView, WhyView,
 };
 use crate::verbs::plan::{Exactly, Planned};
-use dormouse_control::{Controller, Level, LogEvent, Now};
+use dormouse_control::{Controller, Level, LogEvent, Now, Single};
 use dormouse_driver::EventRecord;
 use dormouse_model::text::did_you_mean;
 use dormouse_model::{Action, Goal, Host, HostId, HostState, Intent, Obstacle, Snapshot, Vm, VmId, VmState};
@@ -36,6 +36,7 @@ pub(super) fn status(controller: &Controller, now: Now) -> StatusView {
         watts: picture.watts().0,
         running: controller.in_flight().map(|intent| running(controller, intent, now)).collect(),
         trouble: picture.host_ids().filter_map(|id| trouble(controller, &picture, id)).collect(),
+        doubles: doubles(controller),
         since_start: TallyView {
             moves: tally.moves,
             moves_failed: tally.moves_failed,
@@ -44,6 +45,29 @@ pub(super) fn status(controller: &Controller, now: Now) -> StatusView {
             plans: tally.plans,
         },
     }
+}
+
+fn doubles(controller: &Controller) -> Vec<DoubleView> {
+    let double = |(single, vms): (Single, Vec<VmId>)| DoubleView {
+        kind: single.kind().to_owned(),
+        what: single.to_string(),
+        vms: vms.into_iter().map(|vm| controller.vm_name(vm).to_owned()).collect(),
+    };
+    controller.doubles().into_iter().map(double).collect()
+}
+
+/// By VM, in words.
+fn doubles_by_vm(controller: &Controller) -> BTreeMap<VmId, Vec<String>> {
+    let mut by_vm: BTreeMap<VmId, Vec<String>> = BTreeMap::new();
+    for (single, vms) in controller.doubles() {
+        let word = if single.kind() == "mac" { "MAC" } else { "disk" };
+        for vm in &vms {
+            let others = vms.iter().filter(|other| *other != vm).map(|other| controller.vm_name(*other));
+            let others = others.collect::<Vec<_>>().join(", ");
+            by_vm.entry(*vm).or_default().push(format!("{word} {single} as {others}"));
+        }
+    }
+    by_vm
 }
 
 /// What managers that stand by are shown.
@@ -136,7 +160,7 @@ fn host(controller: &Controller, picture: &Snapshot, id: HostId) -> HostView {
         mem_used_mib: picture.mem_used(id).0,
         cpus: host.spec.cpus,
         load15_permille: host.load15.known().map(|load| load.0),
-        marks: marks(host, controller.is_fenced(id)),
+        marks: marks(host, controller.is_fenced(id), controller.is_unlocked(id)),
         obstacles: host.obstacles.iter().map(obstacle).collect(),
         cycles_day: host.cycles_day,
         seen_ms: seen.map(|age| age.0),
@@ -144,7 +168,7 @@ fn host(controller: &Controller, picture: &Snapshot, id: HostId) -> HostView {
     }
 }
 
-fn marks(host: &Host, fenced: bool) -> Vec<String> {
+fn marks(host: &Host, fenced: bool, unlocked: bool) -> Vec<String> {
     let flags = [
         ("maintenance", host.maintenance),
         ("drain", host.drain),
@@ -152,6 +176,7 @@ fn marks(host: &Host, fenced: bool) -> Vec<String> {
         ("keep-on", host.spec.keep_on),
         ("unproven", !host.proven),
         ("fenced", fenced),
+        ("no-disk-lock", unlocked),
     ];
     let role = host.spec.role.map(|role| format!("role:{role}"));
     flags.into_iter().filter(|(_, set)| *set).map(|(mark, _)| mark.to_owned()).chain(role).collect()
@@ -161,6 +186,7 @@ fn obstacle(obstacle: &Obstacle) -> String {
     match obstacle {
         Obstacle::People { count, idle } => format!("{count} logged in, idle for {idle}"),
         Obstacle::Block(what) => what.clone(),
+        Obstacle::Autostart { .. } => obstacle.to_string(),
         Obstacle::GuardRefused { left } => format!("its guard refused; asked again in {left}"),
         Obstacle::BackOff { left } => format!("a step failed there; again in {left}"),
     }
@@ -168,10 +194,12 @@ fn obstacle(obstacle: &Obstacle) -> String {
 
 pub(super) fn vms(controller: &Controller, now: Now) -> Vec<VmView> {
     let picture = controller.snapshot(now);
-    picture.vm_ids().map(|id| vm(controller, &picture, id)).collect()
+    let mut doubles = doubles_by_vm(controller);
+    let view = |id| vm(controller, &picture, id, doubles.remove(&id).unwrap_or_default());
+    picture.vm_ids().map(view).collect()
 }
 
-fn vm(controller: &Controller, picture: &Snapshot, id: VmId) -> VmView {
+fn vm(controller: &Controller, picture: &Snapshot, id: VmId, doubles: Vec<String>) -> VmView {
     let vm: &Vm = picture.vm(id);
     let name = |host: &HostId| picture.host(*host).spec.name.clone();
     let hosts = vm.state.hosts();
@@ -192,6 +220,7 @@ fn vm(controller: &Controller, picture: &Snapshot, id: VmId) -> VmView {
         moves_hour: vm.moves_hour,
         moves_day: vm.moves_day,
         immovable: vm.immovable.as_ref().map(ToString::to_string),
+        doubles,
     }
 }
 

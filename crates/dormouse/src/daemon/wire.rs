@@ -171,6 +171,9 @@ pub(crate) struct StatusView {
     pub(crate) running: Vec<RunningView>,
     /// Hosts that are not as they should be, each with the reason.
     pub(crate) trouble: Vec<TroubleView>,
+    /// A MAC address or a disk that several VMs have.
+    #[serde(default)]
+    pub(crate) doubles: Vec<DoubleView>,
     pub(crate) since_start: TallyView,
 }
 
@@ -217,6 +220,14 @@ pub(crate) struct TroubleView {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DoubleView {
+    /// `mac` or `disk`.
+    pub(crate) kind: String,
+    pub(crate) what: String,
+    pub(crate) vms: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TallyView {
     pub(crate) moves: u64,
     pub(crate) moves_failed: u64,
@@ -237,7 +248,7 @@ pub(crate) struct HostView {
     pub(crate) cpus: u32,
     /// loadavg15 / CPUs in thousandths; `null`: not seen in this cycle.
     pub(crate) load15_permille: Option<u64>,
-    /// `maintenance`, `drain`, `hold`, `keep-on`, `role:…`, `unproven`, `fenced`.
+    /// `maintenance`, `drain`, `hold`, `keep-on`, `role:…`, `unproven`, `fenced`, `no-disk-lock`.
     pub(crate) marks: Vec<String>,
     /// What stands against switching it off.
     pub(crate) obstacles: Vec<String>,
@@ -266,6 +277,9 @@ pub(crate) struct VmView {
     pub(crate) moves_day: u32,
     /// Why it cannot move, if so.
     pub(crate) immovable: Option<String>,
+    /// What it has that another VM has, too: `MAC 52:54:… as web2`, `disk … as web2`.
+    #[serde(default)]
+    pub(crate) doubles: Vec<String>,
 }
 
 /// A plan, ready to be shown and as data.

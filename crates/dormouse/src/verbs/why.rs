@@ -201,6 +201,12 @@ fn of_vm(planned: &Planned, id: VmId) -> Answer {
             facts.push(Fact { what, value: fold(hosts.iter().copied().map(host)) });
         }
     }
+    if !vm.spec.devices.networks.is_empty() {
+        let lacking = snapshot.hosts.iter().filter(|host| host.spec.lacks(&vm.spec.devices).is_some());
+        let lacking = fold(lacking.map(|host| host.spec.name.as_str()));
+        let without = if lacking.is_empty() { String::new() } else { format!("; not on {lacking}") };
+        facts.push(Fact { what: "networks", value: vm.spec.devices.networks.join(", ") + &without });
+    }
     let marks: Vec<&str> = [(vm.spec.no_move, "no-move"), (vm.spec.local_disk, "local-disk")]
         .into_iter()
         .filter(|mark| mark.0)

@@ -1,6 +1,7 @@
 //! The verbs that touch real hosts: the daemon itself, and those that ask it. One module each: its arguments and `run`.
 
 pub(crate) mod audit;
+pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod host;
 mod inventory;
@@ -22,6 +23,8 @@ use crate::daemon::wire::{PlanView, Verb, WhyView};
 pub(crate) enum Command {
     /// Be the daemon: observe, advise or act, as the settings say
     Run,
+    /// Look at everything that must be right beforehand, and say how to mend what is not
+    Doctor(doctor::Args),
     /// One look at everything
     Status(status::Args),
     /// The trail of what happened
@@ -53,6 +56,7 @@ pub(crate) enum Command {
 pub(crate) fn run(command: Command, ctx: &Ctx) -> Result<(), Failure> {
     match command {
         Command::Run => run::run(ctx),
+        Command::Doctor(args) => doctor::run(&args, ctx),
         Command::Status(args) => status::run(&args, ctx),
         Command::Events(args) => events::run(&args, ctx),
         Command::Audit(command) => audit::run(&command, ctx),

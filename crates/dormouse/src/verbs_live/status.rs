@@ -85,6 +85,13 @@ fn text(status: &StatusView) -> String {
         }
         out += &format!("\n{table}");
     }
+    if !status.doubles.is_empty() {
+        let mut table = Table::new(&["doubled", "what", "VMs"]);
+        for double in &status.doubles {
+            table.row([&double.kind, &double.what, &double.vms.join(", ")]);
+        }
+        out += &format!("\n{table}");
+    }
     out
 }
 

@@ -1,6 +1,6 @@
 //! `dormouse vm`: the VMs as the daemon sees them.
 
-use crate::cli::{Ctx, Exit, Failure, Format, Table};
+use crate::cli::{Ctx, Exit, Failure, Format, Table, safe, style};
 use crate::daemon::client::Client;
 use crate::daemon::wire::{OrderWord, Verb, VmView};
 use crate::verbs_live::orders;
@@ -78,7 +78,13 @@ fn list(args: &ListArgs, ctx: &Ctx) -> Result<(), Failure> {
         let cpu = format!("{}.{:02}", vm.cpu_milli / 1000, vm.cpu_milli % 1000 / 10);
         table.row([&vm.name, &vm.state, &place(vm), &format!("{} MiB", vm.mem_mib), &cpu, &vm.uuid]);
     }
-    ctx.print(&table.to_string())
+    let mut out = table.to_string();
+    for vm in vms.iter().filter(|vm| !vm.doubles.is_empty()) {
+        for double in &vm.doubles {
+            out += &format!("{}{}{:#}: {}\n", style::ERROR, safe(&vm.name), style::ERROR, safe(double));
+        }
+    }
+    ctx.print(&out)
 }
 
 fn place(vm: &VmView) -> String {
@@ -110,6 +116,9 @@ fn show(args: &ShowArgs, ctx: &Ctx) -> Result<(), Failure> {
         ]);
         table.row(["moves", &format!("{} in this hour, {} in this day", vm.moves_hour, vm.moves_day)]);
         table.row(["movable", vm.immovable.as_deref().unwrap_or("yes")]);
+        for double in &vm.doubles {
+            table.row(["doubled", double]);
+        }
         ctx.print(&table.to_string())?;
     }
     Ok(())

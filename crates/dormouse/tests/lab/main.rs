@@ -8,6 +8,7 @@
 
 mod broken;
 mod dead;
+mod doctor;
 mod hostile;
 mod killed;
 mod people;
@@ -22,6 +23,7 @@ type Scenario = (&'static str, fn(&mut World));
 const SCENARIOS: &[Scenario] = &[
     ("mistakes in settings and texts are refused and change nothing", people::mistakes),
     ("with a wrong key nothing is known and nothing is done", broken::wrong_key),
+    ("doctor names what is broken and nothing else", doctor::names_what_is_broken),
     ("a VM with an evil name is a VM", hostile::evil_name),
     ("a frozen libvirtd keeps one host out and no other", broken::frozen_libvirtd),
     ("a host that boots without the shared folder takes nothing", broken::missing_folder),

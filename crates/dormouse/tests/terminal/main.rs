@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 mod demo;
+#[cfg(feature = "live")]
+mod doctor;
 mod errors;
 #[cfg(feature = "etcd")]
 mod etcd;

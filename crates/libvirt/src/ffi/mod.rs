@@ -48,6 +48,14 @@ impl Error {
         self.is(sys::VIR_ERR_OPERATION_UNSUPPORTED)
     }
 
+    /// A disk is locked by another host, in the words of virtlockd or sanlock.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.is(sys::VIR_ERR_RESOURCE_BUSY)
+            || ["Failed to acquire lock", "Lockspace resource"]
+                .iter()
+                .any(|words| self.message.contains(words))
+    }
+
     /// The driver does not know such a call.
     pub(crate) fn is_unsupported(&self) -> bool {
         self.is(sys::VIR_ERR_NO_SUPPORT)
@@ -230,6 +238,24 @@ impl Connection {
             }
             libc::free(domains.cast());
             uuids.into_iter().collect()
+        }
+    }
+
+    /// The names of all active networks of libvirt's own.
+    pub(crate) fn networks(&self) -> Result<Vec<String>, Error> {
+        let mut networks: *mut sys::virNetworkPtr = ptr::null_mut();
+        let active = sys::VIR_CONNECT_LIST_NETWORKS_ACTIVE as c_uint;
+        // SAFETY: libvirt fills `networks` with that many networks; each is freed, and then the list itself.
+        unsafe {
+            let count = check(sys::virConnectListAllNetworks(self.ptr.as_ptr(), &raw mut networks, active))?;
+            let mut names = vec![];
+            for place in 0..usize::try_from(count).unwrap_or(0) {
+                let network = *networks.add(place);
+                names.push(text(sys::virNetworkGetName(network)));
+                sys::virNetworkFree(network);
+            }
+            libc::free(networks.cast());
+            Ok(names)
         }
     }
 

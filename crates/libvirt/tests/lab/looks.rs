@@ -1,10 +1,10 @@
 //! What a look brings back.
 
-use crate::bench::{Bench, LOOK};
-use dormouse_driver::{Probe, conformance};
+use crate::bench::{Bench, LOOK, SHARED};
+use dormouse_driver::{Hypervisor, Probe, conformance};
 use dormouse_lab::{Fault, Load};
 use dormouse_libvirt::Libvirt;
-use dormouse_model::{DomainState, Mib, MilliCpu};
+use dormouse_model::{DomainState, HostFacts, Mib, MilliCpu};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -100,4 +100,38 @@ pub(crate) fn conformance(bench: &Bench) {
     assert_eq!(broken, Vec::<String>::new());
     let broken = bench.run(conformance::probe(&bench.libvirt, hosts[0]));
     assert_eq!(broken, Vec::<String>::new());
+}
+
+/// What two VMs must not both have, in definitions that do not run (faults V04, V05), and what a host must have (M15).
+pub(crate) fn devices(bench: &Bench) {
+    let (twin, other) = (Uuid::from_u128(0x7e11), Uuid::from_u128(0x7e12));
+    let disk =
+        format!("<disk type='file'><source file='{SHARED}//data.img'/><target dev='vda'/></disk></devices>");
+    let define = |name: &str, uuid, host: &str, bridge: &str| {
+        let xml = bench.definition("pc01", name, uuid).replace("</devices>", &disk);
+        let xml = xml.replace("bridge='br0'", &format!("bridge='{bridge}'"));
+        assert_eq!(bench.run(bench.libvirt.define(bench.host(host), &xml, LOOK)), Ok(uuid));
+    };
+    define("twin", twin, "h01", "br0");
+    define("other", other, "h02", "br7");
+    let (first, second) = (bench.healthy("h01"), bench.healthy("h02"));
+    let devices = |facts: &HostFacts, uuid| {
+        facts.vms.iter().find(|vm| vm.uuid == uuid).expect("it is there").devices.clone()
+    };
+    let (pc01, twin_has, other_has) =
+        (devices(&first, bench.guest("pc01")), devices(&first, twin), devices(&second, other));
+    assert_eq!(pc01.macs.len(), 1);
+    assert_eq!((&twin_has.macs, &other_has.macs), (&pc01.macs, &pc01.macs));
+    assert_eq!(
+        (&twin_has.disks[..], &other_has.disks[..]),
+        (&[format!("{SHARED}/data.img")][..], &twin_has.disks[..])
+    );
+    assert_eq!(
+        (&twin_has.networks[..], &other_has.networks[..]),
+        (&["br0".to_owned()][..], &["br7".to_owned()][..])
+    );
+    assert!(first.networks.contains(&"br0".to_owned()), "{:?}", first.networks);
+    assert!(!first.networks.contains(&"br7".to_owned()));
+    bench.in_host("h01", "virsh", &["undefine", "twin"]);
+    bench.in_host("h02", "virsh", &["undefine", "other"]);
 }

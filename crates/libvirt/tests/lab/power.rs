@@ -1,7 +1,7 @@
 //! The guard on real hosts, and the magic packet on a real wire.
 
 use crate::bench::{Bench, LOOK};
-use dormouse_driver::{GuardOrder, Power, Probe};
+use dormouse_driver::{GuardOrder, Hypervisor, Power, Probe};
 use dormouse_lab::Fault;
 use dormouse_model::{CheckFailure, Epoch, GuardRefusal, Millis, Outcome};
 use dormouse_power::WolAndGuard;
@@ -67,4 +67,37 @@ pub(crate) fn off_and_on(bench: &Bench) {
     assert_eq!((after.machine, after.epoch), (before.machine, Some(Epoch(6))));
     assert_ne!(after.boot, before.boot);
     bench.moves(&bench.libvirt, bench.guest("pc03"), "h02", "h03");
+}
+
+/// A mark of libvirt's that starts a VM with its host (fault V07). A move of ours takes it along with the definition, so that
+/// the host that wakes does not double the VM; where one is left behind, the guard lets the host not sleep.
+pub(crate) fn autostart(bench: &Bench) {
+    let power = WolAndGuard::new(bench.libvirt.links());
+    let off = || bench.run(power.off(bench.host("h03"), &order(7), Millis(30_000)));
+    let guest = bench.guest("pc03");
+    bench.in_host("h03", "virsh", &["autostart", "pc03"]);
+    assert!(bench.healthy("h03").vms[0].autostart);
+    bench.moves(&bench.libvirt, guest, "h03", "h02");
+    assert_eq!(off(), Outcome::Done { downtime: None });
+    bench.wait("h03 is off", || bench.power("h03") == dormouse_lab::Power::Off);
+    bench.run(bench.libvirt.forget("h03"));
+    assert_eq!(bench.run(power.wake(bench.host("h03"), LOOK)), Outcome::Done { downtime: None });
+    bench.wait("h03 is healthy", || bench.look("h03").is_ok_and(|facts| facts.failures.is_empty()));
+    assert_eq!(bench.healthy("h03").vms, [], "nothing started with the host");
+    bench.assert_runs_at("pc03", "h02");
+
+    let left = bench.definition("pc03", "pc03", guest);
+    assert_eq!(bench.run(bench.libvirt.define(bench.host("h03"), &left, LOOK)), Ok(guest));
+    assert_eq!(off(), Outcome::Done { downtime: None }, "a definition without the mark starts nothing");
+    bench.wait("h03 is off again", || bench.power("h03") == dormouse_lab::Power::Off);
+    bench.run(bench.libvirt.forget("h03"));
+    assert_eq!(bench.run(power.wake(bench.host("h03"), LOOK)), Outcome::Done { downtime: None });
+    bench.wait("h03 is healthy again", || bench.look("h03").is_ok_and(|facts| facts.failures.is_empty()));
+    bench.in_host("h03", "virsh", &["autostart", "pc03"]);
+    assert!(bench.healthy("h03").vms[0].autostart);
+    assert_eq!(off(), Outcome::Refused(vec![GuardRefusal::Autostart { count: 1 }]));
+    bench.assert_runs_at("pc03", "h02");
+
+    bench.in_host("h03", "virsh", &["undefine", "pc03"]);
+    bench.moves(&bench.libvirt, guest, "h02", "h03");
 }

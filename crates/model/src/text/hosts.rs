@@ -23,6 +23,7 @@ pub(super) const HOST: Known<'_> = Known {
         "link",
         "slots",
         "cpu-group",
+        "network",
         "circuit",
         "role",
     ],
@@ -113,15 +114,10 @@ impl Parser {
             return Err(error.hint(hint).suggest(&item.text, self.circuits.keys().map(String::as_str)));
         }
         let role = |text: &str| Role::ALL.into_iter().find(|role| role.as_str() == text);
-        let macs = parts.list("mac").unwrap_or_default().iter().map(|item| {
-            value::mac(&item.text).ok_or_else(|| {
-                item.span.error(format!("`mac=` takes {}, not {}", value::MAC, quoted(&item.text)))
-            })
-        });
         Ok(HostSpec {
             name: String::new(),
             address: None,
-            macs: macs.collect::<Result<_, _>>()?,
+            macs: parts.macs()?,
             cpus,
             mem,
             reserve,
@@ -136,6 +132,7 @@ impl Parser {
             link: parts.read("link", value::LINK, value::link)?.unwrap_or(self.cluster.link),
             slots: parts.read("slots", value::COUNT, value::count)?,
             cpu_group: parts.read("cpu-group", "a plain name", plain)?,
+            networks: parts.texts("network")?,
             circuit: circuit.map(|item| item.text.clone().into_owned()),
             role: parts.read("role", value::ROLE, role)?,
             keep_on: parts.flag("keep-on"),

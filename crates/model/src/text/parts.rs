@@ -2,6 +2,7 @@
 
 use super::error::{Span, TextError, quoted};
 use super::lex::{Item, Token};
+use super::value;
 
 #[derive(Debug)]
 pub(super) struct Parts<'l, 'a> {
@@ -116,6 +117,30 @@ impl<'l, 'a> Parts<'l, 'a> {
         let Some(item) = self.one(key)? else { return Ok(None) };
         let wrong = || item.span.error(format!("`{key}=` takes {takes}, not {}", quoted(&item.text)));
         read(&item.text).map(Some).ok_or_else(wrong)
+    }
+
+    /// MAC addresses, in the order given.
+    pub(super) fn macs(&self) -> Result<Vec<[u8; 6]>, TextError> {
+        let mac = |item: &Item<'_>| {
+            value::mac(&item.text).ok_or_else(|| {
+                item.span.error(format!("`mac=` takes {}, not {}", value::MAC, quoted(&item.text)))
+            })
+        };
+        self.list("mac").unwrap_or_default().iter().map(mac).collect()
+    }
+
+    /// Names that others gave: any text that is not empty. In order, each once.
+    pub(super) fn texts(&self, key: &str) -> Result<Vec<String>, TextError> {
+        let mut texts = vec![];
+        for item in self.list(key).unwrap_or_default() {
+            if item.text.is_empty() {
+                return Err(item.span.error(format!("`{key}=` takes names, not an empty text")));
+            }
+            texts.push(item.text.clone().into_owned());
+        }
+        texts.sort_unstable();
+        texts.dedup();
+        Ok(texts)
     }
 
     pub(super) fn pairs(&self) -> impl Iterator<Item = (&'a str, &'l [Item<'a>])> + '_ {

@@ -163,6 +163,7 @@ impl Printer<'_> {
                 self.key(key, plain(name));
             }
         }
+        self.texts("network", &host.networks);
         if let Some(role) = host.role {
             self.key("role", role);
         }
@@ -202,7 +203,24 @@ impl Printer<'_> {
                 self.key(key, self.hosts(hosts).join(","));
             }
         }
-        self.flags(&[("no-move", vm.no_move), ("local-disk", vm.local_disk), ("stopped", vm.stopped)]);
+        let devices = &vm.devices;
+        if !devices.macs.is_empty() {
+            self.key("mac", devices.macs.iter().map(mac).collect::<Vec<_>>().join(","));
+        }
+        self.texts("disk", &devices.disks);
+        self.texts("network", &devices.networks);
+        self.flags(&[
+            ("no-move", vm.no_move),
+            ("local-disk", vm.local_disk),
+            ("stopped", vm.stopped),
+            ("autostart", vm.autostart),
+        ]);
+    }
+
+    fn texts(&mut self, key: &str, texts: &[String]) {
+        if !texts.is_empty() {
+            self.key(key, texts.iter().map(|one| text(one)).collect::<Vec<_>>().join(","));
+        }
     }
 
     /// The name, and the knobs that differ from what the policy starts with.

@@ -6,14 +6,16 @@ use super::parse::{Parser, once, plain, plain_name};
 use super::parts::{Known, Parts};
 use super::value;
 use crate::{
-    Group, Hold, HostId, HostState, KNOBS, Keep, KnobError, Mib, MilliCpu, Policy, PolicyName, Rule, VmId,
-    VmSpec,
+    Devices, Group, Hold, HostId, HostState, KNOBS, Keep, KnobError, Mib, MilliCpu, Policy, PolicyName, Rule,
+    VmId, VmSpec,
 };
 use uuid::Uuid;
 
-pub(super) const VM_FLAGS: &[&str] = &["no-move", "local-disk", "stopped"];
-pub(super) const VM: Known<'_> =
-    Known { keys: &["uuid", "vcpus", "mem", "cpu", "dirty", "home", "pin", "ban"], flags: VM_FLAGS };
+pub(super) const VM_FLAGS: &[&str] = &["no-move", "local-disk", "stopped", "autostart"];
+pub(super) const VM: Known<'_> = Known {
+    keys: &["uuid", "vcpus", "mem", "cpu", "dirty", "home", "pin", "ban", "mac", "disk", "network"],
+    flags: VM_FLAGS,
+};
 pub(super) const GROUP_FLAGS: &[&str] = &["spread", "gather"];
 const GROUP: Known<'_> = Known { keys: &["fence"], flags: GROUP_FLAGS };
 const NONE: Known<'_> = Known { keys: &[], flags: &[] };
@@ -66,8 +68,13 @@ impl Parser {
         }
         let pin = self.host_set(parts.list("pin").unwrap_or_default())?;
         let ban = self.host_set(parts.list("ban").unwrap_or_default())?;
-        // Each VM keeps its own copy of both lists.
-        self.spend((names.len() as u64).saturating_mul((pin.len() + ban.len()) as u64), parts.word)?;
+        let devices =
+            Devices { macs: parts.macs()?, disks: parts.texts("disk")?, networks: parts.texts("network")? }
+                .in_order();
+        // Each VM keeps its own copy of these lists.
+        let listed =
+            pin.len() + ban.len() + devices.macs.len() + devices.disks.len() + devices.networks.len();
+        self.spend((names.len() as u64).saturating_mul(listed as u64), parts.word)?;
         let template = VmSpec {
             uuid: Uuid::nil(),
             name: String::new(),
@@ -81,6 +88,8 @@ impl Parser {
             no_move: parts.flag("no-move"),
             local_disk: parts.flag("local-disk"),
             stopped: parts.flag("stopped"),
+            autostart: parts.flag("autostart"),
+            devices,
             at: HostId(0),
         };
         for (index, name) in names.into_iter().enumerate() {

@@ -140,7 +140,7 @@ fn blocked(picture: &Picture<'_>, layout: &Layout, vm: VmId, at: HostId) -> Opti
     let home = picture.vm(vm).home.filter(|home| layout.takes[home.index()]);
     let rule = home.and_then(|home| layout.rules_allow(picture, vm, home).err());
     match rule {
-        Some(crate::layout::Misfit::Rule) => Some(RefusalReason::Rule),
+        Some(crate::layout::Misfit::Rule) => Some(picture.barred(vm)),
         Some(crate::layout::Misfit::CpuGroup) => Some(RefusalReason::CpuGroup),
         _ => None,
     }

@@ -118,7 +118,7 @@ pub(super) fn why_not(picture: &Picture<'_>, layout: &Layout, unit: &[VmId], cpu
         _ if !fits_some_host => RefusalReason::Unplaceable,
         _ if unit.len() > 1 => RefusalReason::Gather,
         Misfit::Host | Misfit::Memory => RefusalReason::NoMemory { asked: load.mem, best: best_free },
-        Misfit::Rule => RefusalReason::Rule,
+        Misfit::Rule => picture.barred(unit[0]),
         Misfit::CpuGroup => RefusalReason::CpuGroup,
         Misfit::Spread => RefusalReason::Spread,
         Misfit::Slot => RefusalReason::NoSlot,

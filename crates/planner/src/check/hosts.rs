@@ -54,7 +54,7 @@ fn at_rest(host: &Host) -> Option<&'static str> {
     let mark = |it: &Obstacle| match it {
         Obstacle::Block(_) => Some("something on it says not now"),
         Obstacle::BackOff { .. } => Some("a step failed there lately"),
-        Obstacle::People { .. } | Obstacle::GuardRefused { .. } => None,
+        Obstacle::People { .. } | Obstacle::Autostart { .. } | Obstacle::GuardRefused { .. } => None,
     };
     if host.held.is_some() { Some("held") } else { host.obstacles.iter().find_map(mark) }
 }

@@ -74,6 +74,9 @@ fn one_vm(
         }
     }
     for one in passages {
+        if let Some(name) = before.host(one.to).spec.lacks(&vm.spec.devices) {
+            found.push(Violation::Network { step: one.step, vm: id, host: one.to, name: name.to_owned() });
+        }
         if vm.spec.ban.contains(&one.to) || (!vm.spec.pin.is_empty() && !vm.spec.pin.contains(&one.to)) {
             found.push(Violation::Rule { step: one.step, vm: id, host: one.to });
         }

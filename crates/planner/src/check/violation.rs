@@ -46,6 +46,8 @@ pub enum Violation {
     Budget { vm: VmId, moves: u32, left: u32 },
     #[error("{step}: pin, ban or fence keeps {vm} off {host}")]
     Rule { step: StepId, vm: VmId, host: HostId },
+    #[error("{step}: {host} has no network {name}, which {vm} is plugged into")]
+    Network { step: StepId, vm: VmId, host: HostId, name: String },
     #[error("{step}: {host} is of another CPU group than {vm} runs on")]
     CpuGroup { step: StepId, vm: VmId, host: HostId },
     #[error("{a} and {b} of group {group} can meet on {host}")]

@@ -10,7 +10,7 @@ use dormouse_model::{
     AwakeReason, HostId, HostState, Knobs, Mbps, Mib, MilliCpu, Obstacle, Permille, PolicyName,
     RefusalReason, Snapshot, VmId, VmState, Watts,
 };
-use rules::{Allowed, NONE, Rules};
+use rules::{Allowed, NONE, Networks, Rules};
 use std::collections::BTreeMap;
 
 /// VMs that are looked at between two questions for patience: some 100 us.
@@ -129,9 +129,14 @@ impl<'a> Picture<'a> {
             })
             .collect();
         let mut rules = Rules::default();
+        let mut networks = Networks::of(snapshot);
         let mut vms: Vec<VmView> = Vec::with_capacity(snapshot.vms.len());
         for chunk in snapshot.vms.chunks(VMS_AT_ONCE) {
-            vms.extend(chunk.iter().map(|vm| VmView::of(vm, &policy.knobs, &hosts, &mut rules)));
+            vms.extend(chunk.iter().map(|vm| {
+                let lacking = networks.lacking(&vm.spec.devices);
+                let allowed = rules.enter(&vm.spec.pin, &vm.spec.ban, lacking, vm.state.host());
+                VmView::of(vm, &policy.knobs, &hosts, allowed)
+            }));
             if !patience.lasts() {
                 return None;
             }
@@ -205,7 +210,18 @@ impl<'a> Picture<'a> {
         })
     }
 
-    /// Pin, ban and fence.
+    /// Which rule leaves it no other host: where one is without its network, that network is named.
+    pub(crate) fn barred(&self, vm: VmId) -> RefusalReason {
+        let (spec, state) = (&self.snapshot.vm(vm).spec, &self.snapshot.vm(vm).state);
+        let chosen = |id: &HostId| {
+            !spec.ban.contains(id) && (spec.pin.is_empty() || spec.pin.contains(id)) && self.same_cpu(vm, *id)
+        };
+        let elsewhere = self.host_ids().filter(|id| Some(*id) != state.host()).filter(chosen);
+        let lacked = elsewhere.filter_map(|id| self.snapshot.host(id).spec.lacks(&spec.devices)).next();
+        lacked.map_or(RefusalReason::Rule, |name| RefusalReason::Network(name.to_owned()))
+    }
+
+    /// Pin, ban, fence and networks.
     pub(crate) fn allows(&self, vm: VmId, host: HostId) -> bool {
         let allowed = self.vm(vm).allowed;
         allowed == NONE || self.rules.allowed[allowed as usize].has(host)
@@ -317,7 +333,7 @@ fn stays(host: &dormouse_model::Host, knobs: &Knobs) -> Option<AwakeReason> {
 }
 
 impl VmView {
-    fn of(vm: &dormouse_model::Vm, knobs: &Knobs, hosts: &[HostView], rules: &mut Rules) -> Self {
+    fn of(vm: &dormouse_model::Vm, knobs: &Knobs, hosts: &[HostView], allowed: u32) -> Self {
         let spec = &vm.spec;
         let fixed = match &vm.state {
             VmState::Running { .. } | VmState::Paused { .. } if vm.immovable.is_some() => {
@@ -341,7 +357,7 @@ impl VmView {
             fixed,
             moves_left: hour.min(day),
             cpu_group: at.map_or(NONE, |at| at.cpu_group),
-            allowed: rules.enter(&spec.pin, &spec.ban),
+            allowed,
             spread: (0, 0),
             unit: (0, 0),
         }
@@ -351,6 +367,7 @@ impl VmView {
 impl Picture<'_> {
     /// A VM whose rules or CPU group leave it no second host cannot move.
     fn root_the_lonely(&mut self) {
+        let mut lonely = vec![];
         let soon = |host: &HostView| {
             matches!(host.state, HostState::Waking) || (host.state == HostState::Draining && host.gives)
         };
@@ -359,7 +376,7 @@ impl Picture<'_> {
         for host in self.hosts.iter().filter(|host| open(host)) {
             open_in_group[host.cpu_group as usize] += 1;
         }
-        for (view, vm) in self.vms.iter_mut().zip(&self.snapshot.vms) {
+        for (index, (view, vm)) in self.vms.iter_mut().zip(&self.snapshot.vms).enumerate() {
             if view.cpu_group == NONE || view.fixed.is_some() {
                 continue;
             }
@@ -381,9 +398,12 @@ impl Picture<'_> {
                     }
                 };
                 if !elsewhere {
-                    view.fixed = Some(RefusalReason::Rule);
+                    lonely.push(VmId::at(index));
                 }
             }
+        }
+        for vm in lonely {
+            self.vms[vm.index()].fixed = Some(self.barred(vm));
         }
     }
 

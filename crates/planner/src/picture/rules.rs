@@ -1,9 +1,9 @@
-//! Rules of VMs in dense form: where pin, ban and fence allow them, who must not meet, who moves together.
+//! Rules of VMs in dense form: where pin, ban, fence and their networks allow them, who must not meet, who moves together.
 //!
 //! VMs without rules (nearly all) cost one comparison. Nothing here decides where a VM goes.
 
 use super::VmView;
-use dormouse_model::{HostId, RefusalReason, Rule, Snapshot, VmId, VmState};
+use dormouse_model::{Devices, HostId, RefusalReason, Rule, Snapshot, VmId, VmState};
 use std::collections::BTreeMap;
 
 /// No entry in a table.
@@ -34,6 +34,32 @@ pub(super) struct Rules {
     pub(super) spread: Vec<Vec<VmId>>,
     /// Each VM, and then each gather group, side by side.
     pub(super) units: Vec<VmId>,
+    /// The rule of VMs that have no other than the hosts which lack a network of theirs.
+    lacking: BTreeMap<Box<[HostId]>, u32>,
+}
+
+/// Which hosts are without which networks. VMs are plugged into few different sets of them.
+pub(super) struct Networks<'a> {
+    snapshot: &'a Snapshot,
+    lacking: BTreeMap<&'a [String], Box<[HostId]>>,
+}
+
+impl<'a> Networks<'a> {
+    pub(super) fn of(snapshot: &'a Snapshot) -> Self {
+        Self { snapshot, lacking: BTreeMap::new() }
+    }
+
+    /// Hosts known to lack one that these devices need.
+    pub(super) fn lacking(&mut self, devices: &'a Devices) -> &[HostId] {
+        if devices.networks.is_empty() {
+            return &[];
+        }
+        let snapshot = self.snapshot;
+        self.lacking.entry(&devices.networks).or_insert_with(|| {
+            let lacks = |id: &HostId| snapshot.host(*id).spec.lacks(devices).is_some();
+            snapshot.host_ids().filter(lacks).collect()
+        })
+    }
 }
 
 fn in_order(hosts: impl Iterator<Item = HostId>) -> Box<[HostId]> {
@@ -44,12 +70,33 @@ fn in_order(hosts: impl Iterator<Item = HostId>) -> Box<[HostId]> {
 }
 
 impl Rules {
-    /// Pin and ban of one VM.
-    pub(super) fn enter(&mut self, pin: &[HostId], ban: &[HostId]) -> u32 {
-        let rule = match (pin.is_empty(), ban.is_empty()) {
-            (true, true) => return NONE,
-            (true, false) => Allowed::Not(in_order(ban.iter().copied())),
-            (false, _) => Allowed::Only(in_order(pin.iter().copied().filter(|host| !ban.contains(host)))),
+    /// Pin and ban of one VM, and the hosts that lack what it is plugged into, but for the one that it is on.
+    pub(super) fn enter(
+        &mut self,
+        pin: &[HostId],
+        ban: &[HostId],
+        lacking: &[HostId],
+        at: Option<HostId>,
+    ) -> u32 {
+        let lacking = || lacking.iter().copied().filter(|host| Some(*host) != at);
+        let banned = || ban.iter().copied().chain(lacking());
+        if pin.is_empty() && ban.is_empty() {
+            let without = in_order(lacking());
+            if without.is_empty() {
+                return NONE;
+            }
+            if let Some(rule) = self.lacking.get(&without) {
+                return *rule;
+            }
+            let rule = self.push(Allowed::Not(without.clone()));
+            self.lacking.insert(without, rule);
+            return rule;
+        }
+        let rule = if pin.is_empty() {
+            Allowed::Not(in_order(banned()))
+        } else {
+            let banned: Vec<HostId> = banned().collect();
+            Allowed::Only(in_order(pin.iter().copied().filter(|host| !banned.contains(host))))
         };
         self.push(rule)
     }

@@ -210,6 +210,28 @@ vm v[1-4]@a1,a2,b1,b2 mem=1G cpu=0.1",
 }
 
 #[test]
+fn vms_stay_where_their_networks_are() {
+    check_plan(
+        &bare(
+            "host a[1-2] cpus=8 mem=8G watts=45/95/3 network=br0,br-lab
+host b[1-2] cpus=8 mem=8G watts=20/60/3 network=br0
+vm v[1-4]@a1,a2,b1,b2 mem=1G cpu=0.1 network=br0
+vm lab@a2 mem=1G cpu=0.1 network=br-lab
+vm odd@b2 mem=1G cpu=0.1 network=network/none",
+        ),
+        expect![[r#"
+            4 -> 2 on (bound 1), 132 W -> 73 W, 2 moves
+            s0 v1: a1 -> a2 (empties a1)
+            s1 sleep a1 after s0 (empty, and the reserves hold without it)
+            s2 v3: b1 -> b2 (empties b1)
+            s3 sleep b1 after s2 (empty, and the reserves hold without it)
+            a2 awake: lab has to stay: no other host that could take it has its network br-lab
+            b2 awake: odd has to stay: no other host that could take it has its network network/none
+        "#]],
+    );
+}
+
+#[test]
 fn demand_counts_as_well_as_memory() {
     let text = |target: &str| {
         format!(

@@ -199,6 +199,7 @@ fn blank() -> HostSpec {
         link: Mbps::ZERO,
         slots: None,
         cpu_group: None,
+        networks: vec![],
         circuit: None,
         role: None,
         keep_on: false,

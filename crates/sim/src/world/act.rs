@@ -212,6 +212,11 @@ impl World {
         if people > 0 {
             why.push(GuardRefusal::People { count: u32::try_from(people).unwrap_or(u32::MAX) });
         }
+        let starts = |vm: &&usize| self.vms[**vm].autostart_at == Some(host);
+        let autostarts = truth.vms.iter().filter(starts).count();
+        if autostarts > 0 {
+            why.push(GuardRefusal::Autostart { count: u32::try_from(autostarts).unwrap_or(u32::MAX) });
+        }
         why.extend(truth.blocks.iter().cloned().map(GuardRefusal::Inhibitor));
         why
     }
@@ -241,6 +246,8 @@ impl World {
             Some("unable to connect to the destination")
         } else if target.faults.share_missing {
             Some("cannot access storage file")
+        } else if target.spec.lacks(&vm.spec.devices).is_some() {
+            Some("Cannot get interface MTU: No such device")
         } else if vm.copy_on(to).is_some_and(DomainState::is_present) {
             Some("domain is already active")
         } else if self.free_memory(to) < mem {

@@ -166,6 +166,7 @@ impl World {
             wanted: !stopped,
             worst_downtime: Millis::ZERO,
             was_lost: false,
+            autostart_at: spec.autostart.then_some(at),
             spec,
         });
         self.set_copy(index, at, if stopped { DomainState::ShutOff } else { DomainState::Running });

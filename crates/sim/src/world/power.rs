@@ -51,6 +51,12 @@ impl World {
         truth.people.clear();
         truth.load = super::load::LoadAverage::steady(dormouse_model::MilliCpu::ZERO);
         self.set_power(host, Power::On, "booted");
+        let stopped = |vm: &usize| self.vms[*vm].copy_on(host) == Some(DomainState::ShutOff);
+        let held: Vec<usize> = self.host(host).vms.iter().copied().filter(stopped).collect();
+        // It asks no other host whether they run there.
+        for vm in held.into_iter().filter(|vm| self.vms[*vm].autostart_at == Some(host)).collect::<Vec<_>>() {
+            self.start_on(vm, host);
+        }
     }
 
     /// The doors are closed; it goes off in its own time.

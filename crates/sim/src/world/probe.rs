@@ -58,6 +58,8 @@ impl World {
             clock_offset_ms: truth.faults.clock_ms,
             macs: truth.spec.macs.clone(),
             wake_on_lan: Some(true),
+            networks: truth.spec.networks.clone(),
+            disk_lock: Some(true),
             people_idle: truth.people.iter().map(|person| person.idle(self.now)).collect(),
             blocks: truth.blocks.clone(),
             epoch: truth.epoch,
@@ -91,8 +93,9 @@ impl World {
             dirty_mib_s: vm.spec.dirty_mib_s,
             job: flow.map(|flow| self.job(flow, truth.id)),
             persistent: true,
-            autostart: false,
+            autostart: vm.autostart_at == Some(truth.id),
             immovable: vm.spec.local_disk.then(|| "its disk is on this host only".to_owned()),
+            devices: vm.spec.devices.clone(),
         })
     }
 

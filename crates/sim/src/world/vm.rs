@@ -16,6 +16,8 @@ pub struct VmTruth {
     pub wanted: bool,
     /// The longest single time for which a move held its processors.
     pub worst_downtime: Millis,
+    /// Where libvirt starts it at each boot. A move of ours takes the definition away, and with it this mark.
+    pub autostart_at: Option<HostId>,
     /// It went down with a host.
     pub was_lost: bool,
 }
@@ -60,5 +62,6 @@ impl VmTruth {
 
     pub(crate) fn drop_copy(&mut self, host: HostId) {
         self.copies.retain(|copy| copy.host != host);
+        self.autostart_at = self.autostart_at.filter(|at| *at != host);
     }
 }

@@ -5,8 +5,8 @@ use dormouse_driver::{
     Definition, DriverError, End, GuardOrder, Hypervisor, MoveRequest, Power, Probe, Settled, Settlement,
 };
 use dormouse_model::{
-    DomainState, GuardRefusal, HostFacts, HostSpec, Mib, MilliCpu, Millis, Outcome, OutcomeError, Permille,
-    ProbeError, VmFacts,
+    Devices, DomainState, GuardRefusal, HostFacts, HostSpec, Mib, MilliCpu, Millis, Outcome, OutcomeError,
+    Permille, ProbeError, VmFacts,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -115,6 +115,7 @@ fn facts(name: &str, host: &FakeHost, number: u128) -> HostFacts {
         persistent: true,
         autostart: false,
         immovable: None,
+        devices: Devices::default(),
     };
     HostFacts {
         machine: Uuid::from_u128(number),
@@ -127,6 +128,8 @@ fn facts(name: &str, host: &FakeHost, number: u128) -> HostFacts {
         clock_offset_ms: 0,
         macs: vec![[2, 0, 0, 0, 0, name.len().to_le_bytes()[0]]],
         wake_on_lan: Some(true),
+        networks: vec![],
+        disk_lock: Some(true),
         people_idle: vec![],
         blocks: vec![],
         epoch: None,

@@ -279,6 +279,8 @@ mod tests {
             clock_offset_ms: 0,
             macs: vec![[0x52, 0x54, 0, 0, 0, 1], [2, 0, 0, 0, 0, 0xff]],
             wake_on_lan: Some(true),
+            networks: vec![],
+            disk_lock: Some(true),
             people_idle: vec![],
             blocks: vec![],
             epoch: None,

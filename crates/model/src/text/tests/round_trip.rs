@@ -3,7 +3,8 @@
 use super::*;
 use crate::schedule::{Holiday, Schedule, Span, Window, WindowGoal, Zone};
 use crate::{
-    Circuit, Group, Hold, HostId, HostSpec, KNOBS, Keep, Knobs, Millis, Policy, PolicyName, VmId, VmSpec,
+    Circuit, Devices, Group, Hold, HostId, HostSpec, KNOBS, Keep, Knobs, Millis, Policy, PolicyName, VmId,
+    VmSpec,
 };
 use jiff::civil::{Date, DateTime, Time, Weekday};
 use proptest::prelude::*;
@@ -71,6 +72,7 @@ fn host() -> impl Strategy<Value = HostSpec> {
         prop::option::of(word()),
         prop::option::of(prop::sample::select(Role::ALL.to_vec())),
         any::<[bool; 4]>(),
+        texts(),
     );
     let state = prop::sample::select(vec![
         HostState::On,
@@ -86,7 +88,7 @@ fn host() -> impl Strategy<Value = HostSpec> {
             (cpus, mem, reserve, overhead, slots),
             (asleep, idle, busy),
             (boot, shutdown),
-            (group, role, flags),
+            (group, role, flags, networks),
             state,
         )| HostSpec {
             name,
@@ -104,6 +106,7 @@ fn host() -> impl Strategy<Value = HostSpec> {
             link: Mbps(if flags[3] { 1000 } else { 10_000 }),
             slots,
             cpu_group: group,
+            networks,
             circuit: None,
             role,
             keep_on: flags[0],
@@ -123,6 +126,21 @@ struct VmDraft {
     ban: Picks,
 }
 
+/// Names that hosts and definitions gave, in order; hostile ones among them.
+fn texts() -> impl Strategy<Value = Vec<String>> {
+    let one = prop_oneof![3 => "[a-z]{1,4}[0-9]?", 1 => "/[a-z]{1,4}/[a-z @,=#]{1,4}", 1 => "\\PC{1,5}"];
+    prop::collection::btree_set(one, 0..3).prop_map(|names| names.into_iter().collect())
+}
+
+fn devices() -> impl Strategy<Value = Devices> {
+    let macs = prop::collection::btree_set(1..9u8, 0..3);
+    (macs, texts(), texts()).prop_map(|(macs, disks, networks)| Devices {
+        macs: macs.into_iter().map(|last| [2, 0, 0, 0, 0, last]).collect(),
+        disks,
+        networks,
+    })
+}
+
 fn vm() -> impl Strategy<Value = VmDraft> {
     let sizes = (1..3u32, 1..2000u64, 0..2000u64, 0..3u64);
     let uuid = prop::option::weighted(0.1, any::<u128>().prop_map(|bits| Uuid::from_u128(bits | 1)));
@@ -130,33 +148,37 @@ fn vm() -> impl Strategy<Value = VmDraft> {
         vm_name(),
         sizes,
         uuid,
-        any::<[bool; 3]>(),
+        (any::<[bool; 4]>(), devices()),
         any::<Index>(),
         prop::option::of(any::<Index>()),
         picks(3),
         picks(3),
     )
-        .prop_map(|(name, (vcpus, mem, cpu, dirty_mib_s), uuid, flags, at, home, pin, ban)| VmDraft {
-            spec: VmSpec {
-                uuid: uuid.unwrap_or_else(|| VmSpec::uuid_of_name(&name)),
-                name,
-                vcpus,
-                mem: Mib(mem),
-                cpu: MilliCpu(cpu),
-                dirty_mib_s,
-                home: None,
-                pin: vec![],
-                ban: vec![],
-                no_move: flags[0],
-                local_disk: flags[1],
-                stopped: flags[2],
-                at: HostId(0),
+        .prop_map(
+            |(name, (vcpus, mem, cpu, dirty_mib_s), uuid, (flags, devices), at, home, pin, ban)| VmDraft {
+                spec: VmSpec {
+                    uuid: uuid.unwrap_or_else(|| VmSpec::uuid_of_name(&name)),
+                    name,
+                    vcpus,
+                    mem: Mib(mem),
+                    cpu: MilliCpu(cpu),
+                    dirty_mib_s,
+                    home: None,
+                    pin: vec![],
+                    ban: vec![],
+                    no_move: flags[0],
+                    local_disk: flags[1],
+                    stopped: flags[2],
+                    autostart: flags[3],
+                    devices,
+                    at: HostId(0),
+                },
+                at,
+                home,
+                pin,
+                ban,
             },
-            at,
-            home,
-            pin,
-            ban,
-        })
+        )
 }
 
 fn date() -> impl Strategy<Value = Date> {

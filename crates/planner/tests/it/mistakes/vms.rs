@@ -18,6 +18,22 @@ fn cpu_group() {
 }
 
 #[test]
+fn network() {
+    let text = "host h1 cpus=4 mem=4G watts=45/95/3 network=br0,br-lab\nhost h2 cpus=4 mem=4G watts=45/95/3 network=br0\n\
+                host h3 cpus=4 mem=4G watts=45/95/3\nvm a@h1 mem=1G network=br-lab\nvm b@h1 mem=1G network=br0\nvm c@h1 mem=1G stopped network=br-lab";
+    caught(
+        text,
+        "move a h1 h2\nstart c h2",
+        expect![[r"
+            s0: host#1 has no network br-lab, which vm#0 is plugged into
+            s1: host#1 has no network br-lab, which vm#2 is plugged into
+        "]],
+    );
+    // What h3 has is not known: nothing is held against it.
+    caught(text, "move a h1 h3\nmove b h1 h2", expect![[r""]]);
+}
+
+#[test]
 fn pin_ban_and_fence() {
     let hosts = "host h[1-3] cpus=4 mem=4G watts=45/95/3\n";
     let text = "vm pinned@h1 mem=1G pin=h1,h2\nvm banned@h1 mem=1G ban=h3\nvm fenced@h1 mem=1G\ngroup in = fenced fence=h1,h2";

@@ -118,6 +118,8 @@ impl Ours {
                 no_move: false,
                 local_disk: false,
                 stopped: false,
+                autostart: false,
+                devices: dormouse_model::Devices::default(),
                 at: HostId(0),
             };
             self.picture.vms.push(Vm {
