@@ -11,11 +11,14 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DESTDIR ?=
 PREFIX ?= /usr
 UNITS ?= $(PREFIX)/lib/systemd/system
+# For `make lab-faults`: which part (moves, kills, soak, starts, rows), and what is drawn follows from which seed.
+PART ?=
+SEED ?=
 # For `make fuzz`: which entry, and for how many seconds.
 TARGET ?= cluster_text
 SECONDS ?= 60
 
-.PHONY: help deps deps-lab deps-test build build-etcd demo install check lint test fuzz lab-night bless bench clean
+.PHONY: help deps deps-lab deps-test build build-etcd demo install check lint test fuzz lab-night lab-faults bless bench clean
 
 help: ## this list
 	@echo 'dormouse puts idle hosts to sleep. On a fresh machine with Rust, start with: make demo'
@@ -64,6 +67,10 @@ fuzz: deps ## libFuzzer on one reader of hostile text (TARGET=domain_xml SECONDS
 
 lab-night: deps-lab build ## one night with real libvirt, QEMU and migrations (root; HOSTS=10)
 	$(SUDO) $(DORMOUSE) lab night --hosts $(HOSTS)
+
+lab-faults: deps-lab build ## hours of faults in the real lab, in parts that can be resumed (root; PART=moves SEED=1)
+	$(CARGO) build --release --locked -p dormouse --example lab-faults
+	$(SUDO) target/release/examples/lab-faults $(if $(PART),--part $(PART)) $(if $(SEED),--seed $(SEED))
 
 bless: deps ## rewrite golden files; read the diff
 	@$(CARGO) xtask bless

@@ -7,6 +7,7 @@
 mod bench;
 mod chaos;
 mod chores;
+mod lab_faults;
 mod libtest;
 mod machine;
 mod run;
@@ -24,6 +25,7 @@ cargo xtask <chore>
   bless   rewrite golden files from what the tests see now; read the diff before you commit it
   failover  kill and freeze leading managers over a real etcd; how long nobody leads (--kills N --freezes N --etcd N)
   chaos   faults drawn from seeds, until a rule breaks: --seeds N --first K; see docs/chaos.md
+  lab-faults  faults in the real lab (root), in parts that go on where they were stopped: --part NAME --seed N, --summary
   bench   measure the figures of PROMISES.md again and print the table; --quick takes seconds
 ";
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         "failover" => chores::failover(std::env::args().skip(2)),
         "bench" => bench::bench(std::env::args().skip(2)),
         "chaos" => chaos::chaos(std::env::args().skip(2)),
+        "lab-faults" => lab_faults::lab_faults(std::env::args().skip(2)),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

@@ -3,10 +3,10 @@
 //! Cheapest first; nothing stops at the first failure, so that one run tells all. A skipped test is named with what it
 //! lacks. In CI (`CI=true`) a skipped test is a failure, unless what it lacks is a piece of hardware.
 
-use crate::chores;
 use crate::libtest::{Ignored, Tally};
 use crate::machine::{Lack, Machine};
 use crate::run::{cargo, root, succeeds, typed};
+use crate::{chores, lab_faults};
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -48,8 +48,9 @@ pub(crate) fn test() -> Result<bool> {
         match machine.lacks("needs the lab") {
             None => {
                 report.step("lab night", || succeeds(&mut night(ci)))?;
+                report.step("lab faults, a sample", lab_faults::sample)?;
             }
-            lack => report.skip(format!("lab night --hosts {NIGHT_HOSTS}"), lack),
+            lack => report.skip(format!("lab night --hosts {NIGHT_HOSTS}, a sample of lab-faults"), lack),
         }
     }
     Ok(report.close(ci))

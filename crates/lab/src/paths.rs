@@ -148,6 +148,11 @@ impl HostPaths {
         self.root.join("run/lab/last-words")
     }
 
+    /// What dormouse's guard keeps on the host.
+    pub(crate) fn guard_memory(&self) -> PathBuf {
+        self.root.join("var-lib/dormouse-guard/epoch")
+    }
+
     pub fn loadavg(&self) -> PathBuf {
         self.root.join("proc/loadavg")
     }

@@ -8,6 +8,7 @@
 //! - What happened goes through one stream of notes: into the log, the facts of the script, the figures, the invariants.
 //! - [`trace`] holds what VMs asked for over days, read from a file or made up from a seed.
 //!
+//! - [`Mirror`] holds what a real cluster's records tell against the same rules.
 //! - [`chaos`] draws clusters and troubles from seeds and plays them by the thousand, each run by itself.
 //!
 //! Absent: any real clock, socket, or chance that does not come from the seed. See `docs/scenarios.md`.
@@ -18,6 +19,7 @@ mod expect;
 mod figures;
 mod invariants;
 mod log;
+mod mirror;
 mod night;
 mod note;
 mod queue;
@@ -33,6 +35,7 @@ mod world;
 pub use expect::Failure;
 pub use figures::{Figures, HostsOn};
 pub use invariants::Violation;
+pub use mirror::{Mirror, Seen};
 pub use night::{NIGHT_CLUSTER, night, night_cluster, night_scenario};
 pub use run::{Options, RunResult, Sim, Tally};
 pub use scenario::{Scenario, ScenarioError};

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::load::LoadMeter;
 use super::mounts::{self, SharedFolder};
+use super::priority;
 use super::services::Services;
 use super::{BootFaults, EXIT_FAILED, EXIT_POWER_OFF, EXIT_REBOOT};
 use crate::error::{Doing, Result};
@@ -195,6 +196,7 @@ impl Init {
             if Instant::now() >= next_load {
                 next_load = Instant::now() + Duration::from_secs(1);
                 self.load.measure();
+                priority::keep();
             }
             if let Some(code) = self.ending {
                 return code;

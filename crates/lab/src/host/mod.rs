@@ -8,6 +8,7 @@
 pub(crate) mod init;
 mod load;
 mod mounts;
+mod priority;
 mod services;
 mod stand_in;
 

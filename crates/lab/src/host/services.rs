@@ -15,14 +15,11 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::init::{Answer, note};
+use super::priority::GUEST_NICE;
 use crate::error::{Doing, LabError, Result};
 
 const LIBVIRT_SOCKET: &str = "/run/libvirt/libvirt-sock";
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Guests inherit it from libvirtd. Guests moved on a crowded machine were seen to arrive with broken memory (see the
-/// README), so they go before whatever else the machine has to do.
-const GUEST_NICE: i32 = -10;
 
 struct Daemon {
     unit: &'static str,

@@ -180,6 +180,9 @@ impl Hosts {
             let mut more = vec![("how", words.to_owned())];
             if how != EXIT_CUT {
                 more.push(("qemu", last_words));
+                // What the last guard wrote down before it let go: the cluster it obeys, and its epoch.
+                let guard = shared.paths.host(host).guard_memory();
+                more.push(("guard", std::fs::read_to_string(guard).unwrap_or_default().trim().to_owned()));
             }
             shared.event("power-off", Some(&host.name), &more);
             if how != EXIT_REBOOT {

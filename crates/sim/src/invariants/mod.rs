@@ -127,6 +127,27 @@ impl Checkers {
         }
     }
 
+    /// Those that need nothing but what a real cluster's records hold: no looks, no demand, no knowledge of what the
+    /// manager was told.
+    pub(crate) fn of_records(hosts: usize) -> Self {
+        Self {
+            checkers: vec![
+                Box::new(safety::PowerLosesNothing::default()),
+                Box::new(safety::SingleRun::default()),
+                Box::new(leader::SingleActor::new(hosts)),
+                Box::new(people::NeverOurBranch),
+                Box::new(records::DefinitionKept),
+                Box::new(records::UntrustedText),
+                Box::new(safety::ConfirmedMove::without_looks(hosts)),
+                Box::new(sight::UnknownMeansOn::new(hosts)),
+                Box::new(sight::OneKnownState::new(hosts)),
+                Box::new(budgets::Budget::default()),
+                Box::new(journal::OneIntentOneOutcome::default()),
+            ],
+            found: Found::default(),
+        }
+    }
+
     pub(crate) fn note(&mut self, note: &Note, scene: &Scene<'_>) {
         for checker in &mut self.checkers {
             checker.note(note, scene, &mut self.found);

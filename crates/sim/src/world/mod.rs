@@ -267,6 +267,15 @@ impl World {
         self.recount(host);
     }
 
+    /// What was seen in a real cluster: this host has the VM so, or not at all. No world that lives by itself needs it.
+    pub(crate) fn mirror(&mut self, vm: Uuid, host: HostId, state: Option<DomainState>) {
+        match (self.index_of(vm), state) {
+            (Some(vm), Some(state)) => self.set_copy(vm, host, state),
+            (Some(vm), None) => self.drop_copy(vm, host),
+            (None, _) => {}
+        }
+    }
+
     fn drop_copy(&mut self, vm: usize, host: HostId) {
         self.settle(host);
         self.vms[vm].drop_copy(host);

@@ -1,0 +1,74 @@
+//! Part `rows`: the scenarios of `crates/dormouse/tests/lab` and `crates/libvirt/tests/lab`, as `cargo test` runs them,
+//! each that passed written down. One begins with what the one before has left, so a suite that broke off begins anew.
+
+use crate::book::{Book, Unit};
+use crate::site::now;
+use anyhow::{Context as _, Result};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+const SUITES: [(&str, &str); 2] = [("dormouse", "lab"), ("dormouse-libvirt", "lab")];
+
+pub(crate) fn run(book: &mut Book) -> Result<()> {
+    for (package, test) in SUITES {
+        let whole = format!("{package}: all of it");
+        if book.units.iter().any(|unit| unit.faults.first() == Some(&whole) && unit.trouble.is_none()) {
+            continue;
+        }
+        let began = now();
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut child = Command::new(cargo)
+            .args(["test", "--release", "--locked", "-p", package, "--test", test])
+            .args(["--", "--ignored", "--nocapture", "--test-threads=1"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start cargo")?;
+        let mut said = String::new();
+        for line in BufReader::new(child.stdout.take().context("no output")?).lines() {
+            let line = line?;
+            println!("{line}");
+            said += &line;
+            said.push('\n');
+            if let Some(name) = scenario(&line) {
+                book.add(unit(book.next_unit(), &format!("{package}: {name}"), 1), None)?;
+            }
+        }
+        let status = child.wait()?;
+        let mut sum = unit(book.next_unit(), &whole, 0);
+        sum.ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        sum.trouble =
+            (!status.success()).then(|| format!("`cargo test -p {package} --test {test}`: {status}"));
+        let scene = sum.trouble.is_some().then_some(said.as_str());
+        book.add(sum, scene)?;
+    }
+    Ok(())
+}
+
+fn unit(unit: u64, name: &str, done: u64) -> Unit {
+    Unit { unit, done, faults: vec![name.to_owned()], ..Unit::default() }
+}
+
+/// `  ok NAME (1.0 s)`, as the suites print it, or `test NAME ... ok` of the harness.
+fn scenario(line: &str) -> Option<&str> {
+    let line = line.trim();
+    if let Some(rest) = line.strip_prefix("ok ") {
+        return rest.rsplit_once(" (").map(|(name, _)| name);
+    }
+    line.strip_prefix("test ")?.strip_suffix(" ... ok")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passed_is_read_off_what_the_suites_print() {
+        assert_eq!(
+            scenario("  ok a wake that is lost twice is sent again (12.5 s)"),
+            Some("a wake that is lost twice is sent again")
+        );
+        assert_eq!(scenario("test moves::deadline ... ok"), Some("moves::deadline"));
+        assert_eq!(scenario("test moves::deadline ... FAILED"), None);
+        assert_eq!(scenario("     a wake that is lost"), None);
+    }
+}
