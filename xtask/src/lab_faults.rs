@@ -5,7 +5,7 @@ use anyhow::Result;
 use std::process::Command;
 
 /// Builds the program and the runner.
-pub(crate) fn build() -> Result<bool> {
+fn build() -> Result<bool> {
     let both =
         ["build", "--release", "--locked", "-p", "dormouse", "--bin", "dormouse", "--example", "lab-faults"];
     succeeds(&mut cargo(both))
@@ -18,7 +18,7 @@ pub(crate) fn lab_faults(args: impl Iterator<Item = String>) -> Result<bool> {
 
 /// A minute of it, for CI.
 pub(crate) fn sample() -> Result<bool> {
-    succeeds(runner().arg("--sample"))
+    Ok(build()? && succeeds(runner().arg("--sample"))?)
 }
 
 fn runner() -> Command {

@@ -369,7 +369,9 @@ impl Controller {
         let target = present(self.sighting(vm, to));
         match (source, target) {
             (None, Some((state, job))) if !job && state != DomainState::PausedMigrating => {
-                self.move_done(id, vm, from, to)
+                if !self.drop_what_is_left(id, vm, from) {
+                    self.move_done(id, vm, from, to);
+                }
             }
             (Some((state, false)), None) if state != DomainState::PausedMigrating => {
                 let said = self.flights.get(&id).and_then(|flight| flight.said.clone());
@@ -431,6 +433,25 @@ impl Controller {
         } else if spent > deadline + self.settings.confirm_within {
             self.doubt(id, Doubt::Stuck);
         }
+    }
+
+    /// A definition was left at the source, as by a libvirtd that ended before it got to that (fault M21): the driver looks
+    /// at both ends once and removes it where the destination keeps its own. Whether that was asked for now; the next look
+    /// calls the move done in any case.
+    fn drop_what_is_left(&mut self, id: IntentId, vm: VmId, from: HostId) -> bool {
+        let may = self.leading() && self.sighting(vm, from).is_some() && !self.host(from).state.is_down();
+        let next_look = ObservationId(self.next_observation);
+        let Some(flight) = self.flights.get_mut(&id).filter(|flight| may && !flight.settle_sent) else {
+            return false;
+        };
+        flight.settle_sent = true;
+        flight.since_look = next_look;
+        let (intent, move_) = (flight.intent.clone(), flight.migration());
+        self.out.push(Effect::Settle(intent));
+        for host in move_.into_iter().flat_map(|(_, from, to)| [from, to]) {
+            self.look_soon(host);
+        }
+        true
     }
 
     /// The move is to end. Only who leads may ask for it, and not with every look.

@@ -138,6 +138,19 @@ fn a_move_found_half_done_is_set_right_only_where_that_is_safe() {
     assert_eq!(vm(&world, 0), VmState::Running { at: h1 });
     assert!(world.trail_of(&["step.end"]).contains("outcome=failed"));
 
+    // Running at its destination, and a definition is left at its source (fault M21): the driver is asked to remove it, once,
+    // and it is done whether that is granted or not.
+    for left in [None, Some(DomainState::ShutOff)] {
+        let mut world = half_done(Some(DomainState::ShutOff), Some(Running));
+        world.run(1);
+        assert_eq!(asked_to_settle(&world), 1, "{}", world.trail.join("\n"));
+        shows(&mut world, left, Some(Running));
+        world.run(40);
+        assert_eq!(asked_to_settle(&world), 1, "{}", world.trail.join("\n"));
+        assert_eq!(vm(&world, 0), VmState::Running { at: h3 });
+        assert!(world.trail_of(&["step.end"]).contains("outcome=done"));
+    }
+
     // Running at both: nobody touches anything; an alarm, and neither host is put to sleep.
     let mut world = half_done(Some(Running), Some(Running));
     world.mute = false;

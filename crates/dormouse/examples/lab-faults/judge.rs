@@ -25,6 +25,8 @@ pub(crate) struct Verdict {
     /// Guests that began anew though nobody had ended them. Emulated memory may not arrive as it was on a starved machine
     /// (`crates/lab/README.md`): a guest whose kernel finds that out starts again.
     pub(crate) booted_anew: u64,
+    /// Looks at rest that found a definition beside the one where the guest runs (fault M21).
+    pub(crate) left_over: u64,
 }
 
 pub(crate) fn of_file(records: &Path) -> Result<Verdict> {
@@ -49,12 +51,17 @@ fn judge(records: &str) -> Result<Verdict> {
     in_order(&mut all);
     let all = with_first_looks(all);
     let booted_anew = booted_anew(&all);
+    let left_over = |(_, _, seen): &&Record| match seen {
+        Seen::Rest { defined, .. } => defined.values().any(|hosts| hosts.len() > 1),
+        _ => false,
+    };
+    let left_over = u64::try_from(all.iter().filter(left_over).count())?;
     let begins = all.first().map_or(0, |(ms, _, _)| *ms);
     let mut mirror = Mirror::new(cluster.clone(), Settings::default());
     for (ms, _, seen) in all {
         mirror.see(Mono(ms - begins), seen);
     }
-    Ok(Verdict { violations: mirror.end().iter().map(ToString::to_string).collect(), booted_anew })
+    Ok(Verdict { violations: mirror.end().iter().map(ToString::to_string).collect(), booted_anew, left_over })
 }
 
 fn booted_anew(all: &[Record]) -> u64 {

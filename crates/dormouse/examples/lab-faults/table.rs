@@ -56,8 +56,13 @@ pub(crate) fn sum(part: Part, planned: Option<u64>, out: &Path) -> Result<Sum> {
         let name = records.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let verdict = judge::of_file(&records)?;
         sum.bad.extend(verdict.violations.into_iter().map(|one| format!("{name}: {one}")));
-        if verdict.booted_anew > 0 {
-            *sum.counts.entry("guests that booted anew".to_owned()).or_default() += verdict.booted_anew;
+        for (name, count) in [
+            ("guests that booted anew", verdict.booted_anew),
+            ("rests with a definition left over", verdict.left_over),
+        ] {
+            if count > 0 {
+                *sum.counts.entry(name.to_owned()).or_default() += count;
+            }
         }
         if part == Part::Soak {
             for (line, too_much) in growth::of_records(&std::fs::read_to_string(&records)?) {
