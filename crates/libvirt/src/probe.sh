@@ -19,16 +19,25 @@ disk_lock() {
     esac
 }
 
+# A card made of others: a VLAN, a bond.
+is_made() {
+    while read -r line; do
+        case $line in DEVTYPE=vlan | DEVTYPE=bond) return 0 ;; esac
+    done <"$1"
+    return 1
+} 2>/dev/null
+
 network() {
     wake=
     for dir in "$root"/sys/class/net/*; do
         name=${dir##*/}
         [ "$name" = lo ] && continue
-        # What VMs can be plugged into; their own ends and those of containers come and go.
-        if [ -d "$dir/bridge" ] || [ -e "$dir/device" ] || grep -Eq '^DEVTYPE=(vlan|bond)' "$dir/uevent" 2>/dev/null; then
-            printf 'link %s\n' "$name" | plain
+        [ -e "$dir/tun_flags" ] && continue
+        # What VMs can be plugged into; the ends of containers come and go.
+        if [ -d "$dir/bridge" ] || [ -e "$dir/device" ] || is_made "$dir/uevent"; then
+            case $name in *[![:graph:]]*) ;; *) printf 'link %s\n' "$name" ;; esac
         fi
-        [ -e "$dir/tun_flags" ] || [ -d "$dir/bridge" ] && continue
+        [ -d "$dir/bridge" ] && continue
         { read -r type <"$dir/type"; } 2>/dev/null || continue
         [ "$type" = 1 ] || continue
         { read -r mac <"$dir/address"; } 2>/dev/null && printf 'mac %s\n' "$mac"

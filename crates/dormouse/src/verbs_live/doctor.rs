@@ -6,6 +6,8 @@
 mod alone;
 mod finding;
 mod shown;
+#[cfg(test)]
+mod tests;
 mod together;
 
 use crate::cli::{Ctx, Exit, Failure, Format, counted, safe};

@@ -31,9 +31,7 @@ pub(crate) fn names_what_is_broken(world: &mut World) {
     };
     let whole = look(world, 0);
     for host in HOSTS {
-        for check in
-            ["ssh", "rights", "programs", "doors", "libvirt", "moves", "shared folder", "same folder"]
-        {
+        for check in ["ssh", "rights", "doors", "libvirt", "moves", "shared folder", "same folder"] {
             assert_eq!(verdict(&whole, host, check).0, "ok", "{host} {check} {whole}");
         }
         for check in ["clock", "networks", "CPU group", "autostart", "not now"] {

@@ -58,17 +58,23 @@ const ORDER: [&str; 14] = [
 
 fn unreached(spec: &HostSpec, error: &ProbeError) -> Finding {
     let address = spec.address.as_deref().unwrap_or(&spec.name);
-    let place = address.rsplit_once('@').map_or(address, |(_, place)| place);
+    let (login, port) = match address.rsplit_once(':') {
+        Some((login, port)) if !login.contains(':') => (login, Some(port)),
+        _ => (address, None),
+    };
+    let place = login.rsplit_once('@').map_or(login, |(_, place)| place);
+    let option = port.map_or_else(String::new, |port| format!("-p {} ", quoted(port)));
+    let known = port.map_or_else(|| place.to_owned(), |port| format!("[{place}]:{port}"));
     let finding = Finding::fail("ssh", error.to_string());
     match error {
-        ProbeError::Auth(_) => finding.mend_here(format!("ssh-copy-id -i KEY.pub {}", quoted(address))),
+        ProbeError::Auth(_) => finding.mend_here(format!("ssh-copy-id {option}-i KEY.pub {}", quoted(login))),
         // Only a person knows whether it was installed anew.
         ProbeError::Identity(_) => finding.mend_here(format!(
             "ssh-keygen -R {} -f KNOWN_HOSTS   # if it was installed anew",
-            quoted(place)
+            quoted(&known)
         )),
         ProbeError::Malformed(_) => finding,
-        _ => finding.mend_here(format!("ssh {} true   # must work by itself", quoted(address))),
+        _ => finding.mend_here(format!("ssh {option}{} true   # must work by itself", quoted(login))),
     }
 }
 
