@@ -15,6 +15,7 @@ use crate::forecast::Outlook;
 use crate::freeze::Freeze;
 use crate::hosts::HostRecord;
 use crate::mutants::{self, Mutant};
+use crate::pairs::Pairs;
 use crate::run::Run;
 use crate::vms::Vms;
 use crate::{Effect, Event, Level, LogEvent, Memory, Now, Order, Settings};
@@ -35,6 +36,7 @@ pub struct Controller {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) hosts: Vec<HostRecord>,
     pub(crate) vms: Vms,
+    pub(crate) pairs: Pairs,
     pub(crate) agenda: Agenda,
     pub(crate) now: Now,
     pub(crate) leads: Option<(Epoch, Mono)>,
@@ -123,6 +125,8 @@ impl Controller {
         let patience = dormouse_model::Millis(settings.observe_every.0 * u64::from(settings.stale_periods));
         let spans = Spans::of(&cluster.policy.knobs, rate, patience);
         let vms = Vms::new(&cluster, &memory, spans, now, rate);
+        let pairs =
+            Pairs::remembered(&memory, |uuid| vms.find(uuid), |name| cluster.host_named(name), now, rate);
         let mut agenda = Agenda::default();
         for host in &hosts {
             agenda.plan(host.id, None, host.next_look);
@@ -156,6 +160,7 @@ impl Controller {
             settings,
             hosts,
             vms,
+            pairs,
             agenda,
             now,
             leads: None,

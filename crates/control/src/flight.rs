@@ -380,6 +380,7 @@ impl Controller {
                     Some(Outcome::Unsure(why)) => Outcome::Failed(OutcomeError::Driver(why)),
                     _ => Outcome::Failed(OutcomeError::Driver("it is still at its source".to_owned())),
                 };
+                self.way_failed(vm, from, to, &outcome);
                 self.move_failed(id, vm, outcome);
             }
             // It went down with an end that is proved off.
@@ -493,6 +494,7 @@ impl Controller {
         let record = self.vms.record_mut(vm);
         record.failures = 0;
         record.moved(now.mono);
+        self.way_open(vm, from, to);
         self.remember_vm(vm, Some(to));
         self.host_mut(from).failures = 0;
         self.host_mut(to).failures = 0;
@@ -506,7 +508,11 @@ impl Controller {
         // A guest that writes faster than the link carries will do so in two minutes, too (fault M05).
         let hot = matches!(outcome, Outcome::Failed(OutcomeError::Deadline(_) | OutcomeError::NoProgress(_)));
         let record = self.vms.record_mut(vm);
-        let rest = crate::hosts::doubled(settings.backoff, record.failures, settings.backoff_max);
+        // After the first failure only the way rests, and the VM may take another.
+        let rest = match record.failures.checked_sub(1) {
+            Some(before) => crate::hosts::doubled(settings.backoff, before, settings.backoff_max),
+            None => Millis(0),
+        };
         record.rest_until = now + if hot { rest.max(HOT) } else { rest };
         record.failures = record.failures.saturating_add(1);
         self.close(id, outcome, StepState::Failed);
@@ -527,6 +533,7 @@ impl Controller {
             vcpus: record.spec.vcpus,
             owed: record.owed.map(|owed| self.host_name(owed.from).to_owned()),
             moves: record.moves.iter().map(|moved| crate::hosts::wall(now, *moved, rate)).collect(),
+            pairs: self.pairs.memory(vm, |host| self.host_name(host).to_owned(), now, rate),
         };
         self.out.push(Effect::RememberVm(memory));
     }

@@ -78,6 +78,9 @@ impl Controller {
         if target.spec.lacks(&record.spec.devices).is_some() {
             return Refuse("network-missing");
         }
+        if !by_order && self.way_rests(vm, from, to) {
+            return Refuse("way-rests");
+        }
         if !by_order
             && !source.drain
             && (record.moves_within(now, knobs.scaled(HOUR)) >= knobs.moves_vm_hour

@@ -40,6 +40,8 @@ pub(crate) struct HostRecord {
     pub(crate) next_look: Mono,
     pub(crate) machine: Option<Uuid>,
     pub(crate) boot: Option<Uuid>,
+    /// Its versions, as it told them last.
+    pub(crate) hypervisor: Option<String>,
     pub(crate) proven: bool,
     pub(crate) maintenance: bool,
     /// An operator's drain; unlike a plan's it stays until cleared.
@@ -110,6 +112,7 @@ impl HostRecord {
             next_look: now.mono,
             machine: None,
             boot: None,
+            hypervisor: None,
             proven: !spec.unproven,
             maintenance: spec.maintenance,
             drain: false,
@@ -136,6 +139,7 @@ impl HostRecord {
             record.since = past(now, memory.since, rate);
             record.machine = memory.machine;
             record.boot = memory.boot;
+            record.hypervisor.clone_from(&memory.hypervisor);
             record.proven |= memory.proven;
             record.maintenance |= memory.maintenance;
             record.drain = memory.drain;
@@ -167,6 +171,7 @@ impl HostRecord {
             since: wall(now, self.since, rate),
             machine: self.machine,
             boot: self.boot,
+            hypervisor: self.hypervisor.clone(),
             proven: self.proven,
             maintenance: self.maintenance,
             drain: self.drain,
@@ -305,4 +310,16 @@ pub(crate) fn past(now: Now, wall_s: i64, rate: u32) -> Mono {
 pub(crate) fn wall(now: Now, at: Mono, rate: u32) -> i64 {
     let age_s = now.mono.since(at).as_secs().saturating_mul(u64::from(rate));
     now.wall.as_second().saturating_sub(i64::try_from(age_s).unwrap_or(i64::MAX))
+}
+
+/// A monotonic time to come as calendar seconds, for memory only.
+pub(crate) fn ahead(now: Now, until: Mono, rate: u32) -> i64 {
+    let left = i64::try_from(until.since(now.mono).as_secs().saturating_mul(u64::from(rate)));
+    wall(now, now.mono, rate).saturating_add(left.unwrap_or(i64::MAX))
+}
+
+/// Remembered calendar seconds to come as a monotonic time; the past counts as now.
+pub(crate) fn until(now: Now, wall_s: i64, rate: u32) -> Mono {
+    let left_s = u64::try_from(wall_s.saturating_sub(now.wall.as_second())).unwrap_or(0);
+    Mono(now.mono.0.saturating_add(left_s.saturating_mul(1000) / u64::from(rate)))
 }

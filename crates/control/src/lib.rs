@@ -22,6 +22,7 @@ mod memory;
 pub mod mutants;
 mod observe;
 mod orders;
+mod pairs;
 mod picture;
 mod power;
 mod restart;
@@ -35,6 +36,6 @@ pub use demand::band_rank;
 pub use doubles::Single;
 pub use event::{Effect, Event, Level, LogEvent, Now, Order};
 pub use memory::{
-    Aside, HostMemory, KeptAutomation, KeptNormalise, KeptPause, ManagerMemory, Memory, VmMemory,
+    Aside, HostMemory, KeptAutomation, KeptNormalise, KeptPause, ManagerMemory, Memory, PairMemory, VmMemory,
 };
 pub use settings::{Automation, Settings};

@@ -1,7 +1,7 @@
 //! What the controller must still know after a restart. Everything else is seen again.
 
 use crate::Automation;
-use dormouse_model::{DemandRow, HostState, Intent};
+use dormouse_model::{DemandRow, HostState, Intent, Lack};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -28,6 +28,8 @@ pub struct HostMemory {
     /// The machine and the boot seen last.
     pub machine: Option<Uuid>,
     pub boot: Option<Uuid>,
+    #[serde(default)]
+    pub hypervisor: Option<String>,
     pub proven: bool,
     pub maintenance: bool,
     /// An operator's drain, and whether it shall sleep once empty.
@@ -95,6 +97,20 @@ pub struct VmMemory {
     pub owed: Option<String>,
     /// Moves within the last day.
     pub moves: Vec<i64>,
+    /// Ways on which its moves failed.
+    #[serde(default)]
+    pub pairs: Vec<PairMemory>,
+}
+
+/// A move from one host to another that failed: hosts by name, and until when the way rests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairMemory {
+    pub from: String,
+    pub to: String,
+    pub until: i64,
+    pub failures: u32,
+    #[serde(default)]
+    pub lacks: Option<Lack>,
 }
 
 /// What an operator set for the manager itself, while it stands.

@@ -119,9 +119,13 @@ impl Controller {
         host.fill_sizes(&facts);
         let rebooted = host.boot.is_some_and(|boot| boot != facts.boot);
         let fenced = std::mem::take(&mut host.fenced);
-        let news = host.machine != Some(facts.machine) || host.boot != Some(facts.boot);
+        let replaced = facts.hypervisor.is_some() && host.hypervisor != facts.hypervisor;
+        let news = replaced || host.machine != Some(facts.machine) || host.boot != Some(facts.boot);
         host.machine = Some(facts.machine);
         host.boot = Some(facts.boot);
+        if replaced {
+            host.hypervisor.clone_from(&facts.hypervisor);
+        }
         if host.misses > 0 {
             host.seen_since = look.asked;
         }
@@ -170,6 +174,9 @@ impl Controller {
             self.note_autostarts(id, autostarts);
         }
         self.note_disk_lock(id, disk_lock);
+        if rebooted || replaced {
+            self.ways_anew(id);
+        }
         if news {
             self.remember_host(id);
         }
@@ -366,7 +373,10 @@ impl Controller {
         let next = ours.unwrap_or(seen);
         match next {
             VmState::Running { at } | VmState::Paused { at } => self.remember_place(id, Some(at)),
-            VmState::Stopped | VmState::Saved { .. } => self.remember_place(id, None),
+            VmState::Stopped | VmState::Saved { .. } => {
+                self.remember_place(id, None);
+                self.ways_of_ended(id);
+            }
             // Not certain: what was certain last is what our successor must know.
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! A person's word. It passes the same gate as a plan; what it cannot have is said at once, with the reason.
 
 use crate::controller::Controller;
-use crate::hosts::wall;
+use crate::hosts::ahead;
 use crate::{Effect, KeptAutomation, KeptNormalise, KeptPause, Level, LogEvent, ManagerMemory, Now, Order};
 use dormouse_model::{Action, HostId, HostState, Millis, Mono, Plan, VmState};
 
@@ -44,7 +44,10 @@ impl Controller {
             }
             Order::Drain { host } => self.drain(host, false),
             Order::Sleep { host } => self.drain(host, true),
-            Order::Clear { host } => self.clear(host),
+            Order::Clear { host } => {
+                self.ways_anew(host);
+                self.clear(host);
+            }
             Order::Maintenance { host, on } => {
                 self.host_mut(host).maintenance = on;
                 self.remember_host(host);
@@ -216,7 +219,10 @@ impl Controller {
                 let time = self.vms.record(*vm).spec.mem.transfer_time(self.host(*to).spec.link);
                 let deadline = Millis(time.0.saturating_mul(10)).max(Millis::from_secs(60));
                 let plan = self.single(Action::Migrate { vm: *vm, from, to: *to }, deadline);
-                match dormouse_planner::check(&self.picture(self.now, true), &plan).first() {
+                let mut picture = self.picture(self.now, true);
+                // A person may try again what we let rest.
+                picture.vm_mut(*vm).barred.clear();
+                match dormouse_planner::check(&picture, &plan).first() {
                     Some(violation) => Err(violation.to_string()),
                     None => Ok(plan),
                 }
@@ -224,12 +230,6 @@ impl Controller {
             other => Err(format!("{} needs no plan", other.word())),
         }
     }
-}
-
-/// A monotonic time to come as calendar seconds, for memory only.
-fn ahead(now: Now, until: Mono, rate: u32) -> i64 {
-    let left = i64::try_from(until.since(now.mono).as_secs().saturating_mul(u64::from(rate)));
-    wall(now, now.mono, rate).saturating_add(left.unwrap_or(i64::MAX))
 }
 
 impl Order {

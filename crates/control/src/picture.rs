@@ -17,7 +17,10 @@ impl Controller {
         let ahead = self.ahead(now);
         let ids = (0..self.vms.records.len()).map(VmId::at);
         let vms = ids.map(|vm| self.vm_seen(vm, now, &ahead)).collect();
-        Snapshot { cluster: Arc::clone(&self.cluster), hosts, vms, lull: self.crowd.lull() }
+        let mut picture =
+            Snapshot { cluster: Arc::clone(&self.cluster), hosts, vms, lull: self.crowd.lull() };
+        self.bar(&mut picture);
+        picture
     }
 
     fn host_seen(&self, host: &HostRecord, now: Now, holds: &[&Hold], for_planner: bool) -> Host {
@@ -54,6 +57,7 @@ impl Controller {
             moves_hour: vm.moves_within(now.mono, knobs.scaled(Millis::from_mins(60))),
             moves_day: vm.moves_within(now.mono, knobs.scaled(DAY)),
             immovable: self.vms.immovable(id, now.mono),
+            barred: vec![],
         }
     }
 
@@ -77,6 +81,7 @@ impl Controller {
         let knobs = &self.cluster.policy.knobs;
         let (hour, day) = (knobs.scaled(Millis::from_mins(60)), knobs.scaled(DAY));
         let churn = knobs.scaled(knobs.window_churn);
+        let closed = self.pairs.closed(now.mono);
         for at in 0..self.vms.records.len() {
             let spans = self.vms.spans;
             let record = &mut self.vms.records[at];
@@ -87,14 +92,16 @@ impl Controller {
             let (moves_hour, moves_day) =
                 (record.moves_within(now.mono, hour), record.moves_within(now.mono, day));
             let immovable = self.vms.immovable(VmId::at(at), now.mono);
+            let barred = self.pairs.barred(VmId::at(at), &record.state, &closed, now.mono);
             if let Some(vm) = picture.vms.get_mut(at)
                 && Arc::ptr_eq(&vm.spec, &record.spec)
                 && vm.state == record.state
             {
                 changed |= (vm.demand, vm.moves_hour, vm.moves_day) != (demand, moves_hour, moves_day)
-                    || vm.immovable != immovable;
+                    || vm.immovable != immovable
+                    || vm.barred != barred;
                 (vm.demand, vm.moves_hour, vm.moves_day) = (demand, moves_hour, moves_day);
-                vm.immovable = immovable;
+                (vm.immovable, vm.barred) = (immovable, barred);
                 continue;
             }
             changed = true;
@@ -102,7 +109,7 @@ impl Controller {
             put(
                 &mut picture.vms,
                 at,
-                Vm { spec, state, demand, moves_hour, moves_day, immovable },
+                Vm { spec, state, demand, moves_hour, moves_day, immovable, barred },
                 |_, _| false,
             );
         }

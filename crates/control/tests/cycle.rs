@@ -5,6 +5,7 @@ mod fenced;
 mod holes;
 mod kept;
 mod odd;
+mod ways;
 
 use common::World;
 use dormouse_control::{Automation, Event, Order, Settings};

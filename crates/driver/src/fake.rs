@@ -220,6 +220,7 @@ impl Probe for World {
         Ok(HostFacts {
             machine: dormouse_model::VmSpec::uuid_of_name(&host.name),
             boot: Uuid::from_u128(u128::from(machine.boots)),
+            hypervisor: None,
             cpus: host.cpus,
             mem: host.mem,
             mem_available: host.mem,

@@ -212,14 +212,22 @@ impl Libvirt {
         }
         let (source, destination, settlement) = self.ends(vm, request.from, request.to, until).await;
         let why = said.as_ref().err().map(ToString::to_string);
+        let lacks = match &said {
+            Err(CallError::Libvirt(error)) => error.lack(),
+            _ => None,
+        };
         let seen = format!("source {source}, destination {destination}");
         match settlement {
             Settlement::Moved => Outcome::Done { downtime: self.downtime(vm, request.to, until).await },
             // libvirt says success and the VM never left: nobody knows what it will do next.
             Settlement::Stayed if said.is_ok() => Outcome::Unsure(format!("reported as done, yet {seen}")),
-            Settlement::Stayed => {
-                Outcome::Failed(ended.unwrap_or_else(|| OutcomeError::Driver(why.unwrap_or_default())))
-            }
+            Settlement::Stayed => Outcome::Failed(ended.unwrap_or_else(|| {
+                let why = why.unwrap_or_default();
+                match lacks {
+                    Some(lacks) => OutcomeError::Unfit { lacks, why },
+                    None => OutcomeError::Driver(why),
+                }
+            })),
             Settlement::UnderWay => Outcome::Unsure(format!("it neither goes on nor ends: {seen}")),
             Settlement::Gone => Outcome::Unsure(format!("it ended while it moved: {seen}")),
             _ => Outcome::Unsure(
@@ -325,6 +333,7 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dormouse_model::Lack;
 
     #[test]
     fn progress_is_a_rest_that_gets_smaller_than_ever() {
@@ -358,5 +367,30 @@ mod tests {
         }
         host.address = Some(LOCAL.into());
         assert!(bare_address(&host).is_err());
+    }
+
+    #[test]
+    fn what_a_destination_lacks_is_told_from_what_goes_away() {
+        let said = |code: virt_sys::virErrorNumber, message: &str| {
+            Error { code: code.cast_signed(), message: message.to_owned() }.lack()
+        };
+        let anything = virt_sys::VIR_ERR_OPERATION_FAILED;
+        assert_eq!(said(virt_sys::VIR_ERR_CPU_INCOMPATIBLE, "the CPU is incompatible"), Some(Lack::Cpu));
+        assert_eq!(said(virt_sys::VIR_ERR_NO_NETWORK, "Network not found"), Some(Lack::Network));
+        for (message, lack) in [
+            (
+                "operation failed: guest CPU doesn't match specification: missing features: avx2",
+                Some(Lack::Cpu),
+            ),
+            (
+                "internal error: process exited while connecting to monitor: unsupported machine type 'pc-q35-9.0'",
+                Some(Lack::Machine),
+            ),
+            ("Cannot get interface MTU on 'br7': No such device", Some(Lack::Network)),
+            ("unable to connect to server at 'h02:16514': Connection refused", None),
+            ("migration job: unexpectedly failed", None),
+        ] {
+            assert_eq!(said(anything, message), lack, "{message}");
+        }
     }
 }

@@ -133,7 +133,7 @@ impl Libvirt {
         said: Result<Said, CallError>,
     ) -> HostFacts {
         let mut failures = vec![];
-        let Said { vms, networks } = said.unwrap_or_else(|error| {
+        let Said { vms, networks, hypervisor } = said.unwrap_or_else(|error| {
             failures.push(CheckFailure::Libvirt(error.to_string()));
             Said::default()
         });
@@ -154,6 +154,7 @@ impl Libvirt {
         HostFacts {
             machine: answer.machine,
             boot: answer.boot,
+            hypervisor,
             cpus: answer.cpus,
             mem: Mib(answer.mem_kib / 1024),
             mem_available: Mib(answer.available_kib / 1024),

@@ -38,6 +38,8 @@ pub(crate) struct Said {
     pub(crate) vms: Vec<VmFacts>,
     /// Networks of libvirt's own that are active; `None`: it did not say.
     pub(crate) networks: Option<Vec<String>>,
+    /// Its versions, in words.
+    pub(crate) hypervisor: Option<String>,
 }
 
 pub(crate) fn look(connection: &Connection, before: &mut Before, shared: &[String]) -> Result<Said, Error> {
@@ -77,7 +79,7 @@ pub(crate) fn look(connection: &Connection, before: &mut Before, shared: &[Strin
             None
         }
     };
-    Ok(Said { vms, networks })
+    Ok(Said { vms, networks, hypervisor: connection.versions() })
 }
 
 struct Marks {

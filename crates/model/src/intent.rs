@@ -2,6 +2,7 @@
 
 use crate::{Action, Epoch, IntentId, Millis, Mono, PlanId, StepId};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use uuid::Uuid;
 
 /// A step on its way into the world. It carries everything the executor needs and leaves it no choice.
@@ -41,8 +42,42 @@ pub enum OutcomeError {
     NoProgress(Millis),
     #[error("the host did not take it: {0}")]
     Driver(String),
+    /// The destination of a move cannot take this VM, and trying again changes nothing.
+    #[error("the destination cannot take it, {lacks}: {why}")]
+    Unfit { lacks: Lack, why: String },
     #[error("no longer allowed: a newer manager leads")]
     Fenced,
+}
+
+/// What a VM needs and a host has not got: as long as neither changes, no move goes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lack {
+    Cpu,
+    Machine,
+    Network,
+}
+
+impl Lack {
+    /// One stable word for JSON, golden events and scripts.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Machine => "machine",
+            Self::Network => "network",
+        }
+    }
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "its processors do not fit",
+            Self::Machine => "it does not know the machine type",
+            Self::Network => "a network or bridge is missing there",
+        })
+    }
 }
 
 /// Why the guard on the host refused to switch it off. Text parts are untrusted.

@@ -23,6 +23,8 @@ pub struct HostFacts {
     pub machine: Uuid,
     /// Changes with each boot; knowledge of an earlier one is void.
     pub boot: Uuid,
+    /// Versions of the hypervisor, as it tells them: another one may take what this one refused. Untrusted text.
+    pub hypervisor: Option<String>,
     pub cpus: u32,
     pub mem: Mib,
     pub mem_available: Mib,

@@ -307,6 +307,8 @@ pub enum RefusalReason {
     BackOff {
         left: Millis,
     },
+    /// Its last moves to the only hosts that are left failed, and rest.
+    Barred,
     /// No host is left to wake.
     NothingToWake,
     /// No host, even empty, is large enough.
@@ -336,6 +338,7 @@ impl RefusalReason {
             Self::NotSeen => "not-seen",
             Self::Cycle => "cycle",
             Self::BackOff { .. } => "back-off",
+            Self::Barred => "barred",
             Self::NothingToWake => "nothing-to-wake",
             Self::Unplaceable => "unplaceable",
         }
@@ -363,6 +366,7 @@ impl fmt::Display for RefusalReason {
             Self::NotSeen => f.write_str("not seen in this cycle"),
             Self::Cycle => f.write_str("moves form a cycle and no spare room breaks it"),
             Self::BackOff { left } => write!(f, "the last try failed; again in {left}"),
+            Self::Barred => f.write_str("its last moves to the hosts that are left failed, and rest"),
             Self::NothingToWake => f.write_str("no host is left to wake"),
             Self::Unplaceable => f.write_str("larger than any host"),
         }

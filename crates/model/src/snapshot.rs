@@ -65,6 +65,16 @@ pub struct Vm {
     pub moves_day: u32,
     /// Cannot move, found at run time: a foreign job, a device, too many failures.
     pub immovable: Option<crate::RefusalReason>,
+    /// Where it must not go from where it is, in the order of hosts: the last move there failed.
+    pub barred: Vec<Barred>,
+}
+
+/// A host to which a VM is not moved from where it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Barred {
+    pub to: HostId,
+    /// What is missing there; `None`: nobody knows, it is tried again after a rest.
+    pub lacks: Option<crate::Lack>,
 }
 
 /// CPU demand in two bands. A VM with less history than the window counts at its limit in both.
@@ -146,6 +156,7 @@ impl Snapshot {
                 moves_hour: 0,
                 moves_day: 0,
                 immovable: None,
+                barred: vec![],
             })
             .collect();
         Self { cluster: Arc::clone(cluster), hosts, vms, lull: Mib::ZERO }

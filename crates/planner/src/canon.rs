@@ -181,7 +181,10 @@ impl Places {
             at: self.of_host(spec.at),
             ..(**spec).clone()
         };
-        Vm { spec: Arc::new(spec), state, ..vm.clone() }
+        let mut barred = vm.barred.clone();
+        barred.iter_mut().for_each(|barred| barred.to = self.of_host(barred.to));
+        barred.sort_unstable_by_key(|barred| barred.to);
+        Vm { spec: Arc::new(spec), state, barred, ..vm.clone() }
     }
 }
 

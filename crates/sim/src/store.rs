@@ -52,6 +52,7 @@ impl Store {
                     state: spec.state,
                     since: start.as_second() - BEFORE_S,
                     machine: Some(truth.machine),
+                    hypervisor: None,
                     boot: Some(truth.boot),
                     proven: !spec.unproven,
                     maintenance: spec.maintenance,

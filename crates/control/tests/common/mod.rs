@@ -7,8 +7,8 @@ use dormouse_control::{
 };
 use dormouse_model::{
     Action, DemandRow, Devices, DomainState, Epoch, GuardRefusal, HostFacts, HostId, HostState, Intent,
-    IntentId, Job, JobKind, Mib, MilliCpu, Millis, Mono, Observation, Outcome, Permille, ProbeError, VmFacts,
-    text,
+    IntentId, Job, JobKind, Lack, Mib, MilliCpu, Millis, Mono, Observation, Outcome, OutcomeError, Permille,
+    ProbeError, VmFacts, text,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -26,6 +26,10 @@ pub(crate) struct World {
     pub(crate) up: BTreeSet<HostId>,
     pub(crate) vms: BTreeMap<HostId, BTreeSet<usize>>,
     pub(crate) boots: BTreeMap<HostId, u128>,
+    pub(crate) hypervisors: BTreeMap<HostId, String>,
+    /// Hosts that lack something: moves there are refused. Hosts that do not reach each other: moves fail.
+    pub(crate) lacks: BTreeMap<HostId, Lack>,
+    pub(crate) cut: BTreeSet<(HostId, HostId)>,
     /// Hosts that do not answer looks.
     pub(crate) silent: BTreeSet<HostId>,
     /// Hosts that answer with nonsense, and hosts whose VMs are larger than anything.
@@ -86,6 +90,9 @@ impl World {
             up,
             vms,
             boots: BTreeMap::new(),
+            hypervisors: BTreeMap::new(),
+            lacks: BTreeMap::new(),
+            cut: BTreeSet::new(),
             silent: BTreeSet::new(),
             garbled: BTreeSet::new(),
             boasts: BTreeSet::new(),
@@ -254,6 +261,13 @@ impl World {
         }
         let mut outcome = Outcome::Done { downtime: None };
         match intent.action {
+            Action::Migrate { to, .. } if self.lacks.contains_key(&to) => {
+                let why = "unsupported configuration".to_owned();
+                outcome = Outcome::Failed(OutcomeError::Unfit { lacks: self.lacks[&to], why });
+            }
+            Action::Migrate { from, to, .. } if self.cut.contains(&(from, to)) => {
+                outcome = Outcome::Failed(OutcomeError::Driver("unable to connect".to_owned()));
+            }
             Action::Migrate { vm, from, to } => {
                 assert!(
                     self.vms.entry(from).or_default().remove(&vm.index()),
@@ -327,6 +341,7 @@ impl World {
             boot: Uuid::from_u128(
                 1_000_000 * (1 + self.boots.get(&id).copied().unwrap_or(0)) + u128::from(id.0),
             ),
+            hypervisor: self.hypervisors.get(&id).cloned(),
             cpus: spec.cpus,
             mem: spec.mem,
             mem_available: Mib(0),
@@ -370,6 +385,7 @@ fn remembered(cluster: &dormouse_model::Cluster) -> Vec<HostMemory> {
             state: host.state,
             since: 0,
             machine: None,
+            hypervisor: None,
             boot: None,
             proven: true,
             maintenance: false,

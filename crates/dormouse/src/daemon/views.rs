@@ -221,6 +221,7 @@ fn vm(controller: &Controller, picture: &Snapshot, id: VmId, doubles: Vec<String
         moves_day: vm.moves_day,
         immovable: vm.immovable.as_ref().map(ToString::to_string),
         doubles,
+        barred: vm.barred.iter().map(|barred| name(&barred.to)).collect(),
     }
 }
 

@@ -280,6 +280,9 @@ pub(crate) struct VmView {
     /// What it has that another VM has, too: `MAC 52:54:… as web2`, `disk … as web2`.
     #[serde(default)]
     pub(crate) doubles: Vec<String>,
+    /// Hosts to which its last move failed: it is not sent there now.
+    #[serde(default)]
+    pub(crate) barred: Vec<String>,
 }
 
 /// A plan, ready to be shown and as data.

@@ -207,6 +207,14 @@ fn of_vm(planned: &Planned, id: VmId) -> Answer {
         let without = if lacking.is_empty() { String::new() } else { format!("; not on {lacking}") };
         facts.push(Fact { what: "networks", value: vm.spec.devices.networks.join(", ") + &without });
     }
+    for barred in &vm.barred {
+        let to = host(barred.to);
+        let value = barred.lacks.map_or_else(
+            || format!("{to}: the last move there failed; it rests"),
+            |lacks| format!("{to}: {lacks}"),
+        );
+        facts.push(Fact { what: "not to", value });
+    }
     let marks: Vec<&str> = [(vm.spec.no_move, "no-move"), (vm.spec.local_disk, "local-disk")]
         .into_iter()
         .filter(|mark| mark.0)

@@ -119,6 +119,9 @@ fn show(args: &ShowArgs, ctx: &Ctx) -> Result<(), Failure> {
         for double in &vm.doubles {
             table.row(["doubled", double]);
         }
+        if !vm.barred.is_empty() {
+            table.row(["not to", &vm.barred.join(", ")]);
+        }
         ctx.print(&table.to_string())?;
     }
     Ok(())

@@ -11,10 +11,11 @@ mod params;
 
 pub(crate) use params::{MigrateFlags, Params};
 
+use dormouse_model::Lack;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
-use std::os::raw::{c_char, c_int, c_uint, c_void};
+use std::os::raw::{c_char, c_int, c_uint, c_ulong, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
 use uuid::Uuid;
@@ -59,6 +60,31 @@ impl Error {
     /// The driver does not know such a call.
     pub(crate) fn is_unsupported(&self) -> bool {
         self.is(sys::VIR_ERR_NO_SUPPORT)
+    }
+
+    /// What the destination of a move lacks, where libvirt's word says so: its codes first, then the words of those of its
+    /// errors, and of QEMU's, that come with a code for anything.
+    pub(crate) fn lack(&self) -> Option<Lack> {
+        const WORDS: [(&str, Lack); 11] = [
+            ("guest CPU doesn't match specification", Lack::Cpu),
+            ("guest and host CPU are not compatible", Lack::Cpu),
+            ("guest CPU is not compatible with host CPU", Lack::Cpu),
+            ("Host CPU does not provide required features", Lack::Cpu),
+            ("Host doesn't support requested feature", Lack::Cpu),
+            ("does not support machine type", Lack::Machine),
+            ("unsupported machine type", Lack::Machine),
+            ("no network with matching name", Lack::Network),
+            ("Cannot get interface MTU on", Lack::Network),
+            ("Unable to add bridge", Lack::Network),
+            ("not a bridge", Lack::Network),
+        ];
+        if self.is(sys::VIR_ERR_CPU_INCOMPATIBLE) {
+            return Some(Lack::Cpu);
+        }
+        if self.is(sys::VIR_ERR_NO_NETWORK) {
+            return Some(Lack::Network);
+        }
+        WORDS.iter().find(|(words, _)| self.message.contains(words)).map(|(_, lack)| *lack)
     }
 
     fn is(&self, code: sys::virErrorNumber) -> bool {
@@ -147,6 +173,19 @@ impl Connection {
     pub(crate) fn is_alive(&self) -> bool {
         // SAFETY: an open connection.
         unsafe { sys::virConnectIsAlive(self.ptr.as_ptr()) == 1 }
+    }
+
+    /// Versions of libvirt and of its emulator there, in words; `None` where it does not tell them.
+    pub(crate) fn versions(&self) -> Option<String> {
+        let (mut library, mut emulator) = (0, 0);
+        // SAFETY: an open connection, and two numbers that libvirt writes.
+        let told = unsafe {
+            check(sys::virConnectGetLibVersion(self.ptr.as_ptr(), &raw mut library)).is_ok()
+                && check(sys::virConnectGetVersion(self.ptr.as_ptr(), &raw mut emulator)).is_ok()
+        };
+        let words =
+            |number: c_ulong| format!("{}.{}.{}", number / 1_000_000, number / 1000 % 1000, number % 1000);
+        told.then(|| format!("libvirt {}, emulator {}", words(library), words(emulator)))
     }
 
     /// Calls back, on libvirt's event thread, whenever a domain here changes its state.

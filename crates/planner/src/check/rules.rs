@@ -71,6 +71,10 @@ fn one_vm(
             if before.host(one.to).spec.cpu_group != *group {
                 found.push(Violation::CpuGroup { step: one.step, vm: id, host: one.to });
             }
+            // Only the way from where it is now was tried.
+            if one.from == Some(origin) && vm.barred.iter().any(|barred| barred.to == one.to) {
+                found.push(Violation::Barred { step: one.step, vm: id, host: one.to });
+            }
         }
     }
     for one in passages {

@@ -48,6 +48,8 @@ pub enum Violation {
     Rule { step: StepId, vm: VmId, host: HostId },
     #[error("{step}: {host} has no network {name}, which {vm} is plugged into")]
     Network { step: StepId, vm: VmId, host: HostId, name: String },
+    #[error("{step}: the last move of {vm} to {host} failed, and that way rests")]
+    Barred { step: StepId, vm: VmId, host: HostId },
     #[error("{step}: {host} is of another CPU group than {vm} runs on")]
     CpuGroup { step: StepId, vm: VmId, host: HostId },
     #[error("{a} and {b} of group {group} can meet on {host}")]

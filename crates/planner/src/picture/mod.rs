@@ -134,7 +134,15 @@ impl<'a> Picture<'a> {
         for chunk in snapshot.vms.chunks(VMS_AT_ONCE) {
             vms.extend(chunk.iter().map(|vm| {
                 let lacking = networks.lacking(&vm.spec.devices);
-                let allowed = rules.enter(&vm.spec.pin, &vm.spec.ban, lacking, vm.state.host());
+                let at = vm.state.host();
+                let allowed = if vm.barred.is_empty() {
+                    rules.enter(&vm.spec.pin, &vm.spec.ban, lacking, at)
+                } else {
+                    // As long as it rests, a way that failed is no other than a ban.
+                    let barred = vm.barred.iter().map(|barred| barred.to);
+                    let ban: Vec<HostId> = vm.spec.ban.iter().copied().chain(barred).collect();
+                    rules.enter(&vm.spec.pin, &ban, lacking, at)
+                };
                 VmView::of(vm, &policy.knobs, &hosts, allowed)
             }));
             if !patience.lasts() {
@@ -218,7 +226,11 @@ impl<'a> Picture<'a> {
         };
         let elsewhere = self.host_ids().filter(|id| Some(*id) != state.host()).filter(chosen);
         let lacked = elsewhere.filter_map(|id| self.snapshot.host(id).spec.lacks(&spec.devices)).next();
-        lacked.map_or(RefusalReason::Rule, |name| RefusalReason::Network(name.to_owned()))
+        match lacked {
+            Some(name) => RefusalReason::Network(name.to_owned()),
+            None if self.snapshot.vm(vm).barred.is_empty() => RefusalReason::Rule,
+            None => RefusalReason::Barred,
+        }
     }
 
     /// Pin, ban, fence and networks.

@@ -2,7 +2,7 @@
 
 use crate::show::picture;
 use dormouse_model::{
-    Hold, HostState, MilliCpu, Millis, Mono, Obstacle, ProbeError, Seen, Snapshot, VmState,
+    Barred, Hold, HostState, MilliCpu, Millis, Mono, Obstacle, ProbeError, Seen, Snapshot, VmState,
 };
 use proptest::prelude::*;
 use std::fmt::Write as _;
@@ -46,6 +46,7 @@ enum Mark {
     Paused(usize),
     Conflict(usize, usize),
     Held(usize),
+    Barred(usize, usize),
     State(usize, HostState),
 }
 
@@ -182,6 +183,12 @@ impl Mark {
                 snapshot.host_mut(host(h)).held =
                     Some(Hold { hosts: vec![], until: None, by: None, why: None })
             }
+            Self::Barred(v, h) => {
+                let to = host(h);
+                if let Some(vm) = vm(v).filter(|vm| snapshot.vm(*vm).state.host() != Some(to)) {
+                    snapshot.vm_mut(vm).barred.push(Barred { to, lacks: None });
+                }
+            }
             Self::State(h, state) => {
                 let host = snapshot.host_mut(host(h));
                 // Only what sleeps can be waking.
@@ -274,6 +281,7 @@ fn mark() -> impl Strategy<Value = Mark> {
         (n(), n()).prop_map(|(vm, to)| Mark::Migrating(vm, to)),
         n().prop_map(Mark::Paused),
         n().prop_map(Mark::Held),
+        (n(), n()).prop_map(|(vm, to)| Mark::Barred(vm, to)),
         (n(), n()).prop_map(|(vm, to)| Mark::Conflict(vm, to)),
         (
             n(),

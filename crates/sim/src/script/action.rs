@@ -2,7 +2,7 @@
 
 use dormouse_control::{Automation, Order};
 use dormouse_model::text::decimal_thousandths;
-use dormouse_model::{HostId, MilliCpu, Millis, Mono, VmSpec};
+use dormouse_model::{HostId, Lack, MilliCpu, Millis, Mono, VmSpec};
 use uuid::Uuid;
 
 use super::words::{Names, Words, Wrong, offset, span};
@@ -314,10 +314,19 @@ fn fault(words: &mut Words, names: &Names<'_>) -> Result<Fault, Wrong> {
         }
         "host" => {
             let host = host(words)?;
-            if words.one_of("host fault", &[("dies", true), ("reboots", false)])? {
-                Fault::Dies { host }
-            } else {
-                Fault::Reboots { host }
+            let kinds = ["dies", "reboots", "lacks", "cut"].map(|kind| (kind, kind));
+            match words.one_of("host fault", &kinds)? {
+                "dies" => Fault::Dies { host },
+                "reboots" => Fault::Reboots { host },
+                "lacks" => {
+                    let lacks = [Lack::Cpu, Lack::Machine, Lack::Network].map(|lack| (lack.code(), lack));
+                    Fault::Lacks { host, lack: words.one_of("thing to lack", &lacks)? }
+                }
+                _ => {
+                    let span = words.span("for")?;
+                    words.one_of("cut", &[("from", ())])?;
+                    Fault::Cut { a: host, b: names.host(&words.take("the other host")?)?, span }
+                }
             }
         }
         "link" => {

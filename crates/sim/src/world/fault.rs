@@ -1,6 +1,6 @@
 //! Faults as data: a script writes them down, and a seed may draw them.
 
-use dormouse_model::{HostId, Millis, Mono};
+use dormouse_model::{HostId, Lack, Millis, Mono};
 use uuid::Uuid;
 
 /// One thing that goes wrong.
@@ -22,6 +22,10 @@ pub enum Fault {
     Silent { hosts: Vec<HostId>, span: Option<Millis>, oneway: bool },
     /// Moves of this VM (of any, without one) fail at their start.
     MoveFails { vm: Option<Uuid>, times: Option<u32> },
+    /// This host cannot take VMs of others: moves to it are refused, with that reason.
+    Lacks { host: HostId, lack: Lack },
+    /// These two do not reach each other; the manager reaches both.
+    Cut { a: HostId, b: HostId, span: Option<Millis> },
     /// Moves of this VM start and make no progress.
     MoveStuck { vm: Uuid },
     /// The link between the hosts dies in the hand-over of a move of this VM (of any, without one): it is held at its
@@ -105,6 +109,7 @@ pub(crate) struct HostFaults {
     /// The manager's words still arrive while it is silent.
     pub(crate) oneway: bool,
     pub(crate) share_missing: bool,
+    pub(crate) lacks: Option<Lack>,
     pub(crate) libvirt_frozen: Option<Lasting>,
     pub(crate) clock_ms: i64,
     pub(crate) reply_lost: Times,
@@ -138,6 +143,7 @@ pub(crate) struct ClusterFaults {
     pub(crate) moves: Vec<(Option<Uuid>, Times)>,
     pub(crate) stuck: Vec<Uuid>,
     pub(crate) cuts: Vec<(Option<Uuid>, bool, Times)>,
+    pub(crate) apart: Vec<(HostId, HostId, Lasting)>,
     pub(crate) abort_hangs: Vec<Uuid>,
     pub(crate) lease_lost: Option<Lasting>,
     pub(crate) store_full: Option<Lasting>,
@@ -146,6 +152,13 @@ pub(crate) struct ClusterFaults {
 impl ClusterFaults {
     pub(crate) fn move_fails(&mut self, vm: Uuid) -> bool {
         self.moves.iter_mut().any(|(whose, times)| whose.is_none_or(|whose| whose == vm) && times.strike())
+    }
+
+    /// The link between these two is cut.
+    pub(crate) fn are_apart(&self, a: HostId, b: HostId, now: Mono) -> bool {
+        self.apart.iter().any(|(one, other, lasting)| {
+            ((*one, *other) == (a, b) || (*one, *other) == (b, a)) && lasting.holds(now)
+        })
     }
 
     /// How the link dies in the hand-over of this VM, if it does: early or late.

@@ -50,6 +50,7 @@ impl World {
         HostFacts {
             machine: truth.machine,
             boot: truth.boot,
+            hypervisor: None,
             cpus: truth.spec.cpus,
             mem: truth.spec.mem,
             mem_available: truth.spec.mem.saturating_sub(self.mem_used(truth.id)),

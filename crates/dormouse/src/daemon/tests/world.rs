@@ -120,6 +120,7 @@ fn facts(name: &str, host: &FakeHost, number: u128) -> HostFacts {
     HostFacts {
         machine: Uuid::from_u128(number),
         boot: Uuid::from_u128(number << 64 | host.boot),
+        hypervisor: None,
         cpus: 2,
         mem: Mib(2048),
         mem_available: Mib(1024),

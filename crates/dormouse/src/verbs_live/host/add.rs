@@ -271,6 +271,7 @@ mod tests {
         let facts = HostFacts {
             machine: uuid::Uuid::from_u128(1),
             boot: uuid::Uuid::from_u128(2),
+            hypervisor: None,
             cpus: 8,
             mem: Mib(16_000),
             mem_available: Mib(9_000),

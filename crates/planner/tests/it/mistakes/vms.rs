@@ -3,7 +3,7 @@
 use super::{PACK, TWO, caught, caught_once, said};
 use crate::balanced::bare;
 use crate::show::{NIGHT, picture};
-use dormouse_model::{HostId, RefusalReason, VmState};
+use dormouse_model::{Barred, HostId, RefusalReason, VmState};
 use expect_test::expect;
 
 #[test]
@@ -141,6 +141,18 @@ fn vms_that_cannot_move() {
         |now| now.vms[1].moves_day = 6,
         expect![[r"
             vm#1 moves 1 times, 0 allowed
+        "]],
+    );
+}
+
+#[test]
+fn the_way_of_its_last_failed_move() {
+    caught_once(
+        TWO,
+        PACK,
+        |now| now.vms[1].barred = vec![Barred { to: HostId(0), lacks: None }],
+        expect![[r"
+            s0: the last move of vm#1 to host#0 failed, and that way rests
         "]],
     );
 }

@@ -129,6 +129,7 @@ impl Ours {
                 moves_hour: 0,
                 moves_day: 0,
                 immovable: None,
+                barred: vec![],
             });
             self.bands.push(Bands::default());
             self.last.push(None);
