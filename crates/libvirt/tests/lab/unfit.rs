@@ -2,7 +2,7 @@
 
 use crate::bench::{Bench, LOOK, MOVE};
 use dormouse_driver::{Hypervisor, Probe};
-use dormouse_model::{Mib, Outcome, OutcomeError};
+use dormouse_model::{Lack, Mib, Outcome, OutcomeError};
 use std::fs;
 use uuid::Uuid;
 
@@ -47,7 +47,9 @@ END
         "umount",
         &["/var/cache/libvirt", "/usr/bin/qemu-system-x86_64", "/root/old/qemu-system-x86_64"],
     );
-    let Outcome::Failed(OutcomeError::Driver(why)) = &outcome else { panic!("{outcome:?}") };
+    let Outcome::Failed(OutcomeError::Unfit { lacks: Lack::Machine, why }) = &outcome else {
+        panic!("{outcome:?}")
+    };
     assert!(why.contains("unsupported machine type 'pc-q35-7.2"), "{why}");
     bench.assert_runs_at("pc01", "h01");
     assert_eq!(bench.healthy("h02").vms.len(), 1, "nothing is left of it");
@@ -65,7 +67,9 @@ pub(crate) fn missing_bridge(bench: &Bench) {
         assert_eq!(bench.libvirt.start(vm, h01, LOOK).await, Outcome::Done { downtime: None });
     });
     let outcome = bench.migrate(&bench.libvirt, vm, "h01", "h02", MOVE);
-    let Outcome::Failed(OutcomeError::Driver(why)) = &outcome else { panic!("{outcome:?}") };
+    let Outcome::Failed(OutcomeError::Unfit { lacks: Lack::Network, why }) = &outcome else {
+        panic!("{outcome:?}")
+    };
     assert!(why.contains("br7"), "{why}");
     let there = |host: &str| bench.healthy(host).vms.iter().any(|found| found.uuid == vm);
     assert_eq!((there("h01"), there("h02")), (true, false));
