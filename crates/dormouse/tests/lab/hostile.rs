@@ -12,21 +12,12 @@ const SHOWN: &str = r"$(reboot);`reboot`\u{9b}2J\u{202e}\t--all";
 
 /// Leaves everything as it was.
 pub(crate) fn evil_name(world: &mut World) {
-    let xml = fs::read_to_string(world.lab.paths.domains().join("pc01.xml")).unwrap();
-    let cut = |xml: &str, from: &str, to: &str| {
-        let (head, rest) = xml.split_once(from).unwrap();
-        head.to_owned() + rest.split_once(to).unwrap().1
-    };
-    // Nothing to boot and no wire: it only is.
-    let xml = cut(&cut(&xml, "<interface", "</interface>"), "<kernel>", "</cmdline>");
-    let xml = cut(&cut(&xml, "<serial", "</serial>"), "<console", "</console>");
-    let xml = xml.replace("<name>pc01</name>", &format!("<name>{}</name>", NAME.replace('\t', "&#9;")));
-    let pc01 = world.lab.spec.guest("pc01").unwrap().uuid.to_string();
+    let xml = world.bare_definition(&NAME.replace('\t', "&#9;"), UUID);
     let file = world.folder.join("evil.xml");
-    fs::write(&file, xml.replace(&pc01, UUID)).unwrap();
-    let boots = power_events(world);
-    virsh(world, "h02", &["define", &file.display().to_string()]);
-    virsh(world, "h02", &["start", UUID]);
+    fs::write(&file, xml).unwrap();
+    let boots = world.power_events("");
+    world.virsh("h02", &["define", &file.display().to_string()]);
+    world.virsh("h02", &["start", UUID]);
 
     world.wait("it is seen", |world| world.type_in("vm list --format json").out.contains(UUID));
     let vm = world.json("vm list").as_array().unwrap().iter().find(|vm| vm["uuid"] == UUID).unwrap().clone();
@@ -71,28 +62,13 @@ pub(crate) fn evil_name(world: &mut World) {
     assert!(!log.contains(|c: char| (c.is_control() && c != '\n') || c == '\u{202e}'), "{log:?}");
 
     // No shell ever ran it.
-    assert_eq!(power_events(world), boots);
+    assert_eq!(world.power_events(""), boots);
     assert!(["h02", "h03"].iter().all(|host| world.power(host) == Power::On));
-    virsh(world, "h03", &["destroy", UUID]);
-    virsh(world, "h03", &["undefine", UUID]);
+    world.virsh("h03", &["destroy", UUID]);
+    world.virsh("h03", &["undefine", UUID]);
     world.wait("it is nowhere", |world| {
         let vm = world.json("vm list").as_array().unwrap().iter().find(|vm| vm["uuid"] == UUID).cloned();
         vm.is_none_or(|vm| vm["state"] == "stopped" && vm["host"].is_null())
     });
     world.change(Goal::Hold, "");
-}
-
-fn power_events(world: &World) -> usize {
-    world.lab.events().unwrap().lines().filter(|line| line.contains("power-")).count()
-}
-
-#[track_caller]
-fn virsh(world: &World, host: &str, words: &[&str]) {
-    let socket = world.lab.paths.host(&world.lab.spec.host(host).unwrap()).libvirt_socket();
-    let out = std::process::Command::new("virsh")
-        .args(["-q", "-c", &format!("qemu:///system?socket={}", socket.display())])
-        .args(words)
-        .output()
-        .unwrap();
-    assert!(out.status.success(), "virsh {words:?} at {host}: {}", String::from_utf8_lossy(&out.stderr));
 }

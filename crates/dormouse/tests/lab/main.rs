@@ -5,13 +5,18 @@
 //! Judged by what the verbs print, and by the lab's own truth (power, QEMU processes, who is heard from where).
 #![cfg(feature = "live")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+#![expect(clippy::print_stdout, reason = "what was measured, beside what was tried")]
 
 mod broken;
+mod cage;
 mod dead;
 mod doctor;
 mod hostile;
 mod killed;
+mod manager;
+mod moves;
 mod people;
+mod reload;
 mod world;
 
 use std::time::Instant;
@@ -29,8 +34,22 @@ const SCENARIOS: &[Scenario] = &[
     ("a host that boots without the shared folder takes nothing", broken::missing_folder),
     ("a silent host counts as on and is left alone", broken::silent_host),
     ("a wake that is lost twice is sent again", broken::lost_wakes),
+    ("a host leaves the text while a VM leaves it", reload::host_leaves),
+    ("room that is gone takes nobody in", moves::crowded),
+    ("a cable that comes and goes costs tries, and no more", moves::flapping),
+    ("a manager that stood still says nothing any more", manager::frozen),
     ("a person at a host keeps it awake, also through a kill of the daemon", killed::in_the_middle),
+    ("an opening that is written down late is met", reload::opening_is_near),
+    ("with little memory the loop goes before those who ask", manager::little_memory),
     ("a dead host's VM runs elsewhere, by a person's word", dead::fenced),
+];
+
+/// These take long; only `cargo xtask lab-faults`, which sets this variable, or one who names them plays them. Each leaves
+/// the hosts as it finds them.
+const ALL: &str = "DORMOUSE_LAB_ALL";
+const SLOW: &[&str] = &[
+    "a cable that comes and goes costs tries, and no more",
+    "a manager that stood still says nothing any more",
 ];
 
 #[test]
@@ -39,7 +58,10 @@ fn the_daemon_on_a_real_lab() {
     let mut world = World::up();
     // One scenario alone, by a part of its name: while it is being written.
     let only = std::env::var("DORMOUSE_LAB_SCENARIO").unwrap_or_default();
-    for (name, scenario) in SCENARIOS.iter().filter(|(name, _)| name.contains(&only)) {
+    let all = !only.is_empty() || std::env::var_os(ALL).is_some();
+    let wanted =
+        |name: &str| only.split('|').any(|part| name.contains(part)) && (all || !SLOW.contains(&name));
+    for (name, scenario) in SCENARIOS.iter().filter(|(name, _)| wanted(name)) {
         let start = Instant::now();
         println!("     {name}");
         scenario(&mut world);

@@ -1,18 +1,18 @@
 //! The lab, the daemon on it, and a person at the terminal.
 
+use crate::cage::Cage;
 use dormouse_lab::{Fault, GuestStatus, Lab, LabSpec, LabStatus, Power};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_dormouse");
-const ID: &str = "e2e";
 pub(crate) const HOSTS: [&str; 4] = ["h01", "h02", "h03", "h04"];
 pub(crate) const SHARED: &str = "/var/lib/libvirt/shared";
 /// Anything that is to come comes within this, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(45);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The rules of all scenarios: everything fits on one host, and nobody waits for hours.
 const POLICY: &str = "policy balanced failover=0 spare.min=0 spare.target=0 min_on=1 payback=0 disrupt.max=1000 \
@@ -31,19 +31,23 @@ pub(crate) struct World {
     pub(crate) lab: Lab,
     pub(crate) folder: PathBuf,
     daemon: Option<Child>,
+    pub(crate) cage: Cage,
 }
 
 impl World {
     /// The lab is up, and the daemon holds everything as it is: each guest on its own host.
     pub(crate) fn up() -> Self {
-        dormouse_lab::down(ID).unwrap();
-        let mut spec = LabSpec::new(ID, 4, 4);
+        // Two of these at once need two names.
+        let id = std::env::var("DORMOUSE_LAB_ID").unwrap_or_else(|_| "e2e".into());
+        dormouse_lab::down(&id).unwrap();
+        let cage = Cage::new(&id);
+        let mut spec = LabSpec::new(id, 4, 4);
         spec.boot_s = 1;
         spec.program = Some(PROGRAM.into());
         let lab = Lab::up(spec, &mut ()).unwrap_or_else(|error| panic!("{error} ({:?})", error.hint()));
         let folder = lab.paths.state.join("manager");
         fs::create_dir(&folder).unwrap();
-        let mut world = Self { lab, folder, daemon: None };
+        let mut world = Self { lab, folder, daemon: None, cage };
         world.lab.streams_start().unwrap();
         world.write_cluster(Goal::Hold, "");
         fs::write(world.config(), world.settings("auto", &world.lab.paths.ssh_key(), "state")).unwrap();
@@ -57,6 +61,7 @@ impl World {
 
     pub(crate) fn down(mut self) {
         self.stop();
+        self.cage.assert_nothing_was_killed();
     }
 
     /// Ends the listening to the guests' streams, which is for once: none broke and nothing was lost on them.
@@ -109,6 +114,7 @@ impl World {
 
     pub(crate) fn start(&mut self) {
         let mut daemon = self.spawn(&self.config(), &self.folder.join("log"));
+        self.cage.holds(&daemon);
         self.wait("the daemon answers", |world| {
             assert_eq!(daemon.try_wait().unwrap(), None, "{}", world.log());
             world.type_in("status").code == 0
@@ -133,19 +139,42 @@ impl World {
         assert_eq!(daemon.wait().unwrap().code(), Some(0));
     }
 
+    pub(crate) fn signal(&self, name: &str) {
+        signal(name, self.daemon.as_ref().unwrap());
+    }
+
     pub(crate) fn hang_up(&self) {
-        signal("HUP", self.daemon.as_ref().unwrap());
+        self.signal("HUP");
     }
 
     /// Changes the cluster text and has the daemon read it.
     #[track_caller]
     pub(crate) fn change(&self, goal: Goal, lines: &str) {
-        let before = self.log().matches("read again and are taken into use").count();
         self.write_cluster(goal, lines);
+        self.hang_up_and_wait();
+    }
+
+    #[track_caller]
+    pub(crate) fn hang_up_and_wait(&self) {
+        let before = self.log().matches("read again and are taken into use").count();
         self.hang_up();
         self.wait("the text is taken into use", |world| {
             world.log().matches("read again and are taken into use").count() > before
                 && world.type_in("status").code == 0
+        });
+    }
+
+    /// Has a VM moved by a person's order, once the daemon has seen enough to take one, and returns when it is on its way.
+    #[track_caller]
+    pub(crate) fn send(&self, vm: &str, to: &str) {
+        let (line, after, mut asked) = (format!("vm move {vm} {to}"), self.now(), 0);
+        self.wait(&format!("{vm} is on its way"), |world| {
+            let refused = world.events(after).iter().filter(|event| event.is("order.refused")).count();
+            if refused == asked {
+                asked += 1;
+                world.type_in(&line);
+            }
+            world.guest(vm).processes.iter().any(|host| host == to)
         });
     }
 
@@ -231,6 +260,38 @@ impl World {
         guests.filter(|guest| guest.processes.iter().any(|at| at == host)).map(|guest| guest.name).collect()
     }
 
+    /// How often this host's power was switched, by whom ever.
+    pub(crate) fn power_events(&self, host: &str) -> usize {
+        let events = self.lab.events().unwrap();
+        events.lines().filter(|line| line.contains("power-") && line.contains(host)).count()
+    }
+
+    /// `virsh` at a host, as a person there would type it.
+    #[track_caller]
+    pub(crate) fn virsh(&self, host: &str, words: &[&str]) {
+        let out = self.virsh_may_fail(host, words);
+        assert!(out.status.success(), "virsh {words:?} at {host}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+
+    pub(crate) fn virsh_may_fail(&self, host: &str, words: &[&str]) -> Output {
+        let socket = self.lab.paths.host(&self.lab.spec.host(host).unwrap()).libvirt_socket();
+        let uri = format!("qemu:///system?socket={}", socket.display());
+        Command::new("virsh").args(["-q", "-c", &uri]).args(words).output().unwrap()
+    }
+
+    /// Of a VM with nothing to boot and no wire: it only is.
+    pub(crate) fn bare_definition(&self, name: &str, uuid: &str) -> String {
+        let xml = fs::read_to_string(self.lab.paths.domains().join("pc01.xml")).unwrap();
+        let cut = |xml: &str, from: &str, to: &str| {
+            let (head, rest) = xml.split_once(from).unwrap();
+            head.to_owned() + rest.split_once(to).unwrap().1
+        };
+        let xml = cut(&cut(&xml, "<interface", "</interface>"), "<kernel>", "</cmdline>");
+        let xml = cut(&cut(&xml, "<serial", "</serial>"), "<console", "</console>");
+        let xml = xml.replace("<name>pc01</name>", &format!("<name>{name}</name>"));
+        xml.replace(&self.lab.spec.guest("pc01").unwrap().uuid.to_string(), uuid)
+    }
+
     pub(crate) fn fault(&self, host: &str, fault: &Fault) {
         self.lab.fault(host, fault).unwrap_or_else(|error| panic!("{fault:?} at {host}: {error}"));
     }
@@ -261,10 +322,21 @@ impl World {
 
     /// Polls until it is so; neither lab nor daemon has a bell to wait for.
     #[track_caller]
-    pub(crate) fn wait(&self, what: &str, mut so: impl FnMut(&Self) -> bool) {
+    pub(crate) fn wait(&self, what: &str, so: impl FnMut(&Self) -> bool) {
+        self.wait_or(what, so, Self::scene);
+    }
+
+    /// The same where the daemon has no ear for us.
+    #[track_caller]
+    pub(crate) fn wait_blind(&self, what: &str, so: impl FnMut(&Self) -> bool) {
+        self.wait_or(what, so, Self::log);
+    }
+
+    #[track_caller]
+    fn wait_or(&self, what: &str, mut so: impl FnMut(&Self) -> bool, scene: fn(&Self) -> String) {
         let until = Instant::now() + PATIENCE;
         while !so(self) {
-            assert!(Instant::now() < until, "it never came to be that {what}\n{}", self.scene());
+            assert!(Instant::now() < until, "it never came to be that {what}\n{}", scene(self));
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -292,7 +364,7 @@ impl Drop for World {
             _ = daemon.kill();
             _ = daemon.wait();
         }
-        let report = dormouse_lab::down(ID).unwrap();
+        let report = dormouse_lab::down(&self.lab.spec.id).unwrap();
         assert!(std::thread::panicking() || report.left.is_empty(), "{report:?}");
     }
 }

@@ -184,7 +184,7 @@ impl Bench {
     /// Polls the world until it is so; the lab has no bell to wait for.
     #[track_caller]
     pub(crate) fn wait(&self, what: &str, so: impl Fn() -> bool) {
-        let until = Instant::now() + Duration::from_secs(30);
+        let until = Instant::now() + Duration::from_secs(90);
         while !so() {
             assert!(Instant::now() < until, "it never came to be that {what}");
             std::thread::sleep(Duration::from_millis(50));
