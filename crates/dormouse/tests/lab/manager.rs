@@ -37,7 +37,8 @@ pub(crate) fn frozen(world: &mut World) {
         ended.is_some_and(|event| event.has("host", "h02") && !event.has("outcome", "done"))
     });
     world.wait("h02 answers, and someone is there", |world| {
-        world.state("h02") == "draining" && world.host("h02")["obstacles"].to_string().contains("1 logged in")
+        ["on", "draining"].contains(&&*world.state("h02"))
+            && world.host("h02")["obstacles"].to_string().contains("1 logged in")
     });
     assert_eq!(world.power_events("h02"), boots, "no late word switched it off");
     world.heal("h02");
