@@ -83,6 +83,11 @@ impl Flight {
         matches!(self.said, Some(Outcome::Done { .. }))
     }
 
+    /// It was begun, and nothing says yet that it will not end.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.phase != Phase::Writing && self.in_doubt.is_none()
+    }
+
     /// It holds a place for a move, for the budgets and the ledger of memory.
     pub(crate) fn migration(&self) -> Option<(VmId, HostId, HostId)> {
         match self.intent.action {

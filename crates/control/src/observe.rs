@@ -481,6 +481,13 @@ impl Controller {
             .any(|flight| flight.phase != Phase::Writing && flight.intent.action.hosts().contains(&id))
     }
 
+    /// The same, without moves in doubt.
+    pub(crate) fn is_worked_on(&self, id: HostId) -> bool {
+        self.flights
+            .values()
+            .any(|flight| flight.is_under_way() && flight.intent.action.hosts().contains(&id))
+    }
+
     /// The same, and those whose intent is being written.
     pub(crate) fn has_intent_on(&self, id: HostId) -> bool {
         self.flights.values().any(|flight| flight.intent.action.hosts().contains(&id))

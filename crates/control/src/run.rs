@@ -12,6 +12,7 @@ use dormouse_model::Millis;
 use dormouse_model::{
     Action, Because, Goal, HostId, HostState, Mono, Plan, PlanId, PolicyName, Report, Step, StepId,
 };
+use std::collections::BTreeSet;
 
 /// A dropped plan's moves may go on so long before the next plan is made around them.
 const DRAG_MAX: Millis = Millis::from_secs(20);
@@ -24,6 +25,8 @@ pub(crate) struct Run {
     states: Vec<StepState>,
     /// Steps that are not over, in plan order.
     open: Vec<usize>,
+    /// Moves between hosts that stay: the reserves rest on them, so hosts go to sleep only afterwards. A move may fail.
+    first: Vec<usize>,
     progress: Mono,
     dropped: Option<Mono>,
     /// A person asked for it.
@@ -167,6 +170,7 @@ impl Controller {
         self.run = Some(Run {
             states: vec![StepState::Waiting; plan.steps.len()],
             open: (0..plan.steps.len()).collect(),
+            first: between_those_that_stay(&plan),
             plan: plan.clone(),
             progress: self.now.mono,
             dropped: None,
@@ -210,6 +214,7 @@ impl Controller {
         let mut open = std::mem::take(&mut run.open);
         let mut failed = None;
         let mut cluster_full = false;
+        let reserves_stand = run.first.iter().all(|at| run.states[*at] == StepState::Done);
         for at in &open {
             let step = &run.plan.steps[*at];
             match run.states[*at] {
@@ -229,7 +234,9 @@ impl Controller {
                 }
                 StepState::Waiting => {
                     let is_move = matches!(step.action, Action::Migrate { .. });
-                    if is_move && cluster_full
+                    let too_early = matches!(step.action, Action::Sleep { .. }) && !reserves_stand;
+                    if too_early
+                        || is_move && cluster_full
                         || !step.needs.iter().all(|need| run.state_of(*need) == StepState::Done)
                     {
                         continue;
@@ -261,7 +268,11 @@ impl Controller {
             run.open.iter().any(|at| matches!(run.states[*at], StepState::Flying | StepState::Settling));
         let stalled = !flying && run.dropped.is_none() && now.since(run.progress) > STALL_MAX;
         let over = run.open.is_empty();
+        let drags = self.drags(&run);
         self.run = Some(run);
+        if drags {
+            self.reopen_forgotten();
+        }
         if let Some(why) = failed {
             self.drop_run(why);
             self.advance();
@@ -319,19 +330,20 @@ impl Controller {
         self.plan_soon();
     }
 
-    /// Hosts that no plan empties any more take VMs again; those with an effect under way follow when it has ended.
+    /// Hosts that no plan empties any more take VMs again; those with an effect under way follow when it has ended. A move
+    /// in doubt may be so for days: its memory stays claimed at both ends, and its hosts are no longer closed for it.
     fn reopen(&mut self) {
         for id in self.host_ids() {
             let host = self.host(id);
-            let reopens = host.state == HostState::Draining && !host.drain && !self.has_flight_on(id);
+            let reopens = host.state == HostState::Draining && !host.drain && !self.is_worked_on(id);
             if reopens && !mutants::has(Mutant::NeverReopens) {
                 self.set_state(id, HostState::On, "plan-over");
             }
         }
     }
 
-    /// Without a plan no host stays drained: not one whose last move outlived its plan, nor one that a manager who died
-    /// was emptying. The next plan comes first, since it may go on with them.
+    /// Without a plan, or with one that was dropped, no host stays drained: not one whose last move outlived its plan, nor
+    /// one that a manager who died was emptying. The next plan comes first, since it may go on with them.
     fn reopen_forgotten(&mut self) {
         let patience = Millis(2 * self.settings.observe_every.0);
         let long = |since: Mono| self.now.mono.since(since.max(self.started)) > patience;
@@ -371,6 +383,21 @@ impl Controller {
             steps: vec![Step { id: StepId(0), action, needs: vec![], deadline, because: Because::Asked }],
         }
     }
+}
+
+/// Moves that leave no host which the plan puts to sleep. Policy `seed` keeps no reserves.
+fn between_those_that_stay(plan: &Plan) -> Vec<usize> {
+    if plan.policy == PolicyName::Seed {
+        return vec![];
+    }
+    let sleeps: BTreeSet<HostId> = plan
+        .steps
+        .iter()
+        .filter_map(|step| if let Action::Sleep { host } = step.action { Some(host) } else { None })
+        .collect();
+    let stays = |step: &Step| matches!(step.action, Action::Migrate { from, .. } if !sleeps.contains(&from));
+    let moves = plan.steps.iter().enumerate().filter(|(_, step)| !sleeps.is_empty() && stays(step));
+    moves.map(|(at, _)| at).collect()
 }
 
 fn plan_event(name: &'static str, plan: &Plan, report: &Report) -> LogEvent {

@@ -5,7 +5,7 @@
 
 use crate::layout::Layout;
 use crate::picture::Picture;
-use dormouse_model::{HostId, Mib, VmId};
+use dormouse_model::{HostId, HostState, Mib, VmId};
 use std::cmp::Reverse;
 
 /// Sets of hosts dying together are tried one by one up to so many; above, only the quick proofs count.
@@ -30,7 +30,8 @@ pub(crate) fn places(picture: &Picture<'_>, layout: &Layout) -> u64 {
         .fold(0, |sum, host| u64::saturating_add(sum, places_on(picture, layout, host)))
 }
 
-/// May any `failover` of the hosts that take VMs die at once, and their VMs still fit on the rest of them, by memory?
+/// May any `failover` of the hosts die at once, and their VMs still fit on the rest of those that take VMs, by memory?
+/// A host that takes none, since it is held or in maintenance, may die like any other.
 ///
 /// Says yes only with a proof in hand, quick ones first; a no may be a no of the search.
 pub(crate) fn failover_holds(picture: &Picture<'_>, layout: &Layout) -> bool {
@@ -38,9 +39,14 @@ pub(crate) fn failover_holds(picture: &Picture<'_>, layout: &Layout) -> bool {
     if deaths == 0 {
         return true;
     }
-    let up: Vec<HostId> = picture.host_ids().filter(|host| layout.up[host.index()]).collect();
-    let all: Vec<usize> = (0..up.len()).collect();
-    let sites: Vec<Survivor> = up.iter().map(|host| Survivor::of(picture, layout, *host)).collect();
+    let mut hosts: Vec<HostId> = picture.host_ids().filter(|host| layout.up[host.index()]).collect();
+    let mut sites: Vec<Survivor> = hosts.iter().map(|host| Survivor::of(picture, layout, *host)).collect();
+    let up = hosts.len();
+    for host in picture.host_ids().filter(|host| !layout.up[host.index()] && closed(picture, layout, *host)) {
+        sites.push(Survivor { slack: 0, places: 0, ..Survivor::of(picture, layout, host) });
+        hosts.push(host);
+    }
+    let all: Vec<usize> = (0..up).collect();
     let lost_max = |lost: &dyn Fn(&Survivor) -> u64| {
         let mut lost: Vec<u64> = sites.iter().map(lost).collect();
         lost.sort_unstable_by(|a, b| b.cmp(a));
@@ -57,27 +63,32 @@ pub(crate) fn failover_holds(picture: &Picture<'_>, layout: &Layout) -> bool {
     }
     // One by one: hosts for which neither proof holds alone are laid out for real, first where most is free.
     if deaths == 1 {
-        let mut roomiest: Vec<usize> = (0..up.len()).collect();
-        roomiest.sort_by_key(|index| (Reverse(layout.free(picture, up[*index])), *index));
+        let mut roomiest = all.clone();
+        roomiest.sort_by_key(|index| (Reverse(layout.free(picture, hosts[*index])), *index));
         roomiest.truncate(ROOMIEST);
-        return (0..up.len()).all(|dead| {
+        return (0..hosts.len()).all(|dead| {
             let site = &sites[dead];
             site.used <= slack - site.slack
                 || site.count <= places - site.places
-                || survives(picture, layout, &up, &roomiest, &[dead])
-                || (up.len() > ROOMIEST && survives(picture, layout, &up, &all, &[dead]))
+                || survives(picture, layout, &hosts, &roomiest, &[dead])
+                || (up > ROOMIEST && survives(picture, layout, &hosts, &all, &[dead]))
         });
     }
-    let mut dead: Vec<usize> = (0..deaths.min(up.len())).collect();
+    let mut dead: Vec<usize> = (0..deaths.min(hosts.len())).collect();
     for _ in 0..DEATHS_TRIED_MAX {
-        if !survives(picture, layout, &up, &all, &dead) {
+        if !survives(picture, layout, &hosts, &all, &dead) {
             return false;
         }
-        if !next_set(&mut dead, up.len()) {
+        if !next_set(&mut dead, hosts.len()) {
             return true;
         }
     }
     false
+}
+
+/// Certainly up with VMs of its own, and takes no others.
+fn closed(picture: &Picture<'_>, layout: &Layout, host: HostId) -> bool {
+    picture.snapshot.host(host).state == HostState::On && layout.load(host).count > 0
 }
 
 /// What a host brings in when others die, and what is to be placed when it dies itself.
@@ -104,13 +115,19 @@ impl Survivor {
 }
 
 /// Lays the VMs of the dead out on these others, largest first, each where it fits most tightly.
-fn survives(picture: &Picture<'_>, layout: &Layout, up: &[HostId], others: &[usize], dead: &[usize]) -> bool {
-    let mut vms: Vec<VmId> = dead.iter().flat_map(|index| layout.vms_on(up[*index])).collect();
+fn survives(
+    picture: &Picture<'_>,
+    layout: &Layout,
+    hosts: &[HostId],
+    others: &[usize],
+    dead: &[usize],
+) -> bool {
+    let mut vms: Vec<VmId> = dead.iter().flat_map(|index| layout.vms_on(hosts[*index])).collect();
     vms.sort_unstable_by_key(|vm| (Reverse(picture.vm(*vm).mem), *vm));
     let mut free: Vec<(Mib, Mib)> = others
         .iter()
         .filter(|index| !dead.contains(index))
-        .map(|index| (layout.free(picture, up[*index]), picture.host(up[*index]).overhead))
+        .map(|index| (layout.free(picture, hosts[*index]), picture.host(hosts[*index]).overhead))
         .collect();
     vms.into_iter().all(|vm| {
         let mem = picture.vm(vm).mem;

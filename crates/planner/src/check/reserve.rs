@@ -40,7 +40,7 @@ pub(super) fn check(
     }
 }
 
-/// A host that takes VMs when all is done.
+/// A host that takes VMs when all is done, or one that takes none and may die with its own.
 struct Site {
     /// Memory that is free for VMs, and what each takes beyond its own.
     free: u64,
@@ -84,6 +84,7 @@ fn sites(after: &Snapshot, woken: &[HostId]) -> Vec<Site> {
             host.held.is_some() || host.maintenance || host.drain || host.obstacles.iter().any(busy);
         host.state == HostState::On && (host.load15.is_known() || woken.contains(&id)) && !at_rest
     };
+    let on = |id: HostId| after.host(id).state == HostState::On;
     // Memory with overhead, number of VMs, and the VMs that are certainly there.
     let mut used: Vec<(u64, u64, Vec<u64>)> = vec![(0, 0, vec![]); after.hosts.len()];
     for vm in &after.vms {
@@ -102,13 +103,13 @@ fn sites(after: &Snapshot, woken: &[HostId]) -> Vec<Site> {
         let mut vms = std::mem::take(vms);
         vms.sort_unstable_by(|a, b| b.cmp(a));
         Site {
-            free: spec.mem.0.saturating_sub(spec.reserve.0).saturating_sub(*mem),
+            free: if open(id) { spec.mem.0.saturating_sub(spec.reserve.0).saturating_sub(*mem) } else { 0 },
             overhead: spec.overhead.0,
             slots: spec.slots.map_or(u64::MAX, |slots| u64::from(slots).saturating_sub(*count)),
             vms,
         }
     };
-    after.host_ids().filter(|id| open(*id)).map(site).collect()
+    after.host_ids().filter(|id| on(*id)).map(site).collect()
 }
 
 /// The hosts that hurt most, those with the most memory used and free together, carry more than is free on the rest.

@@ -15,6 +15,9 @@ const SECONDS: Millis = Millis::from_secs(2);
 /// Packets within one try (fault P01: three sends with back-off within T_on).
 const SENDS_PER_TRY: u32 = 3;
 
+/// A wake's way to its host.
+const PACKET: Millis = Millis(100);
+
 /// I7: after two tries a host is left alone until it is cleared or seen healthy.
 #[derive(Debug)]
 pub(super) struct BoundedRetry {
@@ -98,8 +101,8 @@ impl Invariant for BoundedRetry {
 pub(super) struct Budget {
     wakes: VecDeque<Mono>,
     sleeps: VecDeque<Mono>,
-    /// Hosts whose last boot was ours.
-    woken: Vec<HostId>,
+    /// Hosts whose last boot was ours, and when it began.
+    woken: BTreeMap<HostId, Mono>,
     /// Times that outlive a restart are on the calendar's clock: so much it has jumped.
     jumped: Millis,
 }
@@ -141,11 +144,10 @@ impl Invariant for Budget {
                 self.circuit(host, scene, found);
             }
             Note::Power { host, to: Power::Booting, cause, .. } => {
-                let known = self.woken.contains(host);
-                if *cause == "wake" && !known {
-                    self.woken.push(*host);
-                } else if *cause != "wake" {
-                    self.woken.retain(|woken| woken != host);
+                if *cause == "wake" {
+                    self.woken.insert(*host, scene.at);
+                } else {
+                    self.woken.remove(host);
                 }
             }
             Note::ClockJumped { by_ms } => self.jumped += Millis(by_ms.unsigned_abs()),
@@ -167,6 +169,10 @@ impl Budget {
         let Some(circuit) = scene.cluster.circuits.iter().find(|circuit| circuit.name == *name) else {
             return;
         };
+        // A boot that has not ended in all its tries hangs: one such host must not keep its circuit dark for ever.
+        let longest = Millis(scene.settings.t_on.0 * u64::from(scene.settings.tries)).saturating_sub(PACKET);
+        let boots =
+            |host: &HostId| self.woken.get(host).is_some_and(|began| scene.at.since(*began) < longest);
         let booting = scene
             .world
             .hosts
@@ -175,7 +181,7 @@ impl Budget {
                 other.id != host
                     && other.spec.circuit.as_ref() == Some(name)
                     && other.power == Power::Booting
-                    && self.woken.contains(&other.id)
+                    && boots(&other.id)
             })
             .count();
         if booting + 1 > circuit.wakes as usize {

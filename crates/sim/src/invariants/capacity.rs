@@ -4,7 +4,7 @@ use dormouse_model::{HostId, HostState, Mib, Millis, Mono, PolicyName};
 
 use super::{Found, Invariant, Scene};
 use crate::note::Note;
-use crate::world::Power;
+use crate::world::{Power, VmTruth};
 
 /// Hosts that are on by belief, and by truth or were so long enough ago that nobody could know better; without this one.
 fn usable<'a>(
@@ -33,22 +33,33 @@ fn falls(fell: &mut [Option<Mono>], note: &Note, scene: &Scene<'_>) {
     }
 }
 
+fn leads(leader: &mut u64, note: &Note) {
+    if let Note::Leased { epoch, .. } = note {
+        *leader = *epoch;
+    }
+}
+
 /// I8, judged where it can be broken by us: when a host is told to go off.
 #[derive(Debug)]
 pub(super) struct MinimumOn {
     fell: Vec<Option<Mono>>,
+    /// The epoch that leads: what an earlier one sent late is not the present one's doing.
+    epoch: u64,
 }
 
 impl MinimumOn {
     pub(super) fn new(hosts: usize) -> Self {
-        Self { fell: vec![None; hosts] }
+        Self { fell: vec![None; hosts], epoch: 0 }
     }
 }
 
 impl Invariant for MinimumOn {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         falls(&mut self.fell, note, scene);
-        if let Note::GuardAgreed { host, .. } = note {
+        leads(&mut self.epoch, note);
+        if let Note::GuardAgreed { host, epoch } = note
+            && epoch.0 >= self.epoch
+        {
             // A host that missed its last look is not relied on.
             let unseen = scene.settings.observe_every + scene.settings.look_deadline;
             let left = usable(scene, &self.fell, *host, unseen).count();
@@ -63,81 +74,88 @@ impl Invariant for MinimumOn {
     }
 }
 
-/// I9: after each sleep there is still room for the largest VM, and for the VMs of a host that dies.
+/// I9: after each sleep there is still room for the largest VM, and for the VMs of a host that dies. A VM on the move holds
+/// memory at both ends for a moment and needs only one of them: the reserves must stand whether the moves end or fail.
 /// Policy `seed` knows no reserves, and an operator may spend them.
 #[derive(Debug)]
 pub(super) struct Reserves {
     fell: Vec<Option<Mono>>,
+    epoch: u64,
 }
 
 impl Reserves {
     pub(super) fn new(hosts: usize) -> Self {
-        Self { fell: vec![None; hosts] }
+        Self { fell: vec![None; hosts], epoch: 0 }
     }
 }
 
 impl Invariant for Reserves {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         falls(&mut self.fell, note, scene);
-        let Note::GuardAgreed { host, .. } = note else { return };
+        leads(&mut self.epoch, note);
+        let Note::GuardAgreed { host, epoch } = note else { return };
+        if epoch.0 < self.epoch {
+            return;
+        }
         if scene.cluster.policy.name == PolicyName::Seed || scene.ordered.contains(host) {
             return;
         }
-        let knobs = &scene.cluster.policy.knobs;
-        let world = scene.world;
         let periods = u64::from(scene.settings.stale_periods) + 1;
         let unseen = Millis(scene.settings.observe_every.0 * periods) + scene.settings.look_deadline;
         let hosts: Vec<HostId> = usable(scene, &self.fell, *host, unseen).collect();
-        let free = |host: HostId| world.host(host).spec.mem_for_vms().saturating_sub(world.mem_used(host));
-        let overhead = |host: HostId| world.host(host).spec.overhead;
-        // VMs on hosts that are silent are out of reach; places are kept for those that can be moved.
-        let in_reach = |host: HostId| {
-            matches!(scene.belief[host.index()], HostState::On | HostState::Draining | HostState::Stopping)
-        };
-        let largest =
-            world.vms.iter().filter(|vm| vm.lives_on().is_some_and(in_reach)).map(|vm| vm.spec.mem).max();
-        if let Some(largest) = largest {
-            let places: u64 =
-                hosts.iter().map(|host| free(*host).0 / (largest + overhead(*host)).0.max(1)).sum();
-            if places < u64::from(knobs.spare_min) {
-                let text = format!(
-                    "{} went off and {places} places were free for the largest VM",
-                    scene.name(*host)
-                );
-                found.add("I9", scene.at, text);
-            }
-        }
-        if knobs.failover == 0 || hosts.is_empty() {
-            return;
-        }
-        // The fullest hosts are the worst to lose; for one host all are tried.
-        let mut fullest = hosts.clone();
-        fullest.sort_by_key(|host| std::cmp::Reverse(world.mem_used(*host)));
-        let losses: Vec<Vec<HostId>> = if knobs.failover == 1 {
-            hosts.iter().map(|host| vec![*host]).collect()
-        } else {
-            vec![fullest.into_iter().take(knobs.failover as usize).collect()]
-        };
-        for lost in losses {
-            let mut vms: Vec<Mib> =
-                lost.iter().flat_map(|host| world.present_on(*host)).map(|vm| vm.spec.mem).collect();
-            vms.sort_unstable_by(|a, b| b.cmp(a));
-            let room: Vec<(Mib, Mib)> = hosts
-                .iter()
-                .filter(|host| !lost.contains(host))
-                .map(|host| (free(*host), overhead(*host)))
-                .collect();
-            if !fits(&vms, room, &mut 20_000) {
-                let names: Vec<_> = lost.iter().map(|host| scene.name(*host)).collect();
-                let text = format!(
-                    "{} went off; if {} died, its VMs would fit nowhere",
-                    scene.name(*host),
-                    names.join(", ")
-                );
+        for moved in [true, false] {
+            if let Some(broken) = broken_reserve(scene, &hosts, moved) {
+                let text = format!("{} went off{broken}", scene.name(*host));
                 return found.add("I9", scene.at, text);
             }
         }
     }
+}
+
+/// What is wrong with the reserves on these hosts once all moves under way have ended, at their destinations or not.
+fn broken_reserve(scene: &Scene<'_>, hosts: &[HostId], moved: bool) -> Option<String> {
+    let (knobs, world) = (&scene.cluster.policy.knobs, scene.world);
+    let leaves = |vm: &VmTruth, host: HostId| {
+        let flow = vm.flow.and_then(|flow| world.flows.iter().find(|other| other.id == flow));
+        flow.is_some_and(|flow| host == if moved { flow.from } else { flow.to })
+    };
+    let held =
+        |host: HostId| world.present_on(host).filter(move |vm| !leaves(vm, host)).map(|vm| vm.spec.mem);
+    let overhead = |host: HostId| world.host(host).spec.overhead;
+    let used = |host: HostId| held(host).map(|mem| mem + overhead(host)).sum::<Mib>();
+    let free = |host: HostId| world.host(host).spec.mem_for_vms().saturating_sub(used(host));
+    // VMs on hosts that are silent are out of reach; places are kept for those that can be moved.
+    let in_reach = |host: HostId| {
+        matches!(scene.belief[host.index()], HostState::On | HostState::Draining | HostState::Stopping)
+    };
+    let largest =
+        world.vms.iter().filter(|vm| vm.lives_on().is_some_and(in_reach)).map(|vm| vm.spec.mem).max();
+    if let Some(largest) = largest {
+        let places: u64 = hosts.iter().map(|host| free(*host).0 / (largest + overhead(*host)).0.max(1)).sum();
+        if places < u64::from(knobs.spare_min) {
+            return Some(format!(" and {places} places were free for the largest VM"));
+        }
+    }
+    if knobs.failover == 0 || hosts.is_empty() {
+        return None;
+    }
+    // The fullest hosts are the worst to lose; for one host all are tried.
+    let mut fullest = hosts.to_vec();
+    fullest.sort_by_key(|host| std::cmp::Reverse(used(*host)));
+    let losses: Vec<Vec<HostId>> = if knobs.failover == 1 {
+        hosts.iter().map(|host| vec![*host]).collect()
+    } else {
+        vec![fullest.into_iter().take(knobs.failover as usize).collect()]
+    };
+    losses.into_iter().find_map(|lost| {
+        let mut vms: Vec<Mib> = lost.iter().flat_map(|host| held(*host)).collect();
+        vms.sort_unstable_by(|a, b| b.cmp(a));
+        let left = hosts.iter().filter(|host| !lost.contains(host));
+        let room: Vec<(Mib, Mib)> = left.map(|host| (free(*host), overhead(*host))).collect();
+        let names: Vec<_> = lost.iter().map(|host| scene.name(*host)).collect();
+        (!fits(&vms, room, &mut 20_000))
+            .then(|| format!("; if {} died, its VMs would fit nowhere", names.join(", ")))
+    })
 }
 
 /// Whether these VMs, largest first, fit into that room. Gives the benefit of the doubt when its steps run out.

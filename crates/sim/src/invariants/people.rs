@@ -5,6 +5,7 @@ use dormouse_model::{Action, HostId, Intent, Mono};
 
 use super::{Found, Invariant, Scene};
 use crate::note::Note;
+use crate::store::SYNC;
 
 /// I17: what a person does or has said stops our steps there; only a person's order goes past a mark.
 #[derive(Debug)]
@@ -12,6 +13,14 @@ pub(super) struct PeopleWin {
     /// The last good look showed people at work there, or something of theirs under way.
     busy: Vec<bool>,
     looked: Vec<Mono>,
+    said: Said,
+    /// Orders whose answer a dying manager may not have given: when, whether its store took nothing, what held before.
+    unanswered: Vec<(Mono, bool, Said)>,
+}
+
+/// What people have said, as far as they were told that it is kept.
+#[derive(Clone, Debug)]
+struct Said {
     maintenance: Vec<Option<bool>>,
     /// Paused until then.
     paused: Option<Mono>,
@@ -25,25 +34,26 @@ impl PeopleWin {
         Self {
             busy: vec![false; hosts],
             looked: vec![Mono::ZERO; hosts],
-            maintenance: vec![None; hosts],
-            paused: None,
-            automation: None,
-            applied: false,
+            said: Said { maintenance: vec![None; hosts], paused: None, automation: None, applied: false },
+            unanswered: vec![],
         }
     }
 
-    fn ordered(&mut self, order: &Order) {
-        match order {
-            Order::Maintenance { host, on } => self.maintenance[host.index()] = Some(*on),
-            Order::Clear { host } => self.maintenance[host.index()] = Some(false),
-            Order::Pause { until } => self.paused = Some(until.unwrap_or(Mono(u64::MAX))),
-            Order::Resume => self.paused = None,
-            Order::Automation(automation) => {
-                (self.automation, self.applied) = (Some(*automation), false);
-            }
-            Order::Apply => self.applied = true,
-            _ => {}
+    /// An order is answered when what it sets is durable; with a store that takes nothing the answer says that a restart
+    /// forgets it. So a manager that dies before keeps no promise.
+    fn ordered(&mut self, order: &Order, scene: &Scene<'_>) {
+        let full = scene.world.faults.is_store_full(scene.at);
+        self.unanswered.retain(|(at, unkept, _)| *unkept && full || scene.at.since(*at) <= SYNC);
+        self.unanswered.push((scene.at, full, self.said.clone()));
+        self.said.ordered(order);
+    }
+
+    fn manager_died(&mut self, scene: &Scene<'_>) {
+        let lost = |(at, unkept, _): &(Mono, bool, Said)| *unkept || scene.at.since(*at) <= SYNC;
+        if let Some(first) = self.unanswered.iter().position(lost) {
+            self.said = self.unanswered.swap_remove(first).2;
         }
+        self.unanswered.clear();
     }
 
     fn is_busy(host: HostId, scene: &Scene<'_>) -> bool {
@@ -58,10 +68,10 @@ impl PeopleWin {
         }
         // Wakes that go on with what was begun are let end.
         let begins = !matches!(intent.action, Action::Wake { .. });
-        if begins && self.paused.is_some_and(|until| scene.at < until) {
+        if begins && self.said.paused.is_some_and(|until| scene.at < until) {
             found.add("I17", scene.at, format!("i{} went out while a person had paused us", intent.id.0));
         }
-        if begins && self.automation.is_some_and(|mode| mode != Automation::Auto) && !self.applied {
+        if begins && self.said.automation.is_some_and(|mode| mode != Automation::Auto) && !self.said.applied {
             found.add("I17", scene.at, format!("i{} went out and nobody applied it", intent.id.0));
         }
         match intent.action {
@@ -72,7 +82,7 @@ impl PeopleWin {
                     found.add("I17", scene.at, text);
                 }
                 let spec = &scene.world.host(host).spec;
-                if self.maintenance[host.index()].unwrap_or(spec.maintenance) {
+                if self.said.maintenance[host.index()].unwrap_or(spec.maintenance) {
                     found.add("I17", scene.at, format!("{} slept in maintenance", scene.name(host)));
                 }
                 let local = scene.cluster.schedule.zone.rules().to_datetime(scene.wall);
@@ -103,6 +113,22 @@ impl PeopleWin {
     }
 }
 
+impl Said {
+    fn ordered(&mut self, order: &Order) {
+        match order {
+            Order::Maintenance { host, on } => self.maintenance[host.index()] = Some(*on),
+            Order::Clear { host } => self.maintenance[host.index()] = Some(false),
+            Order::Pause { until } => self.paused = Some(until.unwrap_or(Mono(u64::MAX))),
+            Order::Resume => self.paused = None,
+            Order::Automation(automation) => {
+                (self.automation, self.applied) = (Some(*automation), false);
+            }
+            Order::Apply => self.applied = true,
+            _ => {}
+        }
+    }
+}
+
 impl Invariant for PeopleWin {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         match note {
@@ -110,7 +136,8 @@ impl Invariant for PeopleWin {
                 self.busy[host.index()] = Self::is_busy(*host, scene);
                 self.looked[host.index()] = *asked;
             }
-            Note::Ordered { order, .. } => self.ordered(order),
+            Note::Ordered { order, .. } => self.ordered(order, scene),
+            Note::ManagerDown => self.manager_died(scene),
             Note::GuardAgreed { host, .. } if Self::is_busy(*host, scene) => {
                 found.add("I17", scene.at, format!("{} went off under people", scene.name(*host)));
             }

@@ -24,6 +24,10 @@ struct Looks {
     expected: u64,
 }
 
+const fn is_asked(state: HostState) -> bool {
+    matches!(state, HostState::On | HostState::Draining | HostState::Unknown | HostState::Unusable)
+}
+
 fn expected(scene: &Scene<'_>) -> u64 {
     scene.belief.iter().filter(|state| !state.is_down()).count() as u64
 }
@@ -45,13 +49,7 @@ impl FreshInput {
             .looks
             .iter()
             .zip(scene.belief)
-            .filter(|(looks, state)| {
-                looks.good.is_some()
-                    && matches!(
-                        state,
-                        HostState::On | HostState::Draining | HostState::Unknown | HostState::Unusable
-                    )
-            })
+            .filter(|(looks, state)| looks.good.is_some() && is_asked(**state))
             .filter_map(|(looks, _)| looks.missing_since.filter(|since| *since > Mono::ZERO))
             .collect();
         let period = scene.settings.observe_every;
@@ -76,7 +74,9 @@ impl Invariant for FreshInput {
                     }
                     None => {
                         if looks.missing_since.is_none() {
-                            looks.missing_since = Some(scene.at);
+                            // One that was set aside was not expected: it is not among those that vanish.
+                            let asked = is_asked(scene.belief[host.index()]);
+                            looks.missing_since = Some(if asked { scene.at } else { Mono::ZERO });
                             looks.expected = expected(scene);
                         }
                     }

@@ -59,6 +59,7 @@ impl Sim {
     pub(super) fn crash(&mut self, down: Millis) {
         self.controller = None;
         self.frozen_until = Mono::ZERO;
+        self.waiting.clear();
         self.incarnation += 1;
         self.store.crash();
         self.world.forget_calls();

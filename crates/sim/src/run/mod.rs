@@ -9,7 +9,7 @@ mod script;
 use dormouse_control::{Automation, Controller, Event, Now, Order, Settings};
 use dormouse_model::{Cluster, HostId, HostState, Intent, Millis, Mono, ObservationId};
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::expect::{Expectations, Failure};
@@ -89,6 +89,7 @@ pub struct Sim {
     crash_at: Option<(CrashPoint, u32, Millis)>,
     /// The manager stands still until then: whatever is for it waits, in order.
     frozen_until: Mono,
+    waiting: VecDeque<Happening>,
     script: Vec<Timed>,
     pub(crate) belief: Vec<HostState>,
     ordered: BTreeSet<HostId>,
@@ -128,7 +129,15 @@ enum Happening {
         incarnation: u32,
         epoch: u64,
     },
+    /// An order reaches the manager; the host it is about.
+    Orders {
+        incarnation: u32,
+        host: Option<HostId>,
+        order: Order,
+    },
     Starts,
+    /// The manager moves again and takes in what waited for it.
+    Thaws,
 }
 
 impl Sim {
@@ -156,6 +165,7 @@ impl Sim {
             incarnation: 0,
             crash_at: None,
             frozen_until: Mono::ZERO,
+            waiting: VecDeque::new(),
             script: scenario.script.actions.clone(),
             belief: cluster.hosts.iter().map(|host| host.state).collect(),
             ordered: BTreeSet::new(),
@@ -282,9 +292,21 @@ impl Sim {
     fn happens(&mut self, what: Happening) {
         let is_frozen = self.now < self.frozen_until && self.controller.is_some();
         match what {
-            Happening::Tells { .. } | Happening::Stores { .. } | Happening::Renews { .. } if is_frozen => {
-                self.queue.push(self.frozen_until, what);
+            Happening::Tells { .. }
+            | Happening::Stores { .. }
+            | Happening::Renews { .. }
+            | Happening::Orders { .. }
+            | Happening::Thaws
+                if is_frozen =>
+            {
+                if self.waiting.is_empty() || matches!(what, Happening::Thaws) {
+                    self.queue.push(self.frozen_until, Happening::Thaws);
+                }
+                if !matches!(what, Happening::Thaws) {
+                    self.waiting.push_back(what);
+                }
             }
+            Happening::Thaws => self.thaws(),
             Happening::World(timer) => self.world.fire(timer),
             Happening::Script(index) => self.acts(index),
             Happening::Looks { incarnation, id, host, asked, deadline } => {
@@ -299,8 +321,23 @@ impl Sim {
             }
             Happening::Stores { incarnation, write } if incarnation == self.incarnation => self.stores(write),
             Happening::Renews { incarnation, epoch } if incarnation == self.incarnation => self.renews(epoch),
+            Happening::Orders { incarnation, host, order } if incarnation == self.incarnation => {
+                self.notes.push(Note::Ordered { host, order: order.clone() });
+                self.give(Event::Order { by: "script".to_owned(), order });
+            }
             Happening::Starts => self.starts(),
-            Happening::Tells { .. } | Happening::Stores { .. } | Happening::Renews { .. } => {}
+            Happening::Tells { .. }
+            | Happening::Stores { .. }
+            | Happening::Renews { .. }
+            | Happening::Orders { .. } => {}
+        }
+    }
+
+    /// What waited for a manager that stood still reaches it, in order.
+    fn thaws(&mut self) {
+        while let Some(what) = self.waiting.pop_front() {
+            self.happens(what);
+            self.take_in();
         }
     }
 

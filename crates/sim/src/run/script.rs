@@ -1,6 +1,6 @@
 //! What a script, or a person at a screen, does to a run.
 
-use dormouse_control::{Event, Order};
+use dormouse_control::Order;
 use dormouse_model::HostId;
 
 use super::{Happening, Sim};
@@ -33,6 +33,7 @@ impl Sim {
                 if host.is_none() {
                     self.crash_at = None;
                     self.frozen_until = self.now;
+                    self.thaws();
                     self.starts();
                     self.notes.push(Note::Healed);
                 }
@@ -67,14 +68,8 @@ impl Sim {
         if self.controller.is_none() {
             return; // nobody hears it, and the verb says so
         }
-        self.notes.push(Note::Ordered { host, order: order.clone() });
-        let event = Event::Order { by: "script".to_owned(), order };
-        if self.now < self.frozen_until {
-            let incarnation = self.incarnation;
-            self.queue.push(self.frozen_until, Happening::Tells { incarnation, event: Box::new(event) });
-        } else {
-            self.give(event);
-        }
+        let incarnation = self.incarnation;
+        self.happens(Happening::Orders { incarnation, host, order });
     }
 
     fn by_hand(&mut self, deed: ByHand) {
