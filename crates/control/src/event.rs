@@ -5,6 +5,7 @@ use dormouse_model::{
 };
 use std::fmt;
 
+use crate::mutants::{self, Mutant};
 use crate::{HostMemory, ManagerMemory, VmMemory};
 
 /// Both clocks at the moment of an event. Timeouts and leases use `mono`, the calendar uses `wall`, nothing mixes them.
@@ -169,7 +170,7 @@ impl fmt::Display for LogEvent {
                     c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '=')
                         || (c.is_alphanumeric() && !c.is_control())
                 });
-            if plain {
+            if plain || mutants::has(Mutant::WritesRawText) {
                 write!(f, " {key}={value}")?;
             } else {
                 write!(f, " {key}=\"{}\"", value.escape_default())?;

@@ -111,6 +111,7 @@ impl Controller {
         let inside = season.window.is_some() && matches!(season.goal, WindowGoal::Spread);
         let early = matches!(goal, Goal::Spread { .. }) && !inside && self.normalise.is_none();
         self.opening = season.opening.map(|(up_by, _)| up_by).filter(|_| early);
+        self.watch_opening();
         goal
     }
 

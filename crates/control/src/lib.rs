@@ -21,6 +21,7 @@ mod hosts;
 mod memory;
 pub mod mutants;
 mod observe;
+mod opening;
 mod orders;
 mod pairs;
 mod picture;

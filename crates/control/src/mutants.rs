@@ -53,6 +53,8 @@ pub enum Mutant {
     TrustsTheDriver,
     /// A moved VM leaves no definition behind when its host dies (I23).
     LosesDefinitions,
+    /// A line of the trail shows a name as it came (I24).
+    WritesRawText,
     /// Something beside the seed has a say (I27).
     OutsideChance,
     /// A host that was being emptied stays closed (I28).
@@ -73,7 +75,7 @@ mod planted {
     static CALLS: AtomicU64 = AtomicU64::new(0);
 
     impl Mutant {
-        pub const ALL: [Self; 27] = [
+        pub const ALL: [Self; 28] = [
             Self::GuardIsBlind,
             Self::ResumesBoth,
             Self::StartsWithoutProof,
@@ -97,6 +99,7 @@ mod planted {
             Self::NeverAborts,
             Self::TrustsTheDriver,
             Self::LosesDefinitions,
+            Self::WritesRawText,
             Self::OutsideChance,
             Self::NeverReopens,
             Self::IgnoresClockJumps,

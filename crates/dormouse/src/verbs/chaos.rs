@@ -34,6 +34,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", requires = "chaos")]
     threads: Option<usize>,
 
+    /// Draw of the rarer troubles, too: dead hosts that a person fences, lies, refused credentials, hostile names
+    #[arg(long, requires = "chaos")]
+    rare: bool,
+
     /// Where the scenario of a seed that failed is written
     #[arg(long, value_name = "DIR", default_value = ".", requires = "chaos")]
     keep: PathBuf,
@@ -61,6 +65,7 @@ pub(crate) fn run(args: &Args, format: Format, ctx: &Ctx) -> Result<(), Failure>
         first: args.first,
         seeds: args.seeds,
         threads: threads.max(1),
+        rare: args.rare,
         failures_max: FAILURES_MAX,
     };
     let started = Instant::now();
@@ -71,8 +76,8 @@ pub(crate) fn run(args: &Args, format: Format, ctx: &Ctx) -> Result<(), Failure>
     let summary = campaign.run(|progress| bar.show(progress));
     bar.clear();
     let wall_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let shrunk =
-        summary.failures.first_key_value().map(|(seed, verdict)| shrink(&Case::draw(*seed), verdict));
+    let drawn = |seed| if args.rare { Case::draw_rare(seed) } else { Case::draw(seed) };
+    let shrunk = summary.failures.first_key_value().map(|(seed, verdict)| shrink(&drawn(*seed), verdict));
     std::panic::set_hook(hook);
     let hours = summary.progress.simulated_ms / 3_600_000;
     match format {
@@ -107,7 +112,8 @@ pub(crate) fn run(args: &Args, format: Format, ctx: &Ctx) -> Result<(), Failure>
     }
     failure = failure.because_of(format!("version {}", env!("CARGO_PKG_VERSION")));
     Err(failure.hint(format!(
-        "`dormouse simulate --chaos --first {} --seeds 1` repeats it; `{}` holds it cut down to {} lines",
+        "`dormouse simulate --chaos{} --first {} --seeds 1` repeats it; `{}` holds it cut down to {} lines",
+        if args.rare { " --rare" } else { "" },
         case.seed,
         folder.display(),
         case.script.len()

@@ -14,6 +14,8 @@ pub struct Campaign {
     pub first: u64,
     pub seeds: u64,
     pub threads: usize,
+    /// Of the rarer troubles, too: see [`Case::draw_rare`].
+    pub rare: bool,
     /// It ends early when so many seeds have failed.
     pub failures_max: usize,
 }
@@ -46,7 +48,7 @@ impl Campaign {
                     break;
                 }
                 let seed = self.first + place;
-                let verdict = judged(seed);
+                let verdict = judged(&if self.rare { Case::draw_rare(seed) } else { Case::draw(seed) });
                 let mut summary = summary.lock().expect("nobody panics while holding it");
                 summary.progress.played += 1;
                 summary.progress.simulated_ms += verdict.simulated.0;
@@ -70,11 +72,10 @@ impl Campaign {
     }
 }
 
-fn judged(seed: u64) -> Verdict {
-    let case = Case::draw(seed);
+fn judged(case: &Case) -> Verdict {
     let play = || case.play().unwrap_or_else(|error| Verdict::broken("text", error.to_string()));
     let verdict = play();
-    if seed.is_multiple_of(TWICE_EVERY) && verdict.is_sound() && play().log != verdict.log {
+    if case.seed.is_multiple_of(TWICE_EVERY) && verdict.is_sound() && play().log != verdict.log {
         return Verdict::broken("I27", "two runs of one seed differ".to_owned());
     }
     verdict

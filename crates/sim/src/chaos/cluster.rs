@@ -11,6 +11,17 @@ pub(super) struct Drawn {
     pub(super) stopped: Vec<String>,
 }
 
+impl Drawn {
+    /// VMs that begin on this host.
+    pub(super) fn vms_of(&self, host: &str) -> impl Iterator<Item = &String> {
+        let begins = move |vm: &&String| {
+            let line = format!("vm {vm}@{host} ");
+            self.lines.iter().any(|other| other.starts_with(&line))
+        };
+        self.vms.iter().filter(begins)
+    }
+}
+
 /// One case in so many has the size of the lab that this project grew from.
 const LARGE_ONE_IN: u64 = 250;
 const LARGE: u64 = 62;

@@ -61,12 +61,23 @@ impl Case {
     /// The case of a seed.
     #[must_use]
     pub fn draw(seed: u64) -> Self {
+        Self::drawn(seed, false)
+    }
+
+    /// The case of a seed in which rarer troubles are drawn, too: dead hosts with a person's word about them while others
+    /// are silent, hosts that do not reach each other, lies, refused credentials, hostile names.
+    #[must_use]
+    pub fn draw_rare(seed: u64) -> Self {
+        Self::drawn(seed, true)
+    }
+
+    fn drawn(seed: u64, rare: bool) -> Self {
         let mut dice = Dice::new(seed);
         let storm_s = dice.between(30, 100) * 60;
         // Fifteen minutes to converge, and a while in which it must hold.
         let calm_s = dice.between(35, 60) * 60;
         let drawn = cluster::draw(&mut dice, storm_s, calm_s);
-        let storm = storm::draw(&mut dice, &drawn, storm_s);
+        let storm = storm::draw(&mut dice, &drawn, storm_s, rare);
         let mut script: Vec<String> = storm.iter().map(|(at, line)| format!("at +{at} {line}")).collect();
         script.extend(storm::calm(&drawn, &storm).iter().map(|line| format!("at +{storm_s} {line}")));
         script.push(format!("run until +{} seed={seed}", storm_s + calm_s));

@@ -32,14 +32,18 @@ const TROUBLES: &[Trouble] = &[
     load,
 ];
 
+/// Kinds that a case draws beside the others when it is asked for: so each seed keeps what it drew before they were there.
+const RARE: &[Trouble] = &[fences, apart, lies, credentials, strangers];
+
 /// Mean pauses between two of a kind, in seconds.
 const PAUSES: [u64; 4] = [180, 420, 1200, 3000];
 /// A person reads this.
 const LINES_MAX: usize = 80;
 
-pub(super) fn draw(dice: &mut Dice, drawn: &Drawn, storm_s: u64) -> Vec<(u64, String)> {
+/// `rare`: of the rarer kinds, too.
+pub(super) fn draw(dice: &mut Dice, drawn: &Drawn, storm_s: u64, rare: bool) -> Vec<(u64, String)> {
     let mut lines: Vec<(u64, String)> = vec![];
-    for trouble in TROUBLES {
+    for trouble in if rare { RARE } else { &[] }.iter().chain(TROUBLES) {
         if !dice.percent(40) {
             continue;
         }
@@ -324,4 +328,51 @@ fn load(dice: &mut Dice, drawn: &Drawn) -> Vec<(u64, String)> {
     let few = dice.percent(60);
     let vms = if few { vm(dice, drawn) } else { None };
     one(format!("load {} 0.{:02}", vms.as_deref().unwrap_or("*"), dice.pick(&[1, 5, 20, 60, 95])))
+}
+
+/// A host dies, and a person who went and saw says so. Meanwhile another is silent; a user may have moved a VM there
+/// while nobody looked, so that it lives although its host is dead.
+fn fences(dice: &mut Dice, drawn: &Drawn) -> Vec<(u64, String)> {
+    let (dead, other) = (host(dice, drawn), host(dice, drawn));
+    let back = span(dice);
+    let mut lines = vec![];
+    if dead != other && dice.percent(70) {
+        lines.push((0, format!("fault link ctl {dead},{other} for={}", dice.pick(&[300, 900, 1500]))));
+        let of_dead: Vec<&String> = drawn.vms_of(&dead).collect();
+        if !of_dead.is_empty() && dice.percent(70) {
+            lines.push((5, format!("user migrate {} {other}", dice.pick(&of_dead))));
+        }
+    }
+    lines.push((90, format!("fault host {dead} dies")));
+    lines.push((150, format!("operator fence {dead} if-off")));
+    lines.push((200 + back, format!("heal {dead}")));
+    lines
+}
+
+/// Two hosts cannot reach each other, and the manager reaches both.
+fn apart(dice: &mut Dice, drawn: &Drawn) -> Vec<(u64, String)> {
+    one(format!("fault link between {} {} for={}", host(dice, drawn), host(dice, drawn), span(dice)))
+}
+
+fn lies(dice: &mut Dice, drawn: &Drawn) -> Vec<(u64, String)> {
+    let host = host(dice, drawn);
+    let lie = *dice.pick(&["idle", "idle", "busy", "absurd"]);
+    vec![(0, format!("fault lies {host} {lie}")), (span(dice), format!("heal {host}"))]
+}
+
+fn credentials(dice: &mut Dice, drawn: &Drawn) -> Vec<(u64, String)> {
+    one(format!("fault power {} refused times={}", host(dice, drawn), dice.between(1, 4)))
+}
+
+/// VMs whose names mean something elsewhere.
+fn strangers(dice: &mut Dice, drawn: &Drawn) -> Vec<(u64, String)> {
+    let name = *dice.pick(&[
+        "$(reboot);`reboot`",
+        "../../etc/passwd",
+        "x\u{1b}[2Jy",
+        "a b=c ev=power-off",
+        "\u{202e}off",
+    ]);
+    let vm = format!("x{}", dice.below(1_000_000));
+    one(format!("define {vm}@{} mem=128M vcpus=1 cpu=0.02 as=\"{name}\"", host(dice, drawn)))
 }

@@ -40,9 +40,13 @@ impl Calendar {
             }
         }
         match note {
+            // It may have read another calendar.
+            Note::ManagerUp { .. } => {
+                self.trouble = scene.at;
+                self.until = None;
+            }
             Note::Script { is_fault: true, .. }
             | Note::Ordered { .. }
-            | Note::ManagerUp { .. }
             | Note::ManagerDown
             | Note::Healed
             | Note::VmLost { .. } => self.trouble = scene.at,
@@ -100,6 +104,14 @@ impl OpeningGuarantee {
 
 impl Invariant for OpeningGuarantee {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
+        if let Note::Told(event) = note
+            && event.name == "opening.short"
+        {
+            let hosts = event.field("hosts").unwrap_or_default().split(',');
+            for host in hosts.filter_map(|name| scene.cluster.host_named(name)) {
+                self.named[host.index()] = true;
+            }
+        }
         if let Note::Told(event) = note
             && let Some(host) = event.field("host").and_then(|name| scene.cluster.host_named(name))
         {

@@ -6,12 +6,14 @@ use super::{Found, Invariant, Scene};
 use crate::note::Note;
 use crate::world::{Power, VmTruth};
 
-/// Hosts that are on by belief, and by truth or were so long enough ago that nobody could know better; without this one.
+/// Hosts that are in one of these states by belief, and on by truth or were so long enough ago that nobody could know
+/// better; without this one.
 fn usable<'a>(
     scene: &'a Scene<'_>,
     fell: &'a [Option<Mono>],
     without: HostId,
     unseen: Millis,
+    states: &'a [HostState],
 ) -> impl Iterator<Item = HostId> + 'a {
     let lately = move |host: HostId| fell[host.index()].is_some_and(|fell| scene.at.since(fell) <= unseen);
     scene
@@ -21,7 +23,7 @@ fn usable<'a>(
         .filter(move |host| {
             host.id != without
                 && (host.power == Power::On || lately(host.id))
-                && scene.belief[host.id.index()] == HostState::On
+                && states.contains(&scene.belief[host.id.index()])
         })
         .map(|host| host.id)
 }
@@ -62,7 +64,7 @@ impl Invariant for MinimumOn {
         {
             // A host that missed its last look is not relied on.
             let unseen = scene.settings.observe_every + scene.settings.look_deadline;
-            let left = usable(scene, &self.fell, *host, unseen).count();
+            let left = usable(scene, &self.fell, *host, unseen, &[HostState::On]).count();
             if left < scene.cluster.policy.knobs.min_on as usize {
                 found.add(
                     "I8",
@@ -102,7 +104,11 @@ impl Invariant for Reserves {
         }
         let periods = u64::from(scene.settings.stale_periods) + 1;
         let unseen = Millis(scene.settings.observe_every.0 * periods) + scene.settings.look_deadline;
-        let hosts: Vec<HostId> = usable(scene, &self.fell, *host, unseen).collect();
+        // One that a plan empties is there while it is: it is judged itself when it goes.
+        let states = [HostState::On, HostState::Draining];
+        let hosts: Vec<HostId> = usable(scene, &self.fell, *host, unseen, &states)
+            .filter(|host| scene.belief[host.index()] == HostState::On || !scene.ordered.contains(host))
+            .collect();
         for moved in [true, false] {
             if let Some(broken) = broken_reserve(scene, &hosts, moved) {
                 let text = format!("{} went off{broken}", scene.name(*host));
@@ -136,14 +142,16 @@ fn broken_reserve(scene: &Scene<'_>, hosts: &[HostId], moved: bool) -> Option<St
             return Some(format!(" and {places} places were free for the largest VM"));
         }
     }
-    if knobs.failover == 0 || hosts.is_empty() {
+    // Whose VMs are leaving anyway is not counted among those that die.
+    let stays = |host: &&HostId| scene.belief[host.index()] == HostState::On;
+    let mut fullest: Vec<HostId> = hosts.iter().filter(stays).copied().collect();
+    if knobs.failover == 0 || fullest.is_empty() {
         return None;
     }
     // The fullest hosts are the worst to lose; for one host all are tried.
-    let mut fullest = hosts.to_vec();
     fullest.sort_by_key(|host| std::cmp::Reverse(used(*host)));
     let losses: Vec<Vec<HostId>> = if knobs.failover == 1 {
-        hosts.iter().map(|host| vec![*host]).collect()
+        fullest.iter().map(|host| vec![*host]).collect()
     } else {
         vec![fullest.into_iter().take(knobs.failover as usize).collect()]
     };

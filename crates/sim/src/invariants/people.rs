@@ -71,6 +71,8 @@ impl PeopleWin {
         if begins && self.said.paused.is_some_and(|until| scene.at < until) {
             found.add("I17", scene.at, format!("i{} went out while a person had paused us", intent.id.0));
         }
+        // A start follows from the word of the person who fenced its host.
+        let begins = begins && !matches!(intent.action, Action::Start { .. });
         if begins && self.said.automation.is_some_and(|mode| mode != Automation::Auto) && !self.said.applied {
             found.add("I17", scene.at, format!("i{} went out and nobody applied it", intent.id.0));
         }

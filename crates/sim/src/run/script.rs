@@ -1,12 +1,17 @@
 //! What a script, or a person at a screen, does to a run.
 
 use dormouse_control::Order;
-use dormouse_model::HostId;
+use dormouse_model::schedule::Schedule;
+use dormouse_model::{HostId, Millis};
+use std::sync::Arc;
 
 use super::{Happening, Sim};
 use crate::note::Note;
-use crate::script::{Action, ByHand, CrashPoint, Timed};
-use crate::world::Fault;
+use crate::script::{Action, ByHand, CrashPoint, Operator, Timed};
+use crate::world::{Fault, Power};
+
+/// Reading the settings and beginning again takes so long.
+const RELOAD: Millis = Millis(1000);
 
 impl Sim {
     /// A line of the script.
@@ -40,6 +45,8 @@ impl Sim {
             }
             Action::Crash { point: CrashPoint::Now, down, .. } => self.crash(down),
             Action::Crash { point, nth, down } => self.crash_at = Some((point, nth, down)),
+            Action::Operator(Operator::FenceIfOff { host })
+                if !matches!(self.world.host(host).power, Power::Off | Power::Dead) => {}
             Action::Operator(order) => {
                 let host = order.host();
                 let controller = self.controller.as_ref();
@@ -59,6 +66,7 @@ impl Sim {
             Action::Define(spec) => self.world.define_by_hand(*spec),
             Action::User(deed) => self.by_hand(deed),
             Action::Switch { host, on } => self.world.switch_by_hand(host, on),
+            Action::Window(schedule) => self.reload(*schedule),
             Action::Close => self.order(None, Order::Resume),
             Action::Open => self.order(None, Order::Normalise),
         }
@@ -70,6 +78,14 @@ impl Sim {
         }
         let incarnation = self.incarnation;
         self.happens(Happening::Orders { incarnation, host, order });
+    }
+
+    /// New settings: the daemon ends and begins again with what it remembers, and only the calendar is another.
+    fn reload(&mut self, schedule: Schedule) {
+        Arc::make_mut(&mut self.cluster).schedule = schedule;
+        if self.controller.is_some() {
+            self.crash(RELOAD);
+        }
     }
 
     fn by_hand(&mut self, deed: ByHand) {

@@ -1,14 +1,15 @@
 //! What a script can make happen.
 
 use dormouse_control::{Automation, Order};
+use dormouse_model::schedule::Schedule;
 use dormouse_model::text::decimal_thousandths;
 use dormouse_model::{HostId, Lack, MilliCpu, Millis, Mono, VmSpec};
 use uuid::Uuid;
 
 use super::words::{Names, Words, Wrong, offset, span};
-use crate::world::Fault;
+use crate::world::{Fault, Lie};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     Load {
         vms: Option<Vec<Uuid>>,
@@ -44,6 +45,8 @@ pub enum Action {
         host: HostId,
         on: bool,
     },
+    /// The calendar is another one from now on: this window alone. The settings are read again.
+    Window(Box<Schedule>),
     /// The house closes or opens, whatever the calendar says.
     Close,
     Open,
@@ -83,8 +86,17 @@ pub enum ByHand {
 /// An order of an operator, with VMs by UUID: the controller's own numbers are not the script's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operator {
-    Pause { span: Option<Millis> },
-    Move { vm: Uuid, to: HostId },
+    Pause {
+        span: Option<Millis>,
+    },
+    Move {
+        vm: Uuid,
+        to: HostId,
+    },
+    /// A person goes and looks, and gives their word only if it is really off.
+    FenceIfOff {
+        host: HostId,
+    },
     Plain(Order),
 }
 
@@ -98,6 +110,7 @@ impl Operator {
         Some(match self {
             Self::Pause { span } => Order::Pause { until: span.map(|span| now + span) },
             Self::Move { vm, to } => Order::Move { vm: vm_id(*vm)?, to: *to },
+            Self::FenceIfOff { host } => Order::Fence { host: *host },
             Self::Plain(order) => order.clone(),
         })
     }
@@ -114,6 +127,7 @@ impl Operator {
                 | Order::Fence { host }
                 | Order::Maintenance { host, .. },
             ) => Some(*host),
+            Self::FenceIfOff { host } => Some(*host),
             _ => None,
         }
     }
@@ -127,9 +141,9 @@ impl Action {
     }
 
     pub(crate) fn parse(words: &mut Words, names: &mut Names<'_>) -> Result<Self, Wrong> {
-        const KINDS: [&str; 14] = [
+        const KINDS: [&str; 15] = [
             "load", "fault", "heal", "crash", "operator", "login", "logout", "block", "unblock", "define",
-            "user", "switch", "close", "open",
+            "user", "switch", "window", "close", "open",
         ];
         let known: Vec<(&str, &str)> = KINDS.iter().map(|kind| (*kind, *kind)).collect();
         Ok(match words.one_of("action", &known)? {
@@ -150,17 +164,26 @@ impl Action {
             "block" => Self::Block { host: names.host(&words.take("a host")?)?, what: words.take("a text")? },
             "unblock" => Self::Unblock { host: names.host(&words.take("a host")?)? },
             "define" => {
-                let spec = names.spec(&words.rest())?;
+                let goes_by = words.option("as");
+                let mut spec = names.spec(&words.rest())?;
                 if names.vm(&spec.name).is_ok() {
                     return Err(format!("`{}` exists already", spec.name));
                 }
                 names.defined.insert(spec.name.clone(), spec.uuid);
+                spec.name = goes_by.unwrap_or(spec.name);
                 Self::Define(Box::new(spec))
             }
             "user" => Self::User(by_hand(words, names)?),
             "switch" => {
                 let host = names.host(&words.take("a host")?)?;
                 Self::Switch { host, on: words.one_of("switch", &[("on", true), ("off", false)])? }
+            }
+            "window" => {
+                let zone = &names.cluster.schedule.zone;
+                let text =
+                    format!("cluster script zone={zone}\nhost h cpus=1 mem=1G\nwindow {}\n", words.rest());
+                let cluster = dormouse_model::text::parse(&text).map_err(|error| error.message)?;
+                Self::Window(Box::new(cluster.schedule))
             }
             "close" => Self::Close,
             _ => Self::Open,
@@ -225,8 +248,12 @@ fn operator(words: &mut Words, names: &Names<'_>) -> Result<Operator, Wrong> {
             _ => None,
         };
         if let Some(order) = on_host {
-            words.take("the verb")?;
-            return Ok(Operator::Plain(order(names.host(&words.take("a host")?)?)));
+            let fences = words.take("the verb")? == "fence";
+            let host = names.host(&words.take("a host")?)?;
+            if fences && words.flag("if-off") {
+                return Ok(Operator::FenceIfOff { host });
+            }
+            return Ok(Operator::Plain(order(host)));
         }
     }
     let verbs = [
@@ -271,9 +298,11 @@ fn operator(words: &mut Words, names: &Names<'_>) -> Result<Operator, Wrong> {
 }
 
 fn fault(words: &mut Words, names: &Names<'_>) -> Result<Fault, Wrong> {
-    const KINDS: [&str; 14] = [
+    const KINDS: [&str; 16] = [
         "wake",
         "boot",
+        "lies",
+        "power",
         "lease",
         "manager",
         "off",
@@ -330,7 +359,10 @@ fn fault(words: &mut Words, names: &Names<'_>) -> Result<Fault, Wrong> {
             }
         }
         "link" => {
-            words.one_of("link", &[("ctl", ())])?;
+            if !words.one_of("link", &[("ctl", true), ("between", false)])? {
+                let (span, ends) = (words.span("for")?, [host(words)?, host(words)?]);
+                return Ok(Fault::Apart { ends, span });
+            }
             let (span, oneway) = (words.span("for")?, words.flag("oneway"));
             Fault::Silent { hosts: names.hosts(&words.take("hosts")?)?, span, oneway }
         }
@@ -346,6 +378,17 @@ fn fault(words: &mut Words, names: &Names<'_>) -> Result<Fault, Wrong> {
                 (_, Some(vm)) => Fault::AbortHangs { vm },
                 (_, None) => return Err("name the VM that gets stuck".to_owned()),
             }
+        }
+        "lies" => {
+            let host = host(words)?;
+            let lie =
+                words.one_of("lie", &[("idle", Lie::Idle), ("busy", Lie::Busy), ("absurd", Lie::Absurd)])?;
+            Fault::Lies { host, lie }
+        }
+        "power" => {
+            let (host, times) = (host(words)?, words.times()?);
+            words.one_of("power fault", &[("refused", ())])?;
+            Fault::PowerRefused { host, times }
         }
         "share" => {
             let host = host(words)?;

@@ -23,7 +23,7 @@ const TOO_FAR: &str = "too far in the future";
 /// A Monday at noon, in winter time, no holiday anywhere we know of.
 pub const DEFAULT_START: DateTime = DateTime::constant(2026, 1, 12, 12, 0, 0, 0);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Script {
     pub start: Timestamp,
     pub zone: TimeZone,
@@ -34,7 +34,7 @@ pub struct Script {
 }
 
 /// An action and when it happens, with the words it was written in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Timed {
     pub at: Mono,
     pub action: Action,

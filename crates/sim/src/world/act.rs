@@ -130,6 +130,11 @@ impl World {
     /// The command is at its host.
     pub(super) fn arrives(&mut self, intent: &Intent) {
         match intent.action {
+            Action::Wake { host } | Action::Sleep { host }
+                if self.host_mut(host).faults.power_refused.strike() =>
+            {
+                self.fails(intent, "authentication failed");
+            }
             Action::Wake { host } => {
                 self.wake_packet(host);
                 self.answer(intent.id, Outcome::Done { downtime: None });
@@ -242,7 +247,10 @@ impl World {
             Some("domain is not running")
         } else if vm.spec.local_disk {
             Some("migration of disks is not supported")
-        } else if target.power != Power::On || target.faults.is_frozen(now) {
+        } else if target.power != Power::On
+            || target.faults.is_frozen(now)
+            || self.faults.are_apart(from, to, now)
+        {
             Some("unable to connect to the destination")
         } else if target.faults.share_missing {
             Some("cannot access storage file")
@@ -386,7 +394,7 @@ impl World {
     }
 
     /// A move is over: one copy is left, or none.
-    fn end_flow_with(&mut self, id: FlowId, end: MoveEnd, error: Option<OutcomeError>) {
+    pub(super) fn end_flow_with(&mut self, id: FlowId, end: MoveEnd, error: Option<OutcomeError>) {
         let Some(place) = self.flows.iter().position(|flow| flow.id == id) else { return };
         let flow = self.flows[place].clone();
         let (vm, from, to) = (flow.vm, flow.from, flow.to);

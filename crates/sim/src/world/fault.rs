@@ -20,6 +20,12 @@ pub enum Fault {
     Reboots { host: HostId },
     /// The manager does not hear it; with `oneway` the host still hears the manager.
     Silent { hosts: Vec<HostId>, span: Option<Millis>, oneway: bool },
+    /// These two do not reach each other; the manager reaches both.
+    Apart { ends: [HostId; 2], span: Option<Millis> },
+    /// What it says of its load is not true.
+    Lies { host: HostId, lie: Lie },
+    /// Whoever switches it, on or off, is refused: a password that changed, a certificate that is not known.
+    PowerRefused { host: HostId, times: Option<u32> },
     /// Moves of this VM (of any, without one) fail at their start.
     MoveFails { vm: Option<Uuid>, times: Option<u32> },
     /// This host cannot take VMs of others: moves to it are refused, with that reason.
@@ -53,6 +59,17 @@ pub enum Fault {
     LastSecondLogin { host: HostId },
     /// Just before the guard looks for the last time, someone starts this stopped VM there.
     LastSecondStart { host: HostId, vm: Uuid },
+}
+
+/// What a host says of its load and memory that is not so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Nothing to do, everything free.
+    Idle,
+    /// More to do than it has processors for, nothing free.
+    Busy,
+    /// Numbers beyond any machine.
+    Absurd,
 }
 
 /// A fault that lasts: until a time, or until healed.
@@ -114,6 +131,8 @@ pub(crate) struct HostFaults {
     pub(crate) clock_ms: i64,
     pub(crate) reply_lost: Times,
     pub(crate) last_second: Option<LastSecond>,
+    pub(crate) lie: Option<Lie>,
+    pub(crate) power_refused: Times,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -145,6 +164,7 @@ pub(crate) struct ClusterFaults {
     pub(crate) cuts: Vec<(Option<Uuid>, bool, Times)>,
     pub(crate) apart: Vec<(HostId, HostId, Lasting)>,
     pub(crate) abort_hangs: Vec<Uuid>,
+    pub(crate) apart: Vec<([HostId; 2], Lasting)>,
     pub(crate) lease_lost: Option<Lasting>,
     pub(crate) store_full: Option<Lasting>,
 }
@@ -166,6 +186,11 @@ impl ClusterFaults {
         self.cuts.iter_mut().find_map(|(whose, early, times)| {
             (whose.is_none_or(|whose| whose == vm) && times.strike()).then_some(*early)
         })
+    }
+
+    pub(crate) fn are_apart(&self, a: HostId, b: HostId, now: Mono) -> bool {
+        let these = |ends: &[HostId; 2]| *ends == [a, b] || *ends == [b, a];
+        self.apart.iter().any(|(ends, lasting)| these(ends) && lasting.holds(now))
     }
 
     pub(crate) fn is_lease_lost(&self, now: Mono) -> bool {

@@ -2,9 +2,9 @@
 
 use crate::note::MoveEnd;
 use dormouse_control::mutants::{self, Mutant};
-use dormouse_model::{Action, DomainState, HostId, Intent, Millis};
+use dormouse_model::{Action, DomainState, HostId, Intent, Millis, OutcomeError};
 
-use super::flow::FlowId;
+use super::flow::{Flow, FlowId};
 use super::{Power, World};
 
 impl World {
@@ -32,6 +32,17 @@ impl World {
     /// Neither the manager nor the driver's own deadline ends a move of this VM.
     pub(crate) fn abort_hangs(&self, vm: usize) -> bool {
         self.faults.abort_hangs.contains(&self.vms[vm].spec.uuid)
+    }
+
+    /// Two hosts lose each other: moves between them end where they began. One that is being handed over is cut by a
+    /// fault of its own.
+    pub(super) fn part(&mut self, ends: [HostId; 2]) {
+        let between = |flow: &&Flow| [flow.from, flow.to] == ends || [flow.to, flow.from] == ends;
+        let lost: Vec<FlowId> = self.flows.iter().filter(between).map(|flow| flow.id).collect();
+        for flow in lost {
+            let why = OutcomeError::Driver("the connection between the hosts was lost".to_owned());
+            self.end_flow_with(flow, MoveEnd::Stayed("the hosts lost each other"), Some(why));
+        }
     }
 
     /// What held moves up is over.

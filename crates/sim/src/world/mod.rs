@@ -17,6 +17,7 @@ mod vm;
 
 use energy::Sums;
 pub use fault::Fault;
+pub(crate) use fault::Lie;
 pub use flow::{Flow, FlowId};
 use host::Person;
 pub use host::{HostTruth, Power};

@@ -153,6 +153,14 @@ impl World {
                 self.host_mut(*host).faults.libvirt_frozen = Some(Lasting::from(now, *span));
             }
             Fault::Clock { host, by_ms } => self.host_mut(*host).faults.clock_ms = *by_ms,
+            Fault::Lies { host, lie } => self.host_mut(*host).faults.lie = Some(*lie),
+            Fault::PowerRefused { host, times } => {
+                self.host_mut(*host).faults.power_refused = Times::of(*times);
+            }
+            Fault::Apart { ends, span } => {
+                self.faults.apart.push((*ends, Lasting::from(now, *span)));
+                self.part(*ends);
+            }
             Fault::ManagerClock { .. } | Fault::ManagerFrozen { .. } => {}
             Fault::StoreFull { span } => self.faults.store_full = Some(Lasting::from(now, *span)),
             Fault::ReplyLost { host, times } => self.host_mut(*host).faults.reply_lost = Times::of(*times),

@@ -1,8 +1,10 @@
 //! What a look at a host brings back, built from what is really there.
 
-use dormouse_model::{CheckFailure, HostFacts, HostId, Job, JobKind, Mib, MilliCpu, Millis, VmFacts};
+use dormouse_model::{
+    CheckFailure, HostFacts, HostId, Job, JobKind, Mib, MilliCpu, Millis, Permille, VmFacts,
+};
 
-use super::{Flow, HostTruth, Power, VmTruth, World};
+use super::{Flow, HostTruth, Lie, Power, VmTruth, World};
 
 /// A look takes so long, there and back.
 pub(crate) const LATENCY: Millis = Millis(40);
@@ -47,7 +49,7 @@ impl World {
         } else {
             truth.vms.iter().filter_map(|vm| self.vm_facts(truth, &self.vms[*vm])).collect()
         };
-        HostFacts {
+        let mut facts = HostFacts {
             machine: truth.machine,
             boot: truth.boot,
             hypervisor: None,
@@ -66,10 +68,14 @@ impl World {
             epoch: truth.epoch,
             failures,
             vms,
+        };
+        if let Some(lie) = truth.faults.lie {
+            distort(&mut facts, lie);
         }
+        facts
     }
 
-    pub(crate) fn load_now(&self, truth: &HostTruth) -> dormouse_model::Permille {
+    pub(crate) fn load_now(&self, truth: &HostTruth) -> Permille {
         let mut load = truth.load;
         load.pass(self.now.since(truth.account.since), truth.demand);
         load.per_cpu(truth.spec.cpus)
@@ -107,5 +113,19 @@ impl World {
             remaining: Mib(flow.remaining_mib()),
             processed: Mib(flow.sent_mib()),
         }
+    }
+}
+
+/// What a host makes of the truth about its load. That a VM is there it says in any case: no lie about that can be seen
+/// through from outside.
+fn distort(facts: &mut HostFacts, lie: Lie) {
+    let (load, available, cpu) = match lie {
+        Lie::Idle => (Permille(0), facts.mem, MilliCpu::ZERO),
+        Lie::Busy => (Permille(8000), Mib::ZERO, MilliCpu(1000 * u64::from(facts.cpus))),
+        Lie::Absurd => (Permille(u64::MAX), Mib(u64::MAX), MilliCpu(u64::MAX)),
+    };
+    (facts.load15, facts.mem_available, facts.cpu_used) = (load, available, cpu);
+    for vm in &mut facts.vms {
+        vm.cpu = vm.cpu.map(|_| cpu.min(MilliCpu(1000 * u64::from(vm.vcpus))));
     }
 }
