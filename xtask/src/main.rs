@@ -24,7 +24,7 @@ cargo xtask <chore>
   test    everything this machine allows; names what it skipped and why
   bless   rewrite golden files from what the tests see now; read the diff before you commit it
   failover  kill and freeze leading managers over a real etcd; how long nobody leads (--kills N --freezes N --etcd N)
-  chaos   faults drawn from seeds, until a rule breaks: --seeds N --first K; see docs/chaos.md
+  chaos   faults drawn from seeds, in portions: --seeds N --first K --resume; see docs/chaos.md
   lab-faults  faults in the real lab (root), in parts that go on where they were stopped: --part NAME --seed N, --summary
   bench   measure the figures of PROMISES.md again and print the table; --quick takes seconds
 ";

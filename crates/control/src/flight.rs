@@ -160,12 +160,17 @@ impl Controller {
                 let outcome = Outcome::Unsure("the manager restarted".to_owned());
                 // A remembered `stopping` or `asleep` is the guard's word, written before we fell.
                 if matches!(self.host(host).state, HostState::Draining | HostState::On | HostState::Unknown) {
-                    self.sleep_answered(host, &outcome);
+                    // Nobody knows whether it went out. It counts as a try: rather one too few.
+                    self.host_mut(host).offs.insert(intent.id);
+                    self.sleep_answered(host, intent.id, &outcome);
                     self.remember_host(host);
                 }
                 self.out.push(Effect::Close { intent: intent.id, outcome });
             }
             Action::Wake { .. } | Action::Stop { .. } => {
+                if let Action::Wake { host } = intent.action {
+                    self.adopt_wake(host);
+                }
                 let outcome = Outcome::Unsure("the manager restarted".to_owned());
                 self.out.push(Effect::Close { intent: intent.id, outcome });
             }
@@ -199,6 +204,7 @@ impl Controller {
             self.sleeps.push_back(self.now.mono);
             let host = self.host_mut(host);
             host.off_boot = host.boot;
+            host.offs.insert(id);
         }
         let now = self.now.mono;
         if let Some(flight) = self.flights.get_mut(&id) {
@@ -254,7 +260,7 @@ impl Controller {
                 self.look_soon(to);
             }
             Action::Sleep { host } => {
-                self.sleep_answered(host, &outcome);
+                self.sleep_answered(host, id, &outcome);
                 let state = if matches!(outcome, Outcome::Done { .. }) {
                     StepState::Settling
                 } else {

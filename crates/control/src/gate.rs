@@ -191,6 +191,9 @@ impl Controller {
         if by_order {
             return Ok(());
         }
+        if host.never_goes(&self.settings) {
+            return Err("never-went");
+        }
         if host.spec.keep_on {
             return Err("keep-on");
         }

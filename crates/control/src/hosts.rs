@@ -4,10 +4,10 @@ use crate::doubles::take_networks;
 use crate::mutants::{self, Mutant};
 use crate::{Aside, HostMemory, Now, Settings};
 use dormouse_model::{
-    HostFacts, HostId, HostSpec, HostState, Mib, Millis, Mono, ObservationId, Obstacle, Permille, ProbeError,
-    Seen, VmId,
+    HostFacts, HostId, HostSpec, HostState, IntentId, Mib, Millis, Mono, ObservationId, Obstacle, Permille,
+    ProbeError, Seen, VmId,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -50,8 +50,8 @@ pub(crate) struct HostRecord {
     pub(crate) sleep_asked: bool,
     pub(crate) sleeps: VecDeque<Mono>,
     pub(crate) tries: u32,
-    /// Off commands after which it was seen on the same boot again.
-    pub(crate) offs: u32,
+    /// Off commands that went out to this boot and that the guard may have agreed to. By intent, so that none counts twice.
+    pub(crate) offs: BTreeSet<IntentId>,
     pub(crate) boots: VecDeque<Millis>,
     /// When the present try to wake it began, and the sends of this try.
     pub(crate) wake: Option<Wake>,
@@ -119,7 +119,7 @@ impl HostRecord {
             sleep_asked: false,
             sleeps: VecDeque::new(),
             tries: 0,
-            offs: 0,
+            offs: BTreeSet::new(),
             boots: VecDeque::new(),
             wake: None,
             guard_agreed: false,
@@ -148,18 +148,19 @@ impl HostRecord {
             record.aside = memory.aside.filter(|_| memory.state == HostState::SetAside);
             record.fenced = memory.fenced;
             record.tries = memory.tries;
+            record.offs = memory.offs.iter().copied().collect();
             record.sleeps = memory.sleeps.iter().map(|at| past(now, *at, rate)).collect();
             record.boots = memory.boots_s.iter().map(|secs| Millis::from_secs(*secs)).collect();
-            match memory.state {
-                HostState::Waking => {
-                    let began = record.since;
-                    record.wake =
-                        Some(Wake { first: began, try_began: now.mono, sends: 1, late_told: false });
-                }
-                // It was accepted before we fell: the guard's word was given.
-                HostState::Stopping => record.guard_agreed = true,
-                _ => {}
-            }
+            // It was accepted before we fell: the guard's word was given.
+            record.guard_agreed = memory.state == HostState::Stopping;
+            let try_began = memory.wake_try.map(|at| past(now, at, rate));
+            let began = match memory.state {
+                HostState::Waking => Some((record.since, try_began.unwrap_or(record.since))),
+                HostState::Unknown | HostState::Unusable => try_began.map(|at| (at, at)),
+                _ => None,
+            };
+            record.wake =
+                began.map(|(first, try_began)| Wake { first, try_began, sends: 1, late_told: false });
         }
         record
     }
@@ -180,6 +181,8 @@ impl HostRecord {
             fenced: self.fenced,
             sleeps: self.sleeps.iter().map(|at| wall(now, *at, rate)).collect(),
             tries: self.tries,
+            wake_try: self.wake.map(|wake| wall(now, wake.try_began, rate)),
+            offs: self.offs.iter().copied().collect(),
             aside: self.aside,
             boots_s: self.boots.iter().map(|boot| boot.as_secs()).collect(),
         }
@@ -279,6 +282,11 @@ impl HostRecord {
     pub(crate) fn back_off(&mut self, now: Mono, settings: &Settings) {
         self.rest_until = now + doubled(settings.backoff, self.failures, settings.backoff_max);
         self.failures = self.failures.saturating_add(1);
+    }
+
+    /// It was told to go off as often as a host is told, and is here still.
+    pub(crate) fn never_goes(&self, settings: &Settings) -> bool {
+        self.offs.len() >= settings.tries as usize
     }
 
     /// It went to sleep by our word.

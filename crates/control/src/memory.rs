@@ -1,7 +1,7 @@
 //! What the controller must still know after a restart. Everything else is seen again.
 
 use crate::Automation;
-use dormouse_model::{DemandRow, HostState, Intent, Lack};
+use dormouse_model::{DemandRow, HostState, Intent, IntentId, Lack};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -38,8 +38,14 @@ pub struct HostMemory {
     pub sleep_asked: bool,
     /// Starts of sleep within the last day.
     pub sleeps: Vec<i64>,
-    /// Failed tries to reach the wanted power state since the last success.
+    /// Failed tries to wake it since the last success.
     pub tries: u32,
+    /// When the present try to wake it began, while one goes on.
+    #[serde(default)]
+    pub wake_try: Option<i64>,
+    /// Off commands to this boot that the guard may have agreed to.
+    #[serde(default)]
+    pub offs: Vec<IntentId>,
     /// An off command of ours went out and its answer was lost.
     #[serde(default)]
     pub maybe_asleep: bool,

@@ -143,7 +143,8 @@ impl Controller {
                 // So it had gone, although the guard's word was lost: that counts among the day's cycles.
                 host.slept(now);
             }
-            (host.tries, host.offs) = (0, 0);
+            host.tries = 0;
+            host.offs.clear();
             // It did go after all: from here on health counts again.
             host.aside = host.aside.filter(|why| *why != Aside::NeverWent);
             let name = host.spec.name.clone();
@@ -198,6 +199,12 @@ impl Controller {
         }
         let cause = if first { "first-look" } else { "seen" };
         match state {
+            // It was told to go off as often as may be, whatever came of each, and here it is: it does not go.
+            HostState::On | HostState::Unusable | HostState::Unknown
+                if healthy && self.host(id).never_goes(&self.settings) =>
+            {
+                self.set_aside(id, Aside::NeverWent);
+            }
             HostState::On if !healthy => self.turn_unusable(id, failures),
             // Our own guard closes the doors before it answers: libvirt is silent then.
             HostState::Draining if !healthy && self.has_sleep_on(id) => {}
@@ -230,12 +237,6 @@ impl Controller {
                 self.woke(id);
             }
             HostState::Waking => self.turn_unusable(id, failures),
-            // Twice the guard was sent and no word came back, and here it is: it does not go.
-            HostState::Unknown
-                if healthy && self.host(id).maybe_asleep && self.host(id).offs >= self.settings.tries =>
-            {
-                self.set_aside(id, Aside::NeverWent);
-            }
             HostState::Unusable | HostState::Unknown if healthy => {
                 self.set_state(id, HostState::On, cause);
                 self.woke(id);
@@ -293,7 +294,11 @@ impl Controller {
     /// An operator cleared it or it was seen healthy for a while.
     pub(crate) fn trust_again(&mut self, id: HostId, cause: &'static str) {
         let host = self.host_mut(id);
-        (host.tries, host.offs) = (0, 0);
+        host.tries = 0;
+        // Health proves nothing about a host that ignores its off command: it answers healthily all the while.
+        if cause == "cleared" {
+            host.offs.clear();
+        }
         host.failures = 0;
         host.healthy_since = None;
         host.rest_until = Mono::ZERO;

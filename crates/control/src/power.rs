@@ -4,7 +4,9 @@ use crate::controller::Controller;
 use crate::hosts::{HostRecord, Wake};
 use crate::mutants::{self, Mutant};
 use crate::{Aside, Automation, Level, LogEvent, Settings};
-use dormouse_model::{Action, GuardRefusal, HostId, HostState, Millis, Mono, Outcome, PlanId, Step, StepId};
+use dormouse_model::{
+    Action, GuardRefusal, HostId, HostState, IntentId, Millis, Mono, Outcome, PlanId, Step, StepId,
+};
 
 /// After the guard's word a host may need this long to fall silent for good, if the text gives no time.
 const SHUTDOWN_MIN: Millis = Millis::from_secs(5);
@@ -14,17 +16,15 @@ const RESEND_PERCENT: [u64; 2] = [25, 50];
 impl HostRecord {
     /// A wake that the manager before us began goes on where it was: dying does not give a host more tries.
     pub(crate) fn resume_wake(&mut self, now: Mono, settings: &Settings) {
-        let (began, tries) = (self.since, u64::from(self.tries));
-        if self.state == HostState::Unknown && self.maybe_asleep && tries > 0 {
-            self.wake = Some(Wake { first: began, try_began: now, sends: 1, late_told: false });
-            return;
-        }
         let Some(wake) = &mut self.wake else { return };
-        wake.try_began = Mono(began.0 + settings.t_on.0 * tries).min(now);
-        let spent = now.since(wake.try_began).0;
-        let due = RESEND_PERCENT.iter().filter(|percent| spent * 100 >= settings.t_on.0 * **percent).count();
-        wake.sends = 1 + u32::try_from(due).unwrap_or(u32::MAX);
+        wake.sends = sends_due(now.since(wake.try_began), settings.t_on);
     }
+}
+
+/// Packets that a try should have sent by now.
+fn sends_due(spent: Millis, t_on: Millis) -> u32 {
+    let due = RESEND_PERCENT.iter().filter(|percent| spent.0 * 100 >= t_on.0 * **percent).count();
+    1 + u32::try_from(due).unwrap_or(u32::MAX)
 }
 
 impl Controller {
@@ -35,9 +35,7 @@ impl Controller {
         if !host.guard_agreed {
             // It answered with its doors open since: whether it went after all, a wake will tell.
             if host.misses >= self.settings.stale_periods {
-                let host = self.host_mut(id);
-                host.offs += 1;
-                host.maybe_asleep = true;
+                self.host_mut(id).maybe_asleep = true;
                 self.set_state(id, HostState::Unknown, "silent-after-all");
             }
             return;
@@ -55,6 +53,7 @@ impl Controller {
         let host = self.host_mut(id);
         host.guard_agreed = false;
         host.tries = 0;
+        host.offs.clear();
         host.sleep_asked = false;
         host.slept(now);
         for vm in self.vms.forget_host(id) {
@@ -86,20 +85,17 @@ impl Controller {
         if now.since(self.host(id).since) < self.settings.t_off {
             return;
         }
-        let tries = self.settings.tries;
+        let settings = self.settings.clone();
         let host = self.host_mut(id);
         if host.is_silent() {
             return; // silent: the next failed look makes it asleep
         }
-        host.tries += 1;
-        host.offs += 1;
         host.guard_agreed = false;
         // It may still go, later than we wait: should it fall silent then, a wake is in place.
         host.maybe_asleep = true;
-        if host.tries.max(host.offs) >= tries {
+        if host.never_goes(&settings) {
             self.set_aside(id, Aside::NeverWent);
         } else {
-            let settings = self.settings.clone();
             self.host_mut(id).back_off(now, &settings);
             self.set_state(id, HostState::On, "never-went");
         }
@@ -127,12 +123,10 @@ impl Controller {
             self.remember_host(id);
             return self.send_wake(id, true);
         }
-        let due =
-            usize::try_from(wake.sends).ok().and_then(|sent| RESEND_PERCENT.get(sent.saturating_sub(1)));
-        // A send is repeated only when the host is late: most hosts are merely booting.
-        let due = due.is_some_and(|percent| spent.0 * 100 >= t_on.0 * percent);
-        if due && self.host(id).is_late(now) && self.may_send_wake() {
-            self.host_mut(id).wake = Some(Wake { sends: wake.sends + 1, ..wake });
+        // A send is repeated only when the host is late: most hosts are merely booting. What was missed is not made up for.
+        let due = sends_due(spent, t_on);
+        if due > wake.sends && self.host(id).is_late(now) && self.may_send_wake() {
+            self.host_mut(id).wake = Some(Wake { sends: due, ..wake });
             self.send_wake(id, true);
         }
         if !wake.late_told && self.host(id).is_late(now) {
@@ -187,7 +181,10 @@ impl Controller {
                 host.wake = Some(Wake { try_began: now, sends: 1, ..wake });
                 self.remember_host(id);
             }
-            None => host.wake = Some(Wake { first: now, try_began: now, sends: 1, late_told: false }),
+            None => {
+                host.wake = Some(Wake { first: now, try_began: now, sends: 1, late_told: false });
+                self.remember_host(id);
+            }
         }
         self.send_wake(id, false);
     }
@@ -218,6 +215,17 @@ impl Controller {
         self.look_soon(id);
     }
 
+    /// The manager before us may have sent this: the host is on its way up as far as anybody knows, and the tries go on from
+    /// there. Should the packet never have gone, it is sent again when the host is late.
+    pub(crate) fn adopt_wake(&mut self, id: HostId) {
+        if !self.host(id).state.is_down() {
+            return; // its state tells what became of it
+        }
+        let now = self.now.mono;
+        self.host_mut(id).wake = Some(Wake { first: now, try_began: now, sends: 1, late_told: false });
+        self.set_state(id, HostState::Waking, "wake-sent");
+    }
+
     /// The guard obeys somebody else: a later leader of ours, or another cluster altogether (faults C02, I4).
     fn fenced_off(&mut self, name: &str, reasons: &[GuardRefusal]) {
         for reason in reasons {
@@ -239,7 +247,7 @@ impl Controller {
     }
 
     /// The guard was asked and answered, or not.
-    pub(crate) fn sleep_answered(&mut self, id: HostId, outcome: &Outcome) {
+    pub(crate) fn sleep_answered(&mut self, id: HostId, intent: IntentId, outcome: &Outcome) {
         let now = self.now.mono;
         let settings = self.settings.clone();
         let state = self.host(id).state;
@@ -267,6 +275,7 @@ impl Controller {
             Outcome::Refused(reasons) => {
                 let why = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
                 let host = self.host_mut(id);
+                host.offs.remove(&intent);
                 host.refused_until = now + settings.backoff_max.min(Millis::from_mins(10));
                 let name = host.spec.name.clone();
                 self.tell(LogEvent::new(Level::Info, "guard.refused").with("host", &name).with("why", why));
@@ -278,7 +287,9 @@ impl Controller {
                 self.look_soon(id);
             }
             Outcome::Failed(_) => {
-                self.host_mut(id).back_off(now, &settings);
+                let host = self.host_mut(id);
+                host.offs.remove(&intent);
+                host.back_off(now, &settings);
                 if state == HostState::Draining && !self.host(id).drain {
                     self.set_state(id, HostState::On, "off-failed");
                 }
@@ -286,8 +297,6 @@ impl Controller {
             Outcome::Unsure(_) => {
                 let host = self.host_mut(id);
                 host.maybe_asleep = true;
-                // Of a command that an earlier manager sent nobody knows whether it went out.
-                host.offs += u32::from(host.off_boot.is_some());
                 host.back_off(now, &settings);
                 if state == HostState::Draining {
                     self.set_state(id, HostState::Unknown, "no-word-from-guard");

@@ -36,6 +36,8 @@ pub(crate) enum Note {
     Looked {
         host: HostId,
         asked: Mono,
+        /// What it shows is the truth of this moment.
+        seen: Mono,
         boot: Option<Uuid>,
     },
     GuardAgreed {

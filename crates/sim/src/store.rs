@@ -60,6 +60,8 @@ impl Store {
                     sleep_asked: false,
                     sleeps: vec![],
                     tries: 0,
+                    wake_try: None,
+                    offs: vec![],
                     maybe_asleep: false,
                     fenced: false,
                     aside: None,

@@ -396,6 +396,8 @@ fn remembered(cluster: &dormouse_model::Cluster) -> Vec<HostMemory> {
             aside: None,
             sleeps: vec![],
             tries: 0,
+            wake_try: None,
+            offs: vec![],
             boots_s: vec![],
         })
         .collect()

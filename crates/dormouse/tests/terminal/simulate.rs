@@ -126,3 +126,27 @@ fn how_often_the_world_is_held_against_the_rules_changes_nothing_that_happens() 
     let wrong = terminal.type_in("simulate s --check-every often");
     assert!(wrong.contains("invalid value 'often' for '--check-every <N>'"), "{wrong}");
 }
+
+#[test]
+fn faults_drawn_from_seeds_break_no_rule() {
+    let terminal = Terminal::new();
+    let shown = terminal.type_in("simulate --chaos --first 1 --seeds 4");
+    let (told, took) = shown.split_once(" broke a rule, ").expect("a sum");
+    expect![[r#"
+        $ dormouse simulate --chaos --first 1 --seeds 4
+        4 seeds from 1, 7 hours of cluster time, 0"#]]
+    .assert_eq(told);
+    assert!(took.ends_with(" s\nexit status 0\n"), "{took}");
+    let mut report = terminal.json("simulate --chaos --first 1 --seeds 4 --threads 1 --format json");
+    report["wall_ms"] = 0.into();
+    expect![[r#"{"failed":[],"first":1,"seeds":4,"simulated_h":7,"wall_ms":0}"#]]
+        .assert_eq(&report.to_string());
+    for (line, why) in [
+        ("simulate --seeds 4", "--chaos"),
+        ("simulate --chaos --seeds many", "invalid value 'many' for '--seeds <N>'"),
+        ("simulate --chaos --first -1", "--first"),
+    ] {
+        let shown = terminal.type_in(line);
+        assert!(shown.contains(why) && shown.ends_with("exit status 2\n"), "{shown}");
+    }
+}

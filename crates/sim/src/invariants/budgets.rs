@@ -25,12 +25,23 @@ pub(super) struct BoundedRetry {
     agreed: Vec<u32>,
     /// The epoch that leads: what an earlier one sent late is not the present one's doing.
     epoch: u64,
-    down_at: Option<Mono>,
+    /// When its lease was last renewed, and until when it holds.
+    lease: Option<(Mono, Mono)>,
 }
 
 impl BoundedRetry {
     pub(super) fn new(hosts: usize) -> Self {
-        Self { wakes: vec![None; hosts], agreed: vec![0; hosts], epoch: 0, down_at: None }
+        Self { wakes: vec![None; hosts], agreed: vec![0; hosts], epoch: 0, lease: None }
+    }
+
+    /// While nobody led, dead, frozen or cut off from the store, no try went on.
+    fn leads(&mut self, at: Mono, until: Mono) {
+        let idle =
+            self.lease.filter(|(_, until)| *until <= at).map_or(Millis::ZERO, |(was, _)| at.since(was));
+        for (first, _) in self.wakes.iter_mut().flatten() {
+            *first = *first + idle;
+        }
+        self.lease = Some((at, until));
     }
 }
 
@@ -59,14 +70,9 @@ impl Invariant for BoundedRetry {
                     self.wakes[host.index()] = None;
                 }
             }
-            Note::Leased { epoch, .. } => self.epoch = *epoch,
-            Note::ManagerDown => self.down_at = Some(scene.at),
-            // While nobody was there, no try went on.
-            Note::ManagerUp { .. } => {
-                let away = self.down_at.take().map_or(Millis::ZERO, |down| scene.at.since(down));
-                for (first, _) in self.wakes.iter_mut().flatten() {
-                    *first = *first + away;
-                }
+            Note::Leased { epoch, until } => {
+                self.epoch = *epoch;
+                self.leads(scene.at, *until);
             }
             Note::GuardAgreed { host, epoch } if epoch.0 == self.epoch => {
                 self.agreed[host.index()] += 1;

@@ -134,7 +134,7 @@ impl Said {
 impl Invariant for PeopleWin {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         match note {
-            Note::Looked { host, asked, boot: Some(_) } => {
+            Note::Looked { host, asked, boot: Some(_), .. } => {
                 self.busy[host.index()] = Self::is_busy(*host, scene);
                 self.looked[host.index()] = *asked;
             }

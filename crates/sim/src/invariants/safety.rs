@@ -80,7 +80,7 @@ impl Invariant for SingleRun {
     }
 }
 
-/// I22: `done` is said of a move only when the VM is at its destination and nowhere else, and both hosts were asked since.
+/// I22: `done` is said of a move only when the VM is at its destination and nowhere else, and both hosts were seen since.
 #[derive(Debug)]
 pub(super) struct ConfirmedMove {
     actions: BTreeMap<IntentId, (Action, Option<Uuid>)>,
@@ -106,7 +106,7 @@ impl Invariant for ConfirmedMove {
             Note::Acted(intent) => {
                 self.actions.insert(intent.id, (intent.action, intent.vm));
             }
-            Note::Looked { host, asked, boot: Some(_) } => self.looked[host.index()] = *asked,
+            Note::Looked { host, seen, boot: Some(_), .. } => self.looked[host.index()] = *seen,
             Note::MoveEnded { vm, from, to, .. } => {
                 self.ended.insert((*vm, *from, *to), scene.at);
             }

@@ -65,7 +65,7 @@ impl FreshInput {
 impl Invariant for FreshInput {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         match note {
-            Note::Looked { host, asked, boot } => {
+            Note::Looked { host, asked, boot, .. } => {
                 let looks = &mut self.looks[host.index()];
                 match boot {
                     Some(boot) => {
@@ -174,7 +174,7 @@ impl Invariant for UnknownMeansOn {
         match note {
             Note::GuardAgreed { host, .. } => self.agreed[host.index()] = Some(scene.at),
             Note::Power { host, to: Power::On, .. } => self.agreed[host.index()] = None,
-            Note::Looked { host, asked, boot: Some(_) } => {
+            Note::Looked { host, asked, boot: Some(_), .. } => {
                 let agreed = &mut self.agreed[host.index()];
                 if agreed.is_some_and(|agreed| *asked > agreed + SPOKEN)
                     && scene.world.host(*host).is_healthy(scene.at)

@@ -1,5 +1,7 @@
 //! A checker that catches nothing is not a checker: each rule is broken here once, by notes that no sound manager makes.
 
+mod people;
+
 use super::{Checkers, Scene};
 use crate::note::{MoveEnd, Note};
 use crate::world::{Fault, Nature, Power, World};
@@ -30,7 +32,12 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let cluster = dormouse_model::text::parse(CLUSTER).expect("a cluster");
+        Self::with("")
+    }
+
+    /// With more lines of the cluster text.
+    fn with(lines: &str) -> Self {
+        let cluster = dormouse_model::text::parse(&format!("{CLUSTER}{lines}")).expect("a cluster");
         let world =
             World::new(&cluster, Nature { seed: 1, jitter_permille: 0, login_idle: Millis::from_mins(30) });
         let belief = vec![HostState::On; cluster.hosts.len()];
@@ -49,7 +56,7 @@ impl Stage {
             belief: &self.belief,
             manager_up: true,
             ordered: &ordered,
-            wall: jiff::Timestamp::UNIX_EPOCH,
+            wall: wall(self.at),
         };
         for note in notes {
             self.checkers.note(note, &scene);
@@ -74,7 +81,7 @@ impl Stage {
             belief: &self.belief,
             manager_up: true,
             ordered: &ordered,
-            wall: jiff::Timestamp::UNIX_EPOCH,
+            wall: wall(self.at),
         };
         self.checkers.at_end(&scene);
         self
@@ -90,9 +97,15 @@ impl Stage {
     }
 }
 
+/// The calendar's clock began with the run.
+fn wall(at: Mono) -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(i64::try_from(at.0).expect("small")).expect("in range")
+}
+
 const H1: HostId = HostId(0);
 const H2: HostId = HostId(1);
 const H3: HostId = HostId(2);
+const H4: HostId = HostId(3);
 
 fn intent(id: u64, action: Action) -> Intent {
     Intent {
@@ -113,7 +126,7 @@ fn durable(intent: &Intent) -> Vec<Note> {
 }
 
 fn looked(stage: &Stage, host: HostId) -> Note {
-    Note::Looked { host, asked: stage.at, boot: Some(stage.world.host(host).boot) }
+    Note::Looked { host, asked: stage.at, seen: stage.at, boot: Some(stage.world.host(host).boot) }
 }
 
 fn state(host: &str, from: HostState, to: HostState, cause: &str) -> Note {
@@ -161,7 +174,7 @@ fn i5_old_looks_and_many_hosts_gone() {
     let mut stage = Stage::new();
     let looks: Vec<Note> = [H1, H2, H3, HostId(3)].map(|host| looked(&stage, host)).into();
     stage.hear(&looks).later(Millis::from_secs(15));
-    let silence = |host| Note::Looked { host, asked: Mono(16_000), boot: None };
+    let silence = |host| Note::Looked { host, asked: Mono(16_000), seen: Mono(16_000), boot: None };
     let move_one = intent(1, Action::Migrate { vm: VmId(0), from: H1, to: H3 });
     stage.hear(&[silence(H1), silence(H2), silence(HostId(3))]).hear(&durable(&move_one));
     stage.found(expect!["I5 at +00016.000: i1 went out while 3 hosts had vanished"]);

@@ -315,7 +315,12 @@ impl Sim {
             Happening::Tells { incarnation, event } if incarnation == self.incarnation => {
                 if let Event::Observed(observation) = event.as_ref() {
                     let boot = observation.result.as_ref().ok().map(|facts| facts.boot);
-                    self.notes.push(Note::Looked { host: observation.host, asked: observation.asked, boot });
+                    self.notes.push(Note::Looked {
+                        host: observation.host,
+                        asked: observation.asked,
+                        seen: observation.answered,
+                        boot,
+                    });
                 }
                 self.give(*event);
             }

@@ -343,18 +343,13 @@ fn fault(words: &mut Words, names: &Names<'_>) -> Result<Fault, Wrong> {
         }
         "host" => {
             let host = host(words)?;
-            let kinds = ["dies", "reboots", "lacks", "cut"].map(|kind| (kind, kind));
+            let kinds = ["dies", "reboots", "lacks"].map(|kind| (kind, kind));
             match words.one_of("host fault", &kinds)? {
                 "dies" => Fault::Dies { host },
                 "reboots" => Fault::Reboots { host },
-                "lacks" => {
+                _ => {
                     let lacks = [Lack::Cpu, Lack::Machine, Lack::Network].map(|lack| (lack.code(), lack));
                     Fault::Lacks { host, lack: words.one_of("thing to lack", &lacks)? }
-                }
-                _ => {
-                    let span = words.span("for")?;
-                    words.one_of("cut", &[("from", ())])?;
-                    Fault::Cut { a: host, b: names.host(&words.take("the other host")?)?, span }
                 }
             }
         }

@@ -270,9 +270,6 @@ impl World {
                 let error = OutcomeError::Unfit { lacks, why: "unsupported configuration".to_owned() };
                 self.answer(intent.id, Outcome::Failed(error));
             }
-            None if self.faults.are_apart(from, to, now) => {
-                self.fails(intent, "unable to connect to the destination")
-            }
             None if self.faults.move_fails(uuid) => {
                 self.fails(intent, "operation failed: migration job: unexpectedly failed")
             }
@@ -377,16 +374,6 @@ impl World {
             }
         }
         self.flows_changed();
-    }
-
-    /// The link between these two is gone: what is on its way ends at its source.
-    pub(super) fn part(&mut self, a: HostId, b: HostId) {
-        let between = |from, to| (from, to) == (a, b) || (from, to) == (b, a);
-        let broken: Vec<FlowId> =
-            self.flows.iter().filter(|flow| between(flow.from, flow.to)).map(|flow| flow.id).collect();
-        for id in broken {
-            self.end_flow(id, MoveEnd::Stayed("lost connection to the destination"));
-        }
     }
 
     pub(super) fn end_flow(&mut self, id: FlowId, end: MoveEnd) {

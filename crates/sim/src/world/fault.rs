@@ -30,8 +30,6 @@ pub enum Fault {
     MoveFails { vm: Option<Uuid>, times: Option<u32> },
     /// This host cannot take VMs of others: moves to it are refused, with that reason.
     Lacks { host: HostId, lack: Lack },
-    /// These two do not reach each other; the manager reaches both.
-    Cut { a: HostId, b: HostId, span: Option<Millis> },
     /// Moves of this VM start and make no progress.
     MoveStuck { vm: Uuid },
     /// The link between the hosts dies in the hand-over of a move of this VM (of any, without one): it is held at its
@@ -162,7 +160,6 @@ pub(crate) struct ClusterFaults {
     pub(crate) moves: Vec<(Option<Uuid>, Times)>,
     pub(crate) stuck: Vec<Uuid>,
     pub(crate) cuts: Vec<(Option<Uuid>, bool, Times)>,
-    pub(crate) apart: Vec<(HostId, HostId, Lasting)>,
     pub(crate) abort_hangs: Vec<Uuid>,
     pub(crate) apart: Vec<([HostId; 2], Lasting)>,
     pub(crate) lease_lost: Option<Lasting>,
@@ -172,13 +169,6 @@ pub(crate) struct ClusterFaults {
 impl ClusterFaults {
     pub(crate) fn move_fails(&mut self, vm: Uuid) -> bool {
         self.moves.iter_mut().any(|(whose, times)| whose.is_none_or(|whose| whose == vm) && times.strike())
-    }
-
-    /// The link between these two is cut.
-    pub(crate) fn are_apart(&self, a: HostId, b: HostId, now: Mono) -> bool {
-        self.apart.iter().any(|(one, other, lasting)| {
-            ((*one, *other) == (a, b) || (*one, *other) == (b, a)) && lasting.holds(now)
-        })
     }
 
     /// How the link dies in the hand-over of this VM, if it does: early or late.

@@ -140,10 +140,6 @@ impl World {
             }
             Fault::MoveFails { vm, times } => self.faults.moves.push((*vm, Times::of(*times))),
             Fault::Lacks { host, lack } => self.host_mut(*host).faults.lacks = Some(*lack),
-            Fault::Cut { a, b, span } => {
-                self.faults.apart.push((*a, *b, Lasting::from(now, *span)));
-                self.part(*a, *b);
-            }
             Fault::MoveStuck { vm } => self.faults.stuck.push(*vm),
             Fault::MoveCut { vm, early, times } => self.faults.cuts.push((*vm, *early, Times::of(*times))),
             Fault::AbortHangs { vm } => self.faults.abort_hangs.push(*vm),
