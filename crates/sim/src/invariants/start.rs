@@ -15,13 +15,11 @@ pub(super) struct SafeStart {
     may_hold: Vec<Vec<HostId>>,
     /// The guard agreed, and it has not been on since.
     proved: Vec<bool>,
-    /// A person gave their word, and nobody has seen it since. The word must be true when it is used.
-    word: Vec<bool>,
 }
 
 impl SafeStart {
     pub(super) fn new(hosts: usize) -> Self {
-        Self { may_hold: vec![], proved: vec![false; hosts], word: vec![false; hosts] }
+        Self { may_hold: vec![], proved: vec![false; hosts] }
     }
 }
 
@@ -30,11 +28,15 @@ impl Invariant for SafeStart {
         match note {
             Note::GuardAgreed { host, .. } => self.proved[host.index()] = true,
             Note::Ordered { order: Order::SayOff { host } | Order::Fence { host }, .. } => {
-                self.word[host.index()] = true;
+                // A word that is true when it is given: nothing ran there then. What runs there later is on the book again.
+                if !matches!(scene.world.host(*host).power, Power::On | Power::Stopping) {
+                    for held in &mut self.may_hold {
+                        held.retain(|at| at != host);
+                    }
+                }
             }
             Note::Power { host, to: Power::On, .. } => self.proved[host.index()] = false,
             Note::Looked { host, boot: Some(_), .. } => {
-                self.word[host.index()] = false;
                 for (held, vm) in self.may_hold.iter_mut().zip(&scene.world.vms) {
                     held.retain(|at| at != host || vm.copy_on(*at).is_some_and(DomainState::is_present));
                 }
@@ -44,9 +46,7 @@ impl Invariant for SafeStart {
                 let mut of_world = self.may_hold.iter().zip(&scene.world.vms);
                 let held = of_world.find(|(_, truth)| truth.spec.uuid == vm).map(|(held, _)| held.as_slice());
                 for other in held.unwrap_or_default().iter().filter(|at| **at != host) {
-                    let said = self.word[other.index()]
-                        && !matches!(scene.world.host(*other).power, Power::On | Power::Stopping);
-                    if !self.proved[other.index()] && !said {
+                    if !self.proved[other.index()] {
                         let text = format!(
                             "{} was started on {} and may be on {}",
                             scene.vm(vm),
