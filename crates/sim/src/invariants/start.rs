@@ -27,12 +27,12 @@ impl Invariant for SafeStart {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         match note {
             Note::GuardAgreed { host, .. } => self.proved[host.index()] = true,
-            Note::Ordered { order: Order::SayOff { host } | Order::Fence { host }, .. } => {
-                // A word that is true when it is given: nothing ran there then. What runs there later is on the book again.
-                if !matches!(scene.world.host(*host).power, Power::On | Power::Stopping) {
-                    for held in &mut self.may_hold {
-                        held.retain(|at| at != host);
-                    }
+            // A word that is true when it is given: nothing ran there then. What runs there later is on the book again.
+            Note::Ordered { order: Order::SayOff { host } | Order::Fence { host }, .. }
+                if !matches!(scene.world.host(*host).power, Power::On | Power::Stopping) =>
+            {
+                for held in &mut self.may_hold {
+                    held.retain(|at| at != host);
                 }
             }
             Note::Power { host, to: Power::On, .. } => self.proved[host.index()] = false,

@@ -39,6 +39,7 @@ fn well(name: &str) -> Patient {
         clock_offset_ms: 3,
         macs: spec.macs.clone(),
         wake_on_lan: Some(true),
+        hypervisor: None,
         networks: vec!["br0".into(), "enp1s0".into()],
         disk_lock: Some(true),
         people_idle: vec![Millis(0)],

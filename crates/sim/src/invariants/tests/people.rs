@@ -2,6 +2,7 @@
 
 use super::*;
 use dormouse_control::{Automation, Order};
+use dormouse_model::DomainState;
 
 fn agreed(host: HostId, epoch: u64) -> Note {
     Note::GuardAgreed { host, epoch: Epoch(epoch) }
@@ -33,6 +34,7 @@ fn i3_a_start_beside_a_host_that_may_hold_it() {
     let mut stage = Stage::new();
     stage.hear(&[]);
     stage.world.hosts[0].power = Power::Off;
+    stage.world.vms[0].copies[0].state = DomainState::ShutOff;
     stage.hear(&[ordered(H1, Order::Fence { host: H1 })]).hear(&durable(&start)).found(expect![""]);
 }
 
