@@ -47,10 +47,10 @@ fn judge(records: &str) -> Result<Verdict> {
     }
     let mut all = reader.all;
     in_order(&mut all);
+    let booted_anew = booted_anew(&all);
     as_they_were(&mut all);
     in_order(&mut all);
     let all = with_first_looks(all);
-    let booted_anew = booted_anew(&all);
     let left_over = |(_, _, seen): &&Record| match seen {
         Seen::Rest { defined, .. } => defined.values().any(|hosts| hosts.len() > 1),
         _ => false,

@@ -20,6 +20,10 @@ pub(crate) fn run(book: &mut Book) -> Result<()> {
         let mut child = Command::new(cargo)
             .args(["test", "--release", "--locked", "-p", package, "--test", test])
             .args(["--", "--ignored", "--nocapture", "--test-threads=1"])
+            // A run of the suites by hand beside it has a lab of its own.
+            .env("DORMOUSE_LAB_ID", "frows")
+            // The slow ones, too.
+            .env("DORMOUSE_LAB_ALL", "1")
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start cargo")?;
