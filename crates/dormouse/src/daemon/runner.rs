@@ -29,6 +29,10 @@ const PUBLISH_EVERY: Millis = Millis::from_secs(5);
 
 /// What reaches the loop.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all of them are events: a box each would only be one more step"
+)]
 pub(super) enum Input {
     Event(Event),
     Ask { verb: Verb, by: String, reply: oneshot::Sender<Answer> },

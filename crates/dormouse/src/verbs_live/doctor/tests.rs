@@ -42,6 +42,7 @@ fn well(name: &str) -> Patient {
         hypervisor: None,
         networks: vec!["br0".into(), "enp1s0".into()],
         disk_lock: Some(true),
+        hypervisor: None,
         people_idle: vec![Millis(0)],
         blocks: vec![],
         epoch: None,
