@@ -25,8 +25,8 @@ pub use power::{GuardOrder, Power};
 pub use probe::Probe;
 pub use remote::{Channel, Local, Remote, Script};
 pub use store::{
-    ActionRecord, AuditEntry, AuditLine, EventRecord, IntentRecord, Kind, Lease, LeaseError, Remembered,
-    Store, StoreError, Term,
+    ActionRecord, AuditEntry, AuditLine, EventRecord, IntentRecord, Kind, Lease, LeaseError, MemoryRecord,
+    Remembered, Store, StoreError, Term,
 };
 
 use dormouse_model::{Millis, ProbeError};

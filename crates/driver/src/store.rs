@@ -47,6 +47,14 @@ pub enum Kind {
     Setting,
 }
 
+/// What is to be kept under a key in place of what was there; `None` forgets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemoryRecord {
+    pub kind: Kind,
+    pub key: String,
+    pub value: Option<Value>,
+}
+
 /// One line of the trail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventRecord {
@@ -157,6 +165,17 @@ pub trait Store: Send + Sync {
     async fn remember(&self, kind: Kind, key: &str, value: Value) -> Result<(), StoreError>;
 
     async fn forget(&self, kind: Kind, key: &str) -> Result<(), StoreError>;
+
+    /// Many at once, in their order, durable when this returns. Of those that are refused together the first may be there.
+    async fn remember_all(&self, records: &[MemoryRecord]) -> Result<(), StoreError> {
+        for MemoryRecord { kind, key, value } in records {
+            match value {
+                Some(value) => self.remember(*kind, key, value.clone()).await?,
+                None => self.forget(*kind, key).await?,
+            }
+        }
+        Ok(())
+    }
 
     /// Keeps what VMs needed, and forgets what is of no use any more. May be lost in a power cut.
     async fn keep_demand(&self, batch: &DemandBatch) -> Result<(), StoreError>;

@@ -40,6 +40,13 @@ impl Log {
         }
     }
 
+    /// What the lines take in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        let lines = [&self.lines, &self.golden];
+        let vectors: usize = lines.iter().map(|lines| lines.capacity() * size_of::<String>()).sum();
+        vectors + lines.into_iter().flatten().map(String::capacity).sum::<usize>()
+    }
+
     /// All lines of level Info and above.
     pub(crate) fn lines(&self) -> &[String] {
         &self.lines

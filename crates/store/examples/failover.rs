@@ -10,9 +10,6 @@
     reason = "a measurement: it prints, and stops when it cannot set itself up"
 )]
 
-#[path = "../tests/members/mod.rs"]
-mod members;
-
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let after = |word: &str| args.iter().position(|arg| arg == word).and_then(|at| args.get(at + 1));
@@ -140,7 +137,7 @@ mod manager {
 }
 
 mod blows {
-    use crate::members::Members;
+    use dormouse_members::Members;
     use std::collections::BTreeMap;
     use std::io::{BufRead, BufReader, Write};
     use std::net::{TcpListener, TcpStream};
@@ -228,7 +225,6 @@ mod blows {
         let guard = Guard::default();
         guard.serve(listener);
         let mut managers: Vec<Child> = (0..3).map(|at| start(at, &address, &members)).collect();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let begun = Instant::now();
         while guard.last().is_none() {
             assert!(begun.elapsed() < PATIENCE, "nobody leads");
@@ -249,7 +245,7 @@ mod blows {
                 managers[at].kill().unwrap();
                 managers[at].wait().unwrap();
                 if kind != "kill" {
-                    member = runtime.block_on(members.leader());
+                    member = members.leader();
                     member.into_iter().for_each(|member| members.kill(member));
                 }
             }

@@ -19,7 +19,9 @@ pub(crate) fn remember(db: &Connection, kind: Kind, key: &str, value: &Value) ->
     let text = value.to_string();
     let sql = "INSERT INTO memory (kind, key, value, sum) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value, sum = excluded.sum";
-    db.execute(sql, params![word(kind), key, text, checksum(&[word(kind), key, &text])])
+    // Many come at once when a cluster is seen for the first time.
+    let mut put = db.prepare_cached(sql).map_err(store_error)?;
+    put.execute(params![word(kind), key, text, checksum(&[word(kind), key, &text])])
         .map(drop)
         .map_err(store_error)
 }

@@ -6,7 +6,7 @@ use crate::error::store_error;
 use crate::{OpenError, audit, demand, journal, memory, open, trail};
 use async_trait::async_trait;
 use dormouse_driver::{
-    AuditEntry, AuditLine, EventRecord, IntentRecord, Kind, Remembered, Store, StoreError,
+    AuditEntry, AuditLine, EventRecord, IntentRecord, Kind, MemoryRecord, Remembered, Store, StoreError,
 };
 use dormouse_model::{DemandBatch, IntentId, Outcome};
 use rusqlite::TransactionBehavior;
@@ -103,6 +103,23 @@ impl Store for SqliteStore {
     async fn forget(&self, kind: Kind, key: &str) -> Result<(), StoreError> {
         let key = key.to_owned();
         self.desk.ask(move |db| memory::forget(&db.sure, kind, &key)).await
+    }
+
+    async fn remember_all(&self, records: &[MemoryRecord]) -> Result<(), StoreError> {
+        let records = records.to_vec();
+        self.desk
+            .ask(move |db| {
+                let all =
+                    db.sure.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store_error)?;
+                for MemoryRecord { kind, key, value } in &records {
+                    match value {
+                        Some(value) => memory::remember(&all, *kind, key, value)?,
+                        None => memory::forget(&all, *kind, key)?,
+                    }
+                }
+                all.commit().map_err(store_error)
+            })
+            .await
     }
 
     async fn keep_demand(&self, batch: &DemandBatch) -> Result<(), StoreError> {

@@ -2,15 +2,15 @@
 #![cfg(feature = "etcd")]
 
 mod common;
-mod members;
 
 use common::{DONE, migrate, sleep};
 use dormouse_driver::{
-    AuditEntry, IntentRecord, Kind, Lease, LeaseError, Store, StoreError, Term, conformance_store,
+    AuditEntry, IntentRecord, Kind, Lease, LeaseError, MemoryRecord, Store, StoreError, Term,
+    conformance_store,
 };
+use dormouse_members::{Authority, Members, PATIENCE, Papers, Relay};
 use dormouse_model::{Epoch, IntentId, Millis};
 use dormouse_store::{Dump, EtcdLease, EtcdSettings, EtcdStore};
-use members::{Members, PATIENCE, Relay};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -113,7 +113,7 @@ fn one_member_may_die_or_hang_and_without_two_nothing_is_written() {
     let mut members = Members::start(3);
     let runtime = runtime();
     let (store, lease, term) = runtime.block_on(led(&settings(&members, "one")));
-    let leads = runtime.block_on(members.leader()).expect("one of them");
+    let leads = members.leader().expect("one of them");
     // Its leader hangs: nothing answers there, and no connection is closed.
     members.signal(leads, "-STOP");
     runtime.block_on(async {
@@ -157,7 +157,7 @@ fn one_member_may_die_or_hang_and_without_two_nothing_is_written() {
 fn a_slow_etcd_is_waited_for_and_a_stalled_one_doubles_nothing() {
     let members = Members::start(1);
     runtime().block_on(async {
-        let relay = Relay::to(members.port(0)).await;
+        let relay = Relay::to(members.port(0));
         let through = EtcdSettings { endpoints: vec![relay.endpoint()], ..settings(&members, "one") };
         let (store, lease, term) = led(&through).await;
         relay.late(100);
@@ -180,6 +180,89 @@ fn a_slow_etcd_is_waited_for_and_a_stalled_one_doubles_nothing() {
         let written = said(&direct, &AuditEntry::Intent { intent }).await;
         assert!(written <= 1, "never twice");
         assert!(!closed || written == 1);
+    });
+}
+
+#[test]
+#[ignore = "needs etcd"]
+fn a_word_is_written_once_however_often_it_is_sent() {
+    let members = Members::start(1);
+    runtime().block_on(async {
+        let relay = Relay::to(members.port(0));
+        let through = EtcdSettings { endpoints: vec![relay.endpoint()], ..settings(&members, "one") };
+        let (store, lease, term) = led(&through).await;
+        let lines = store.audit(0, usize::MAX).await.expect("read");
+        let first: AuditEntry = serde_json::from_str(&lines[0].entry).expect("ours");
+        assert_eq!(first, AuditEntry::Begin { after: IntentId(0) }, "the log says where it begins");
+        let word = |n: u32| AuditEntry::Word {
+            by: "ops".to_owned(),
+            order: json!({ "n": n }),
+            answer: String::new(),
+        };
+        for n in 0..3 {
+            until_taken("a renewal", async || {
+                lease.renew(term.epoch).await.map_err(|error| StoreError::Unknown(error.to_string()))
+            })
+            .await;
+            // The answer comes too late, the word in time.
+            relay.late(1_600);
+            assert!(matches!(store.note(&word(n)).await, Err(StoreError::Unknown(_))));
+            relay.late(0);
+            until_taken("the word", async || {
+                lease.renew(term.epoch).await.map_err(|error| StoreError::Unknown(error.to_string()))?;
+                store.note(&word(n)).await
+            })
+            .await;
+            assert_eq!(said(&store, &word(n)).await, 1);
+        }
+        store.note(&word(0)).await.expect("written");
+        assert_eq!(said(&store, &word(0)).await, 2, "said again is another word");
+    });
+}
+
+#[test]
+#[ignore = "needs etcd"]
+fn many_records_are_kept_at_once_also_more_than_etcd_takes_in_one_breath() {
+    let members = Members::start(1);
+    runtime().block_on(async {
+        let (store, _lease, _) = led(&settings(&members, "one")).await;
+        let record = |n: u32, value| MemoryRecord { kind: Kind::Vm, key: format!("vm{n:05}"), value };
+        let all: Vec<_> = (0..1_000).map(|n| record(n, Some(json!("x".repeat(2_000))))).collect();
+        store.remember_all(&all).await.expect("kept");
+        assert_eq!(store.load().await.expect("whole").vms.len(), 1_000);
+        let half: Vec<_> = (0..1_000).step_by(2).map(|n| record(n, None)).collect();
+        store.remember_all(&half).await.expect("forgotten");
+        let kept = store.load().await.expect("whole").vms;
+        assert_eq!(kept.len(), 500);
+        assert!(kept.iter().all(|(key, _)| key.ends_with(['1', '3', '5', '7', '9'])));
+    });
+}
+
+#[test]
+#[ignore = "needs etcd, certtool"]
+fn over_tls_only_those_who_are_vouched_for_speak_to_each_other() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let (ours, theirs) =
+        (Authority::new(&folder.path().join("ours")), Authority::new(&folder.path().join("theirs")));
+    let members = Members::start_tls(1, ours.issue("member"));
+    let (manager, stranger) = (ours.issue("manager"), theirs.issue("stranger"));
+    let shows = |ca: &Papers, shown: Option<&Papers>| EtcdSettings {
+        ca: Some(ca.ca.clone()),
+        identity: shown.map(|papers| (papers.certificate.clone(), papers.key.clone())),
+        ..settings(&members, "one")
+    };
+    runtime().block_on(async {
+        let (store, _lease, term) = led(&shows(&manager, Some(&manager))).await;
+        store.append(&of(sleep(2, 1), term)).await.expect("written");
+        let refused = async |settings: EtcdSettings| {
+            EtcdStore::open(&settings).await.map(drop).expect_err("refused").to_string()
+        };
+        let not_vouched = refused(shows(&stranger, Some(&manager))).await;
+        assert!(not_vouched.contains("its certificate is not vouched for by `etcd.ca`"), "{not_vouched}");
+        for shown in [None, Some(&stranger)] {
+            let unknown = refused(shows(&manager, shown)).await;
+            assert!(unknown.contains("wants a certificate it knows"), "{unknown}");
+        }
     });
 }
 
@@ -233,7 +316,8 @@ fn an_etcd_that_went_back_is_refused_until_a_person_accepts_it() {
         lease.resign(before.epoch).await.expect("given up");
     });
     members.kill(0);
-    members::copy_folder(&members.data(0), &members.dir.path().join("backup"));
+    let backup = members.dir.path().join("backup");
+    members.copy(0, &backup);
     members.run(0);
     members.wait();
     let (lease, last) = runtime.block_on(async {
@@ -245,8 +329,7 @@ fn an_etcd_that_went_back_is_refused_until_a_person_accepts_it() {
         (lease, term)
     });
     members.kill(0);
-    std::fs::remove_dir_all(members.data(0)).expect("removed");
-    members::copy_folder(&members.dir.path().join("backup"), &members.data(0));
+    members.set_back(0, &backup);
     members.run(0);
     runtime.block_on(async {
         let end = Instant::now() + PATIENCE;

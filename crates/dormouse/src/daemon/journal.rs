@@ -6,7 +6,7 @@
 use super::journal_queue::{Entry, Queue};
 use super::runner::Input;
 use dormouse_control::Event;
-use dormouse_driver::{AuditEntry, EventRecord, IntentRecord, Kind, Store, StoreError};
+use dormouse_driver::{AuditEntry, EventRecord, IntentRecord, Kind, MemoryRecord, Store, StoreError};
 use dormouse_model::{DemandBatch, IntentId, Outcome, OutcomeError};
 use serde_json::Value;
 use std::pin::Pin;
@@ -76,7 +76,7 @@ impl Journal {
 
     /// `None` forgets.
     pub(super) fn remember(&self, kind: Kind, key: String, value: Option<Value>) {
-        _ = self.push(Entry::Remember { kind, key, value });
+        _ = self.push(Entry::Remember(MemoryRecord { kind, key, value }));
     }
 
     pub(super) fn tell(&self, event: EventRecord) {
@@ -97,7 +97,7 @@ impl Journal {
     /// Waits until everything is written, or that long.
     pub(super) async fn finish(self, limit: Duration) {
         let written = async {
-            while !self.queue.front().is_empty() {
+            while !self.queue.is_empty() {
                 self.more.notify_one();
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -136,14 +136,14 @@ impl Desk {
                         Err(StoreError::Twice(_) | StoreError::NoSuch(_)) => Ok(()),
                         other => other,
                     };
-                    self.sure(closed).await;
+                    self.sure(1, closed).await;
                 }
-                Some(Entry::Note(entry)) => self.sure(self.store.note(entry).await).await,
-                Some(Entry::Remember { kind, key, value: Some(value) }) => {
-                    self.sure(self.store.remember(*kind, key, value.clone()).await).await;
-                }
-                Some(Entry::Remember { kind, key, value: None }) => {
-                    self.sure(self.store.forget(*kind, key).await).await;
+                Some(Entry::Note(entry)) => self.sure(1, self.store.note(entry).await).await,
+                Some(Entry::Remember(_)) => {
+                    let record =
+                        |entry| if let Entry::Remember(record) = entry { Some(record) } else { None };
+                    let records: Vec<MemoryRecord> = next.into_iter().filter_map(record).collect();
+                    self.sure(records.len(), self.store.remember_all(&records).await).await;
                 }
             }
         }
@@ -188,19 +188,19 @@ impl Desk {
         self.send(event).await;
     }
 
-    /// Goes on when it is written; otherwise waits, refuses intents, and lets the same entry be tried again.
-    async fn sure(&self, written: Result<(), StoreError>) {
+    /// Goes on when they are written; otherwise waits, refuses intents, and lets the same entries be tried again.
+    async fn sure(&self, count: usize, written: Result<(), StoreError>) {
         match written {
             Ok(()) => {
                 if self.queue.recover() {
                     tracing::info!("the store takes writes again");
                 }
-                self.queue.done(1);
+                self.queue.done(count);
             }
             // Someone else leads and writes: this will never be taken, and what comes after it may be.
             Err(StoreError::Fenced(epoch)) => {
                 tracing::warn!("a record of epoch {epoch}, which is over, is not kept");
-                self.queue.fence();
+                self.queue.fence(count);
             }
             Err(error) => {
                 tracing::error!("{error}: nothing new is started until it does");

@@ -1,9 +1,8 @@
 //! What waits to be written, in order and bounded. Holds no lock across anything that waits.
 
-use dormouse_driver::{AuditEntry, EventRecord, IntentRecord, Kind};
+use dormouse_driver::{AuditEntry, EventRecord, IntentRecord, Kind, MemoryRecord};
 use dormouse_model::{DemandBatch, IntentId, Outcome};
-use serde_json::Value;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -16,6 +15,8 @@ const DEMANDS_MAX: usize = 64;
 /// Lines of the audit log that wait: an order beyond them is refused, so that no word goes unrecorded.
 const NOTES_MAX: usize = 10_000;
 
+/// Lines and records that go to the store together: a cluster seen for the first time brings tens of thousands.
+const BUNCH: usize = 500;
 const BEHIND: &str = "the store is too far behind to keep the audit log";
 
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +24,7 @@ pub(super) enum Entry {
     Write(IntentRecord),
     Close { intent: IntentId, outcome: Outcome },
     Note(AuditEntry),
-    Remember { kind: Kind, key: String, value: Option<Value> },
+    Remember(MemoryRecord),
     Tell(EventRecord),
     Demand(DemandBatch),
 }
@@ -47,6 +48,10 @@ struct State {
     /// Each with its number, in the order pushed.
     entries: VecDeque<(u64, Entry)>,
     next: u64,
+    /// The numbers below this are on their way to the store.
+    sent: u64,
+    /// The records that a later one may take the place of.
+    records: HashMap<(Kind, String), u64>,
     writes: usize,
     tells: usize,
     demands: usize,
@@ -58,6 +63,13 @@ struct State {
     failures: u64,
     /// A record was refused because someone else leads: from now on nothing of ours is taken.
     fenced: bool,
+}
+
+impl State {
+    /// Where the entry of that number is. Intents that were given back leave gaps.
+    fn place(&self, number: u64) -> Option<usize> {
+        self.entries.binary_search_by_key(&number, |(number, _)| *number).ok()
+    }
 }
 
 impl Queue {
@@ -77,6 +89,8 @@ impl Queue {
                     return Err("the store is too far behind".to_owned());
                 }
                 state.writes += 1;
+                // It may rest on what was remembered before it.
+                state.records.clear();
             }
             Entry::Tell(_) if state.tells >= TELLS_MAX => {
                 state.dropped += 1;
@@ -91,21 +105,16 @@ impl Queue {
             Entry::Note(_) => state.notes += 1,
             // Bounded by the intents that were written.
             Entry::Close { .. } => {}
-            // Bounded by the hosts and VMs: a later record takes the place of one that still waits, unless an intent
-            // was written in between, which may rest on it.
-            Entry::Remember { kind, key, .. } => {
-                let same = |(_, other): &(u64, Entry)| matches!(other, Entry::Remember { kind: k, key: n, .. } if (k, n) == (kind, key));
-                let since = state
-                    .entries
-                    .iter()
-                    .rposition(|(_, other)| matches!(other, Entry::Write(_)))
-                    .map_or(0, |at| at + 1);
-                // The first may be on its way to the store already.
-                let since = since.max(1).min(state.entries.len());
-                if let Some(at) = state.entries.iter().skip(since).position(same) {
-                    state.entries[since + at].1 = entry;
+            // Bounded by the hosts and VMs: a later record takes the place of one that still waits.
+            Entry::Remember(record) => {
+                let key = (record.kind, record.key.clone());
+                let waits = state.records.get(&key).filter(|number| **number >= state.sent).copied();
+                if let Some(at) = waits.and_then(|number| state.place(number)) {
+                    state.entries[at].1 = entry;
                     return Ok(());
                 }
+                let number = state.next;
+                state.records.insert(key, number);
             }
         }
         let number = state.next;
@@ -144,24 +153,38 @@ impl Queue {
         }
     }
 
-    /// The next entry; it stays until [`Self::done`]. Lines of the trail come in bunches.
+    /// The next entry; it stays until [`Self::done`]. Lines of the trail and records come in bunches.
     pub(super) fn front(&self) -> Vec<Entry> {
-        let state = self.state();
-        let tells =
-            state.entries.iter().take(500).take_while(|(_, entry)| matches!(entry, Entry::Tell(_))).count();
-        state.entries.iter().take(tells.max(1)).map(|(_, entry)| entry.clone()).collect()
+        let mut state = self.state();
+        let alike =
+            |of: fn(&Entry) -> bool| state.entries.iter().take(BUNCH).take_while(|(_, e)| of(e)).count();
+        let tells = alike(|entry| matches!(entry, Entry::Tell(_)));
+        let records = alike(|entry| matches!(entry, Entry::Remember(_)));
+        let next: Vec<_> = state.entries.iter().take(tells.max(records).max(1)).cloned().collect();
+        state.sent = next.last().map_or(0, |(number, _)| number + 1);
+        next.into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.state().entries.is_empty()
     }
 
     /// The first so many entries are dealt with.
     pub(super) fn done(&self, count: usize) {
         let mut state = self.state();
-        for (_, entry) in state.entries.drain(..count).collect::<Vec<_>>() {
+        for (number, entry) in state.entries.drain(..count).collect::<Vec<_>>() {
             match entry {
                 Entry::Write(_) => state.writes -= 1,
                 Entry::Tell(_) => state.tells -= 1,
                 Entry::Demand(_) => state.demands -= 1,
                 Entry::Note(_) => state.notes -= 1,
-                Entry::Close { .. } | Entry::Remember { .. } => {}
+                Entry::Close { .. } => {}
+                Entry::Remember(record) => {
+                    let key = (record.kind, record.key);
+                    if state.records.get(&key) == Some(&number) {
+                        state.records.remove(&key);
+                    }
+                }
             }
         }
         drop(state);
@@ -173,6 +196,7 @@ impl Queue {
         let mut state = self.state();
         state.failing = Some(why.to_owned());
         state.failures += 1;
+        state.sent = 0;
         state.writes = 0;
         let mut refused = vec![];
         state.entries.retain(|(_, entry)| match entry {
@@ -187,10 +211,10 @@ impl Queue {
         refused
     }
 
-    /// The first entry is not kept: someone else leads.
-    pub(super) fn fence(&self) {
+    /// The first so many entries are not kept: someone else leads.
+    pub(super) fn fence(&self, count: usize) {
         self.state().fenced = true;
-        self.done(1);
+        self.done(count);
     }
 
     /// The store takes writes again. `true` if it did not before.
@@ -230,7 +254,7 @@ mod tests {
     }
 
     fn remember(key: &str, value: u64) -> Entry {
-        Entry::Remember { kind: Kind::Host, key: key.to_owned(), value: Some(json!(value)) }
+        Entry::Remember(MemoryRecord { kind: Kind::Host, key: key.to_owned(), value: Some(json!(value)) })
     }
 
     fn tell(name: &str) -> Entry {
@@ -269,6 +293,19 @@ mod tests {
         }
         let expected = [tell("x"), remember("a", 2), remember("b", 1), write(1), remember("a", 3)];
         assert_eq!(drained(&queue), expected);
+    }
+
+    #[test]
+    fn what_is_on_its_way_to_the_store_is_not_changed_any_more() {
+        let queue = Queue::default();
+        queue.push(remember("a", 1)).expect("room");
+        queue.push(remember("b", 1)).expect("room");
+        assert_eq!(queue.front().len(), 2, "both go together");
+        for entry in [remember("a", 2), remember("c", 1), remember("a", 3)] {
+            queue.push(entry).expect("room");
+        }
+        queue.done(2);
+        assert_eq!(drained(&queue), [remember("a", 3), remember("c", 1)]);
     }
 
     #[test]
@@ -315,7 +352,7 @@ mod tests {
         queue.done(1);
         assert_eq!(heard(&queue, mark).await, Some(Ok(())));
         let late = queue.mark();
-        queue.fence();
+        queue.fence(1);
         let fenced = Err("this manager no longer leads".to_owned());
         assert_eq!(
             heard(&queue, late).await,

@@ -1,11 +1,12 @@
 //! The drivers behind the controller's effects, each call under a deadline of ours and with its panics caught.
 
 use super::{DaemonClock, Definitions};
-use dormouse_driver::{GuardOrder, Hypervisor, Kind, Lease, MoveRequest, Power, Probe, Store};
+use dormouse_driver::{GuardOrder, Hypervisor, Kind, Lease, MemoryRecord, MoveRequest, Power, Probe, Store};
 use dormouse_model::{
     Action, Cluster, Epoch, HostFacts, HostId, HostSpec, Intent, Millis, Observation, ObservationId, Outcome,
     OutcomeError, ProbeError,
 };
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -145,11 +146,19 @@ impl Rim {
             Ok(Ok(all)) => all,
             other => return tracing::debug!("definitions are not known: {other:?}"),
         };
-        for (vm, key, record) in definitions.news(all) {
-            match store.remember(Kind::Setting, &key, record.clone()).await {
-                Ok(()) => definitions.kept(vm, &record),
-                Err(error) => return tracing::warn!("the definition of {vm} was not kept: {error}"),
-            }
+        let news = definitions.news(all);
+        let record = |(_, key, value): &(Uuid, String, Value)| MemoryRecord {
+            kind: Kind::Setting,
+            key: key.clone(),
+            value: Some(value.clone()),
+        };
+        let records: Vec<_> = news.iter().map(record).collect();
+        if records.is_empty() {
+            return;
+        }
+        match store.remember_all(&records).await {
+            Ok(()) => news.iter().for_each(|(vm, _, value)| definitions.kept(*vm, value)),
+            Err(error) => tracing::warn!("the definitions of {} VMs were not kept: {error}", news.len()),
         }
     }
 

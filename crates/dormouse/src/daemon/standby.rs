@@ -1,6 +1,8 @@
 //! A manager that does not lead: it waits for the lead, and shows what the leader told meanwhile. Looks at no host and
 //! carries out no order.
 
+mod why;
+
 use super::lead::{Lead, who};
 use super::runner::{Handle, INBOX, Input};
 use super::wire::{Answer, Code, StandbyView, StatusView, Verb, View};
@@ -130,10 +132,10 @@ async fn campaign(
 /// What the leader told last, or why not.
 async fn answer(store: &dyn Store, leader: String, now_ms: i64, verb: &Verb) -> Answer {
     let ask_there = format!(
-        "ask there; here `status`, `host list`, `vm list`, `plan` and `events` show what {leader} told"
+        "ask there; here `status`, `host list`, `vm list`, `plan`, `why` and `events` show what {leader} told"
     );
     let refused = Answer::error(Code::Refused, format!("standby; the leader is {leader}"));
-    if matches!(verb, Verb::Order(_) | Verb::Why { .. } | Verb::Events { .. }) {
+    if matches!(verb, Verb::Order(_) | Verb::Events { .. }) {
         return refused.hint(ask_there);
     }
     let view: View = match store.published().await.map(|view| view.map(serde_json::from_value)) {
@@ -142,9 +144,9 @@ async fn answer(store: &dyn Store, leader: String, now_ms: i64, verb: &Verb) -> 
         Ok(None) => return refused.hint("it told nothing yet"),
         Err(error) => return Answer::error(Code::Unreachable, format!("standby, and {error}")),
     };
+    let age_ms = u64::try_from(now_ms.saturating_sub(view.at_ms)).unwrap_or(0);
     match verb {
         Verb::Status => {
-            let age_ms = u64::try_from(now_ms.saturating_sub(view.at_ms)).unwrap_or(0);
             let standby = Some(StandbyView { leader, age_ms });
             Answer::data(&StatusView { standby, epoch: None, ..view.status })
         }
@@ -154,6 +156,7 @@ async fn answer(store: &dyn Store, leader: String, now_ms: i64, verb: &Verb) -> 
             Some(plan) => Answer::data(&plan),
             None => Answer::error(Code::Failed, "the leader has no plan"),
         },
-        Verb::Order(_) | Verb::Why { .. } | Verb::Events { .. } => refused.hint(ask_there),
+        Verb::Why { name } => why::answer(&view, &leader, age_ms, name),
+        Verb::Order(_) | Verb::Events { .. } => refused.hint(ask_there),
     }
 }

@@ -33,32 +33,32 @@ pub(crate) struct Args {
 
 /// What there is to say about one host or VM. The same for people and for programs.
 #[derive(Debug, Serialize)]
-struct Answer {
-    kind: &'static str,
-    name: String,
-    state: String,
+pub(crate) struct Answer {
+    pub(crate) kind: &'static str,
+    pub(crate) name: String,
+    pub(crate) state: String,
     /// One sentence: the answer to "why".
-    because: String,
+    pub(crate) because: String,
     /// Facts, each with what it is.
-    facts: Vec<Fact>,
+    pub(crate) facts: Vec<Fact>,
     /// What the plan would do with it, in order.
-    steps: Vec<Planning>,
-    refusals: Vec<String>,
+    pub(crate) steps: Vec<Planning>,
+    pub(crate) refusals: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct Fact {
-    what: &'static str,
-    value: String,
+pub(crate) struct Fact {
+    pub(crate) what: &'static str,
+    pub(crate) value: String,
 }
 
 #[derive(Debug, Serialize)]
-struct Planning {
-    what: String,
-    because: String,
+pub(crate) struct Planning {
+    pub(crate) what: String,
+    pub(crate) because: String,
     /// Watts or the end of an overload; absent where nobody's figures change.
     #[serde(skip_serializing_if = "Option::is_none")]
-    buys: Option<String>,
+    pub(crate) buys: Option<String>,
 }
 
 pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
@@ -273,7 +273,7 @@ fn refusals(planned: &Planned, subject: Subject) -> Vec<String> {
 }
 
 impl Answer {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let strong = style::STRONG;
         let mut out = String::new();
         _ = writeln!(

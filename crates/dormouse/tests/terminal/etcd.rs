@@ -1,8 +1,9 @@
 //! Two managers over a real etcd, as their operator meets them.
 
 use super::Terminal;
+use dormouse_members::Members;
 use expect_test::expect;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 /// Nobody listens on port 1 of this machine.
@@ -32,34 +33,19 @@ impl Running {
     }
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// Two managers' settings beside an etcd of one member.
-fn place() -> (Terminal, Running) {
+fn place() -> (Terminal, Members) {
     let terminal = Terminal::with(CLUSTER);
-    let folder = terminal.folder.path();
-    let (client, peer) =
-        (format!("http://127.0.0.1:{}", free_port()), format!("http://127.0.0.1:{}", free_port()));
-    let etcd = Command::new("etcd")
-        .arg("--data-dir")
-        .arg(folder.join("etcd"))
-        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-        .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-        .args(["--initial-cluster", &format!("default={peer}")])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let etcd = Members::start(1);
     for name in ["one", "two"] {
         let settings = format!(
             "cluster = \"cluster\"\nstate = \"{name}\"\nsocket = \"{name}.sock\"\nstore = \"etcd\"\n\
-             [etcd]\nendpoints = [\"{client}\"]\n"
+             [etcd]\nendpoints = [\"{}\"]\n",
+            etcd.endpoint(0)
         );
-        std::fs::write(folder.join(format!("{name}.toml")), settings).unwrap();
+        std::fs::write(terminal.folder.path().join(format!("{name}.toml")), settings).unwrap();
     }
-    (terminal, Running(etcd))
+    (terminal, etcd)
 }
 
 /// What comes back once it says this.
@@ -92,10 +78,17 @@ fn one_manager_leads_the_other_shows_what_it_told_and_takes_over() {
     let standby = once(&terminal, "--config two.toml status", "standby");
     assert!(standby.contains(&leader) && standby.contains(" ago; policy"), "{standby}");
     assert!(once(&terminal, "--config two.toml host list", "exit status 0").contains("\n  a  "));
-    for acts in ["pause", "host wake a", "normalise", "refresh", "why a"] {
+    for acts in ["pause", "host wake a", "normalise", "refresh"] {
         let refused = terminal.type_in(&format!("--config two.toml {acts}"));
         assert!(refused.contains(&leader) && refused.ends_with("exit status 3\n"), "{refused}");
     }
+    let why = terminal.type_in("--config two.toml why a");
+    assert!(why.contains("\nhost a (unknown): ") && why.contains(" s ago by dormouse, process "), "{why}");
+    let refused = terminal.type_in("--config two.toml why b");
+    assert!(
+        refused.contains("there is no host or VM `b`") && refused.ends_with("exit status 2\n"),
+        "{refused}"
+    );
     assert!(terminal.type_in("--config one.toml pause").ends_with("exit status 0\n"));
 
     // Killed: nobody gives the lead up, and it is taken when the lease ends.

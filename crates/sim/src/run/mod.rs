@@ -217,6 +217,12 @@ impl Sim {
         RunResult { log, figures, failures: self.expectations.failures(), violations }
     }
 
+    /// What the log of the run takes in memory: it grows with the run, whatever the manager does.
+    #[must_use]
+    pub fn recorded_bytes(&self) -> usize {
+        self.log.bytes()
+    }
+
     #[must_use]
     pub const fn until(&self) -> Mono {
         self.until

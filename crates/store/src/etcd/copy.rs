@@ -2,6 +2,7 @@
 
 use super::keys::{end_of, seal, unseal};
 use super::record::{self, Record, State};
+use super::store::{BYTES, OPS};
 use super::{EtcdSettings, EtcdStore};
 use crate::audit::Judge;
 use crate::dump::Dump;
@@ -19,9 +20,6 @@ use std::io::{Read, Write};
 pub const IN_USE: &str = "a manager is at work on it";
 /// Records read at once.
 const PAGE: i64 = 500;
-/// Bytes written at once; etcd takes 1.5 MB unless told otherwise.
-const BYTES: usize = 400_000;
-const OPS: usize = 100;
 /// What the standbys are shown, unpacked: no view is larger.
 const VIEW_BYTES_MAX: u64 = 64 << 20;
 

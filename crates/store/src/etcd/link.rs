@@ -70,7 +70,7 @@ impl Link {
         for endpoint in &settings.endpoints {
             let client = Client::connect([endpoint], Some(options.clone()))
                 .await
-                .map_err(|error| bad(format!("etcd at {endpoint}: {error}")))?;
+                .map_err(|error| bad(format!("etcd at {endpoint}: {}", words(&error))))?;
             members.push(client);
         }
         if members.is_empty() {
@@ -107,7 +107,7 @@ impl Link {
                     if let Some(why) = refusal(&error) {
                         return Err(Failure::Refused(why));
                     }
-                    last = error.to_string();
+                    last = words(&error);
                     if turn >= count {
                         tokio::time::sleep_until(end.min(Instant::now() + AGAIN)).await;
                     }
@@ -136,6 +136,30 @@ impl Link {
         })
         .await
     }
+}
+
+/// An error with all its causes, and what it means where that is not plain.
+fn words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let next_words = next.to_string();
+        if !words.contains(&next_words) {
+            words = format!("{words}: {next_words}");
+        }
+        cause = next.source();
+    }
+    // Our side of TLS names what it refuses. The other side closes the connection, and its alert is not always heard.
+    let meaning = if words.contains("invalid peer certificate") {
+        "its certificate is not vouched for by `etcd.ca`"
+    } else if words.contains("fatal alert") || words.contains("connection closed") {
+        "it closed the connection, as a member does that wants a certificate it knows (`etcd.certificate`, `etcd.key`)"
+    } else if words.contains("failed to parse private key") {
+        "`etcd.key` is no key that we can use"
+    } else {
+        return words;
+    };
+    format!("{meaning}: {words}")
 }
 
 /// What no other member would answer differently, in etcd's words.

@@ -3,7 +3,9 @@
 
 use super::keys::{Keys, seal, unseal};
 use super::link::Link;
-use dormouse_driver::StoreError;
+use crate::chain::{Chain, now_ms};
+use dormouse_driver::{AuditEntry, StoreError};
+use dormouse_model::IntentId;
 use etcd_client::{Compare, CompareOp, ResponseHeader, Txn, TxnOp};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
@@ -68,14 +70,17 @@ pub(super) fn place(header: Option<&ResponseHeader>) -> (u64, i64) {
     header.map_or((0, 0), |header| (header.cluster_id(), header.revision()))
 }
 
-/// Makes the record where none ever was.
+/// Makes the record where none ever was, and begins the audit log.
 pub(super) async fn make(link: &Link, keys: &Keys, etcd: u64) -> Result<Record, StoreError> {
     let cluster = crate::marker::new_cluster().map_err(|error| StoreError::NotWritten(error.to_string()))?;
     let record = Record::new(cluster, 0, etcd, State::Ready);
     let key = keys.cluster();
     let free = Compare::version(key.clone(), CompareOp::Equal, 0);
     let put = TxnOp::put(key.clone(), seal(&key, &record)?, None);
-    link.txn(Txn::new().when([free]).and_then([put])).await?;
+    let line = Chain::default().next(now_ms(), &AuditEntry::Begin { after: IntentId(0) })?;
+    let begin = keys.audit(line.seq);
+    let begun = TxnOp::put(begin.clone(), seal(&begin, &line)?, None);
+    link.txn(Txn::new().when([free]).and_then([put, begun])).await?;
     // Another manager may have been first.
     match read(link, keys).await?.0 {
         Some((record, _)) => Ok(record),

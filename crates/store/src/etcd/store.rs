@@ -7,7 +7,7 @@ use super::{EtcdSettings, copy};
 use crate::chain::{Chain, now_ms};
 use async_trait::async_trait;
 use dormouse_driver::{
-    AuditEntry, AuditLine, EventRecord, IntentRecord, Kind, Remembered, Store, StoreError,
+    AuditEntry, AuditLine, EventRecord, IntentRecord, Kind, MemoryRecord, Remembered, Store, StoreError,
 };
 use dormouse_model::{DemandBatch, DemandRow, Epoch, IntentId, Outcome, RollUp};
 use etcd_client::{
@@ -23,8 +23,9 @@ const KEEP_INTENTS: u64 = 10_000;
 const KEEP_AUDIT: u64 = 20_000;
 const KEEP_EVENTS: u64 = 20_000;
 const BUNCH: u64 = 500;
-/// Operations in one transaction; etcd takes 128 unless told otherwise.
-const OPS: usize = 100;
+/// Operations in one transaction, and their bytes; etcd takes 128 and 1.5 MB unless told otherwise.
+pub(super) const OPS: usize = 100;
+pub(super) const BYTES: usize = 400_000;
 
 /// The right to act, as etcd knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,21 @@ struct Inner {
 struct Ends {
     chain: Option<Chain>,
     event: Option<u64>,
+    /// The line that was sent last and not answered for: it may be there, or still come.
+    unsure: Option<Unsure>,
+}
+
+#[derive(Debug)]
+struct Unsure {
+    entry: AuditEntry,
+    key: String,
+    sealed: String,
+}
+
+impl Unsure {
+    fn is(&self, entry: &AuditEntry, there: &KeyValue) -> bool {
+        self.entry == *entry && self.key.as_bytes() == there.key() && self.sealed.as_bytes() == there.value()
+    }
 }
 
 impl EtcdStore {
@@ -178,10 +194,18 @@ impl EtcdStore {
         look: &[String],
     ) -> Result<Option<Vec<Option<KeyValue>>>, StoreError> {
         let (mut ends, mut chain) = self.turn().await?;
+        // The same once more, because nobody answered: its line may be written.
+        let unsure = ends.unsure.take().filter(|unsure| unsure.entry == *entry);
+        if let Some(unsure) = &unsure
+            && puts.is_empty()
+            && self.link().get(&unsure.key, None).await?.kvs().iter().any(|kv| unsure.is(entry, kv))
+        {
+            return Ok(None);
+        }
         for _ in 0..3 {
             let line = chain.next(now_ms(), entry)?;
             let key = self.keys().audit(line.seq);
-            let sealed = seal(&key, &line)?;
+            let (line_key, sealed) = (key.clone(), seal(&key, &line)?);
             let mut when = compares.clone();
             when.push(Compare::version(key.clone(), CompareOp::Equal, 0));
             let mut ops: Vec<TxnOp> =
@@ -191,7 +215,13 @@ impl EtcdStore {
             gets.push(TxnOp::get(key, None));
             let txn = Txn::new().when(when).and_then(ops).or_else(gets);
             // A call that is never answered leaves the end of the log open: it is looked for the next time.
-            let done = self.link().txn(txn).await?;
+            let done = match self.link().txn(txn).await {
+                Ok(done) => done,
+                Err(failure) => {
+                    ends.unsure = Some(Unsure { entry: entry.clone(), key: line_key, sealed });
+                    return Err(failure.into());
+                }
+            };
             let mut found = vec![];
             for answer in done.op_responses() {
                 if let TxnOpResponse::Get(mut answer) = answer {
@@ -201,6 +231,12 @@ impl EtcdStore {
             let there = found.pop().flatten();
             // It arrived twice, and the first had its way.
             let ours = there.as_ref().is_some_and(|kv| kv.value() == sealed.as_bytes());
+            // An earlier try came late.
+            let earlier =
+                unsure.as_ref().zip(there.as_ref()).is_some_and(|(unsure, kv)| unsure.is(entry, kv));
+            if earlier && puts.is_empty() {
+                return Ok(None);
+            }
             if done.succeeded() || ours {
                 _ = chain.take(&line);
                 if line.seq.is_multiple_of(BUNCH) {
@@ -347,6 +383,26 @@ impl Store for EtcdStore {
     async fn forget(&self, kind: Kind, key: &str) -> Result<(), StoreError> {
         let _turn = self.inner.turn.lock().await;
         self.put(vec![TxnOp::delete(self.keys().memory(kind, key), None)]).await
+    }
+
+    async fn remember_all(&self, records: &[MemoryRecord]) -> Result<(), StoreError> {
+        let _turn = self.inner.turn.lock().await;
+        let (mut ops, mut bytes) = (vec![], 0);
+        for MemoryRecord { kind, key, value } in records {
+            let key = self.keys().memory(*kind, key);
+            let sealed = value.as_ref().map(|value| seal(&key, value)).transpose()?;
+            let size = key.len() + sealed.as_ref().map_or(0, String::len);
+            if ops.len() == OPS || (bytes + size > BYTES && !ops.is_empty()) {
+                self.put(std::mem::take(&mut ops)).await?;
+                bytes = 0;
+            }
+            bytes += size;
+            ops.push(match sealed {
+                Some(sealed) => TxnOp::put(key, sealed, None),
+                None => TxnOp::delete(key, None),
+            });
+        }
+        if ops.is_empty() { Ok(()) } else { self.put(ops).await }
     }
 
     async fn keep_demand(&self, batch: &DemandBatch) -> Result<(), StoreError> {

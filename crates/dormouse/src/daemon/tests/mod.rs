@@ -1,6 +1,8 @@
 //! The daemon as its operator meets it: started on a real store and a real socket, with pretend hosts.
 
+mod disk;
 mod fence;
+mod large;
 mod words;
 mod world;
 
@@ -8,12 +10,10 @@ use super::client::{self, Client};
 use super::wire::{Answer, HostView, OrderView, OrderWord, PlanView, REQUEST_BYTES_MAX, StatusView, Verb};
 use super::{DaemonClock, Ended, Lead, Listening, Rim, Runner};
 use crate::cli::Exit;
-use async_trait::async_trait;
+use disk::Disk;
 use dormouse_control::{Automation, Settings};
-use dormouse_driver::{
-    AuditEntry, AuditLine, EventRecord, IntentRecord, Kind, Lease as _, Remembered, Store, StoreError,
-};
-use dormouse_model::{DemandBatch, IntentId, Millis, Outcome, ProbeError, text};
+use dormouse_driver::{AuditEntry, AuditLine, EventRecord, Lease as _, Store};
+use dormouse_model::{Millis, ProbeError, text};
 use dormouse_store::{FileLease, SqliteStore};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -21,7 +21,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -55,74 +55,15 @@ fn settings(automation: Automation) -> Settings {
     }
 }
 
-/// A store whose disk can be full, or hang.
-struct Disk {
-    store: SqliteStore,
-    full: Arc<AtomicBool>,
-    hangs: Arc<watch::Sender<bool>>,
-}
-
-impl Disk {
-    async fn room(&self) -> Result<(), StoreError> {
-        _ = self.hangs.subscribe().wait_for(|hangs| !hangs).await;
-        if self.full.load(Ordering::SeqCst) {
-            return Err(StoreError::NotWritten("database or disk is full".to_owned()));
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Store for Disk {
-    async fn load(&self) -> Result<Remembered, StoreError> {
-        self.store.load().await
-    }
-    async fn append(&self, intent: &IntentRecord) -> Result<(), StoreError> {
-        self.room().await?;
-        self.store.append(intent).await
-    }
-    async fn close(&self, intent: IntentId, outcome: &Outcome) -> Result<(), StoreError> {
-        self.room().await?;
-        self.store.close(intent, outcome).await
-    }
-    async fn note(&self, entry: &AuditEntry) -> Result<(), StoreError> {
-        self.room().await?;
-        self.store.note(entry).await
-    }
-    async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditLine>, StoreError> {
-        self.store.audit(after, limit).await
-    }
-    async fn remember(&self, kind: Kind, key: &str, value: Value) -> Result<(), StoreError> {
-        self.room().await?;
-        self.store.remember(kind, key, value).await
-    }
-    async fn forget(&self, kind: Kind, key: &str) -> Result<(), StoreError> {
-        self.room().await?;
-        self.store.forget(kind, key).await
-    }
-    async fn keep_demand(&self, batch: &DemandBatch) -> Result<(), StoreError> {
-        self.room().await?;
-        self.store.keep_demand(batch).await
-    }
-    async fn tell(&self, events: &[EventRecord]) -> Result<(), StoreError> {
-        self.room().await?;
-        self.store.tell(events).await
-    }
-    async fn events(&self, after: u64, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
-        self.store.events(after, limit).await
-    }
-    async fn last_events(&self, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
-        self.store.last_events(limit).await
-    }
-}
-
 /// A manager's machine: its folder outlives every daemon on it.
 struct Machine {
     dir: TempDir,
     world: World,
-    mode: Automation,
     full: Arc<AtomicBool>,
     hangs: Arc<watch::Sender<bool>>,
+    writes: Arc<AtomicUsize>,
+    cluster: String,
+    settings: Settings,
 }
 
 /// One running daemon. Dropping it is a kill -9: nothing is written, nothing is waited for.
@@ -137,8 +78,13 @@ struct Daemon {
 
 impl Machine {
     fn new(mode: Automation, hosts: &[(&str, usize)]) -> Self {
+        Self::of(World::new(hosts), CLUSTER.to_owned(), settings(mode))
+    }
+
+    fn of(world: World, cluster: String, settings: Settings) -> Self {
         let dir = TempDir::new().expect("a folder");
-        Self { dir, world: World::new(hosts), mode, full: Arc::default(), hangs: Arc::default() }
+        let (full, hangs, writes) = (Arc::default(), Arc::default(), Arc::default());
+        Self { dir, world, full, hangs, writes, cluster, settings }
     }
 
     fn socket(&self) -> PathBuf {
@@ -151,10 +97,10 @@ impl Machine {
             .enable_all()
             .build()
             .expect("a runtime");
-        let cluster = Arc::new(text::parse(CLUSTER).expect("a cluster"));
+        let cluster = Arc::new(text::parse(&self.cluster).expect("a cluster"));
         let store = SqliteStore::open(&self.dir.path().join("dormouse.db")).expect("a store");
         let (full, hangs) = (Arc::clone(&self.full), Arc::clone(&self.hangs));
-        let disk = Arc::new(Disk { store: store.clone(), full, hangs });
+        let disk = Arc::new(Disk { store: store.clone(), full, hangs, writes: Arc::clone(&self.writes) });
         let world = Arc::new(self.world.clone());
         let (runner, listening) = runtime.block_on(async {
             let lease = FileLease::new(&store);
@@ -174,7 +120,7 @@ impl Machine {
                 definitions: Arc::new(super::Definitions::of(&kept)),
             };
             let lead = Lead { term, asked: rim.clock.mono() };
-            let runner = Runner::start(rim, settings(self.mode), &kept, lead).expect("reads");
+            let runner = Runner::start(rim, self.settings.clone(), &kept, lead).expect("reads");
             (runner, Listening::bind(&self.socket()).await.expect("a socket"))
         });
         let handle = runner.handle();

@@ -36,6 +36,11 @@ struct State {
     defined: BTreeMap<(String, Uuid), String>,
     /// Every effect that reached the world, in order.
     calls: Vec<String>,
+    /// Looks that were answered.
+    looks: usize,
+    /// Looks at hosts that hang: under way, and given up.
+    hanging: usize,
+    given_up: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -97,6 +102,18 @@ impl World {
         self.state().hosts.values().filter(|host| host.on).map(|host| host.vms.len()).sum()
     }
 
+    pub(super) fn looks(&self) -> usize {
+        self.state().looks
+    }
+
+    pub(super) fn hanging(&self) -> usize {
+        self.state().hanging
+    }
+
+    pub(super) fn given_up(&self) -> usize {
+        self.state().given_up
+    }
+
     fn called(&self, call: String) {
         self.state().calls.push(call);
     }
@@ -139,11 +156,34 @@ fn facts(name: &str, host: &FakeHost, number: u128) -> HostFacts {
     }
 }
 
+/// A look that nobody answers, until it is given up.
+struct Hanging<'a>(&'a World);
+
+impl<'a> Hanging<'a> {
+    fn new(world: &'a World) -> Self {
+        let mut state = world.state();
+        // It is not answered.
+        state.looks -= 1;
+        state.hanging += 1;
+        drop(state);
+        Self(world)
+    }
+}
+
+impl Drop for Hanging<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.hanging -= 1;
+        state.given_up += 1;
+    }
+}
+
 #[async_trait]
 impl Probe for World {
     async fn look(&self, host: &HostSpec, _deadline: Millis) -> Result<HostFacts, ProbeError> {
         let fault = {
-            let state = self.state();
+            let mut state = self.state();
+            state.looks += 1;
             let number = state.hosts.keys().position(|name| *name == host.name).expect("a host") as u128 + 1;
             let fake = &state.hosts[&host.name];
             match &fake.fault {
@@ -154,7 +194,10 @@ impl Probe for World {
         };
         match fault {
             Fault::Answers(error) => Err(error),
-            Fault::Hangs => std::future::pending().await,
+            Fault::Hangs => {
+                let _hangs = Hanging::new(self);
+                std::future::pending().await
+            }
             Fault::Panics => panic!("a bug in a driver"),
         }
     }
