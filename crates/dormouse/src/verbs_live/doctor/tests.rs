@@ -42,7 +42,6 @@ fn well(name: &str) -> Patient {
         hypervisor: None,
         networks: vec!["br0".into(), "enp1s0".into()],
         disk_lock: Some(true),
-        hypervisor: None,
         people_idle: vec![Millis(0)],
         blocks: vec![],
         epoch: None,
