@@ -103,6 +103,41 @@ pub fn judge(source: End, destination: End, job: bool) -> Settlement {
     }
 }
 
+/// Who carries moves, for people to know: as far as the driver can tell beforehand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    pub by: Carrier,
+    /// The same in words, with the reason where it is the weaker way.
+    pub words: String,
+    /// The host at which something is to be done about it.
+    pub mend: Option<String>,
+    /// What will have to be done some day.
+    pub notes: Vec<String>,
+    /// Until the host's certificate ends.
+    pub days_left: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Carrier {
+    /// The hosts themselves, and each lets in only hosts of the cluster.
+    HostsListed,
+    /// The hosts themselves.
+    Hosts,
+    /// The manager: weaker, since a move that it does not live to end is left half done.
+    Manager,
+}
+
+impl Carrier {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::HostsListed => "peer-to-peer-listed",
+            Self::Hosts => "peer-to-peer",
+            Self::Manager => "managed",
+        }
+    }
+}
+
 /// A hypervisor on many hosts. One call at a time per VM; the caller sees to that.
 #[async_trait]
 pub trait Hypervisor: Send + Sync {
@@ -135,6 +170,16 @@ pub trait Hypervisor: Send + Sync {
         to: &HostSpec,
         deadline: Millis,
     ) -> Result<Settled, DriverError>;
+
+    /// Who would carry a move from one host to another, by what was last seen of both. Asks nobody.
+    fn carried(&self, _from: &HostSpec, _to: &HostSpec) -> Option<Carried> {
+        None
+    }
+
+    /// The same for a host by itself: how moves to it and from it go where the other end is as it should be.
+    fn carried_at(&self, _host: &HostSpec) -> Option<Carried> {
+        None
+    }
 }
 
 impl fmt::Display for End {

@@ -20,7 +20,9 @@ mod store;
 
 pub use child::passed_environment;
 pub use clock::{Clock, SystemClock};
-pub use hypervisor::{Definition, End, Hypervisor, MoveRequest, Settled, Settlement, judge};
+pub use hypervisor::{
+    Carried, Carrier, Definition, End, Hypervisor, MoveRequest, Settled, Settlement, judge,
+};
 pub use power::{GuardOrder, Power};
 pub use probe::Probe;
 pub use remote::{Channel, Local, Remote, Script};

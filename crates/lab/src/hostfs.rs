@@ -37,6 +37,10 @@ const FROM_ETC: [&str; 16] = [
 /// and `shutdown` are links to systemctl in Debian; they find the stand-in the same way.
 pub(crate) const STAND_INS: [&str; 2] = ["systemctl", "systemd-inhibit"];
 
+/// Under a host's `/etc`: the sockets that its systemd opens at boot.
+pub(crate) const WANTED: &str = "systemd/system/sockets.target.wants";
+pub(crate) const TLS_SOCKET: &str = "libvirtd-tls.socket";
+
 pub(crate) fn write(
     lab: &LabSpec,
     paths: &LabPaths,
@@ -93,10 +97,17 @@ fn write_etc(lab: &LabSpec, host: &HostSpec, own: &HostPaths) -> Result<()> {
     }
     make(&etc.join("ssh"), 0o755)?;
     put(&etc.join("ssh/sshd_config"), SSHD_CONFIG)?;
+    let wanted = etc.join(WANTED);
+    make(&wanted, 0o755)?;
+    if lab.pki {
+        put(&wanted.join(TLS_SOCKET), "")?;
+    }
     make(&etc.join("libvirt/qemu/networks"), 0o755)?;
     make(&etc.join("libvirt/nwfilter"), 0o755)?;
     put(&etc.join("libvirt/libvirt.conf"), "")?;
-    put(&etc.join("libvirt/qemu.conf"), QEMU_CONF)?;
+    // QEMU's driver does not start when a folder is named that is not there.
+    let certificates = if lab.pki { QEMU_CERTIFICATES } else { "" };
+    put(&etc.join("libvirt/qemu.conf"), &format!("{QEMU_CONF}{certificates}"))?;
     put(
         &etc.join("libvirt/libvirtd.conf"),
         &format!(
@@ -153,9 +164,10 @@ set_process_name = 0
 max_core = 0
 keepalive_interval = 5
 keepalive_count = 3
-migrate_tls_x509_cert_dir = \"/etc/pki/qemu\"
 migrate_tls_x509_verify = 1
 ";
+
+const QEMU_CERTIFICATES: &str = "migrate_tls_x509_cert_dir = \"/etc/pki/qemu\"\n";
 
 fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     let doing = || format!("cannot copy {}", from.display());

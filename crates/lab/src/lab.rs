@@ -174,7 +174,9 @@ impl Lab {
                 make(&paths.host(&host).etc().join("ssh"), 0o755)?;
                 hostfs::write(lab, paths, &host, &key)?
             };
-            authority.equip_host(&paths.host(&host).etc(), &host)?;
+            if lab.pki {
+                authority.equip_host(&paths.host(&host).etc(), &host)?;
+            }
             known += &format!("{},{} {host_key}\n", host.name, host.address);
             config += &format!("Host {0}\n  HostName {1}\n", host.name, host.address);
         }
@@ -254,12 +256,17 @@ impl Lab {
         Ok(())
     }
 
-    /// Whether a host's sshd and libvirtd (socket and TLS) take connections.
+    /// Whether a host's sshd and libvirtd (socket, and TLS where hosts begin with certificates) take connections.
     pub fn answers(&self, host: &str) -> Result<bool> {
         let host = self.spec.host(host)?;
         let netns = self.spec.switch_netns();
+        let socket = self.paths.host(&host).libvirt_socket();
+        let ports = if self.spec.pki { vec![22, TLS_PORT] } else { vec![22] };
+        if UnixStream::connect(socket).is_err() {
+            return Ok(false);
+        }
         let open = in_netns(&netns, move || {
-            Ok([TLS_PORT, 22].iter().all(|port| {
+            Ok(ports.iter().all(|port| {
                 let address = std::net::SocketAddr::from((host.address, *port));
                 std::net::TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok()
             }))

@@ -49,6 +49,9 @@ pub struct LabSpec {
     pub beat_ms: u32,
     /// Further lines for the cluster text (windows, policy, groups …), as they stand.
     pub cluster_lines: Vec<String>,
+    /// Hosts begin with certificates of one CA and libvirt listens for TLS; without, as a fresh installation.
+    #[serde(default = "yes")]
+    pub pki: bool,
     /// Leave what was made when `up` fails, to look at it; `down` removes it.
     pub keep_broken: bool,
     /// The program that plays the lab's own processes (`lab-internal …`); the running one unless named.
@@ -79,6 +82,7 @@ impl LabSpec {
             tick_ms,
             beat_ms,
             cluster_lines: Vec::new(),
+            pki: true,
             keep_broken: false,
             program: None,
         }
@@ -245,6 +249,10 @@ pub(crate) fn check_id(id: &str) -> Result<()> {
     }
     Err(LabError::new(format!("{id:?} cannot be a lab's id"))
         .with_hint("a small letter, then small letters and digits, 12 at most"))
+}
+
+const fn yes() -> bool {
+    true
 }
 
 fn width(count: u16) -> usize {

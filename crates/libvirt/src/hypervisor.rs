@@ -5,7 +5,7 @@ use crate::settle::refused;
 use crate::worker::CallError;
 use crate::{Libvirt, vms, xml};
 use async_trait::async_trait;
-use dormouse_driver::{Definition, DriverError, End, Hypervisor, MoveRequest, Settled};
+use dormouse_driver::{Carried, Definition, DriverError, End, Hypervisor, MoveRequest, Settled};
 use dormouse_model::{DomainState, HostSpec, Millis, Outcome, OutcomeError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -104,6 +104,14 @@ impl Hypervisor for Libvirt {
         deadline: Millis,
     ) -> Result<Settled, DriverError> {
         self.set_right(vm, from, to, Instant::now() + Duration::from_millis(deadline.0)).await
+    }
+
+    fn carried(&self, from: &HostSpec, to: &HostSpec) -> Option<Carried> {
+        self.carried_between(from, to)
+    }
+
+    fn carried_at(&self, host: &HostSpec) -> Option<Carried> {
+        self.carried_of(host)
     }
 }
 

@@ -74,8 +74,10 @@ pub struct MoveSettings {
 /// Who carries a move.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Way {
-    /// The hosts themselves, over libvirt's TLS: goes on when the manager dies.
+    /// The hosts themselves where they trust each other, and otherwise this process.
     #[default]
+    Best,
+    /// The hosts themselves, over libvirt's TLS: goes on when the manager dies.
     PeerToPeer,
     /// This process, one at a time: when it dies in the middle, the move is left half done.
     ByUs,

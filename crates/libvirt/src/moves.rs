@@ -5,8 +5,9 @@
 use crate::ffi::{Connection, Error, MigrateFlags, Params};
 use crate::line::Line;
 use crate::ssh::{Destination, LOCAL};
+use crate::trust::TlsWay;
 use crate::worker::{CallError, Target, Worker, millis};
-use crate::{Libvirt, Way, vms, xml};
+use crate::{Libvirt, vms, xml};
 use dormouse_driver::{End, MoveRequest, Settlement};
 use dormouse_model::{DomainState, HostSpec, Job, JobKind, Mib, Millis, Outcome, OutcomeError};
 use std::future::Future;
@@ -29,9 +30,9 @@ type Ended = OutcomeError;
 impl Libvirt {
     pub(crate) async fn carry_out(&self, request: MoveRequest<'_>) -> Outcome {
         let until = Instant::now() + Duration::from_millis(request.deadline.0);
-        let by_us = match self.settings.moves.way {
-            Way::PeerToPeer => None,
-            Way::ByUs => match timeout_at(until, self.by_us.lock()).await {
+        let by_us = match self.way(request.from, request.to) {
+            TlsWay::Listed | TlsWay::Open => None,
+            TlsWay::Managed { .. } => match timeout_at(until, self.by_us.lock()).await {
                 Ok(turn) => Some(turn),
                 Err(_) => return Outcome::Failed(OutcomeError::Deadline(request.deadline)),
             },

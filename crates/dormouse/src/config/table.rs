@@ -65,7 +65,7 @@ keys! {
     shared: Vec<PathBuf> = vec![], "hosts.shared", "folders of the shared storage, which a host must have mounted before it takes VMs";
     require_disk_lock: bool = false, "hosts.require-disk-lock", "use no host on which libvirt does not lock the disks of running VMs";
     host_cpu: HostCpu = HostCpu::Measured, "hosts.cpu", "where a host's CPU use is taken from; guests is for hosts that share one kernel";
-    transport: Transport = Transport::Tls, "moves.transport", "who carries a move: the hosts themselves over TLS, or this daemon, one at a time";
+    transport: Transport = Transport::Auto, "moves.transport", "who carries a move: the hosts themselves over TLS, or this daemon, one at a time; auto: the hosts where they have certificates";
     encrypt: bool = false, "moves.encrypt", "encrypt the memory of VMs on its way";
     no_progress: Millis = Millis::from_secs(150), "moves.no-progress", "a move whose rest has not shrunk for so long is aborted";
     observe_every: Millis = Millis::from_secs(15), "time.observe-every", "a look at every host, this often";

@@ -15,9 +15,11 @@ pub(crate) enum LogFormat {
 /// `moves.transport`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
-    /// From host to host over libvirt's TLS: goes on when the manager dies.
+    /// From host to host where the hosts have certificates, otherwise led by the manager, and told.
+    Auto,
+    /// From host to host over libvirt's TLS, and not at all otherwise: goes on when the manager dies.
     Tls,
-    /// Led by the manager over ssh, one at a time: weaker, for hosts without certificates.
+    /// Led by the manager over ssh, one at a time: weaker.
     Managed,
 }
 
@@ -66,7 +68,7 @@ words!(Automation, "observe, advise or auto", "observe" => Observe, "advise" => 
 words!(LogFormat, "text or json", "text" => Text, "json" => Json);
 words!(StoreKind, "sqlite or etcd", "sqlite" => Sqlite, "etcd" => Etcd);
 words!(HostCpu, "measured or guests", "measured" => Measured, "guests" => Guests);
-words!(Transport, "tls or managed", "tls" => Tls, "managed" => Managed);
+words!(Transport, "auto, tls or managed", "auto" => Auto, "tls" => Tls, "managed" => Managed);
 
 impl Value for PathBuf {
     const TAKES: &'static str = "a path";

@@ -22,6 +22,7 @@ mod systemd;
 #[cfg(test)]
 mod tests;
 mod views;
+mod weaker;
 pub(crate) mod wire;
 
 pub(crate) use clock::DaemonClock;
@@ -29,6 +30,6 @@ pub(crate) use definitions::Definitions;
 pub(crate) use lead::{Lead, who};
 pub(crate) use rim::Rim;
 pub(crate) use runner::{Ended, Handle, Runner};
-pub(crate) use socket::Listening;
+pub(crate) use socket::{Listening, name_of};
 pub(crate) use standby::{Standby, Waited};
 pub(crate) use systemd::Systemd;

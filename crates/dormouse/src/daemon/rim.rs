@@ -40,7 +40,7 @@ pub(crate) struct Rim {
 }
 
 impl Rim {
-    fn host(&self, id: HostId) -> &HostSpec {
+    pub(super) fn host(&self, id: HostId) -> &HostSpec {
         &self.cluster.hosts[id.index()]
     }
 

@@ -5,11 +5,12 @@ mod orders;
 use super::journal::Journal;
 use super::lead::{Lead, keep_lead};
 use super::pulse::Pulse;
+use super::weaker::Weaker;
 use super::wire::{Answer, Code, StatusView, Verb};
 use super::{Rim, Systemd, restore, views};
 use dormouse_control::{Controller, Effect, Event, HostMemory, Level, LogEvent, Now, Settings, VmMemory};
 use dormouse_driver::{AuditEntry, IntentRecord, Kind, Remembered};
-use dormouse_model::{HostId, Millis, Mono, Outcome};
+use dormouse_model::{Action, HostId, Millis, Mono, Outcome};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -89,6 +90,7 @@ pub(crate) struct Runner {
     lease_trouble: watch::Receiver<Option<String>>,
     /// When the managers that stand by are next shown what we see, if there are such.
     publish_at: Option<Mono>,
+    weaker: Weaker,
     /// Between the wish to stop and the end: running effects may still end, nothing begins.
     stopping: Option<Ended>,
 }
@@ -121,6 +123,7 @@ impl Runner {
             pulse,
             lease_trouble,
             publish_at,
+            weaker: Weaker::default(),
             stopping: None,
         };
         for record in strangers {
@@ -201,7 +204,7 @@ impl Runner {
 
     fn status(&self, now: Now) -> StatusView {
         let store_trouble = self.journal.trouble().or_else(|| self.lease_trouble.borrow().clone());
-        StatusView { store_trouble, ..views::status(&self.controller, now) }
+        StatusView { store_trouble, ..views::status(&self.controller, &*self.rim.hypervisor, now) }
     }
 
     /// Shows managers that stand by what we see.
@@ -212,7 +215,7 @@ impl Runner {
         }
         self.publish_at = Some(now.mono + PUBLISH_EVERY);
         let at_ms = self.rim.clock.real().as_millisecond();
-        let view = views::all(&self.controller, now, self.status(now), at_ms);
+        let view = views::all(&self.controller, &*self.rim.hypervisor, now, self.status(now), at_ms);
         let store = Arc::clone(&self.rim.store);
         tokio::spawn(async move {
             let Ok(view) = serde_json::to_value(view) else { return };
@@ -227,6 +230,9 @@ impl Runner {
         let now = self.rim.clock.now();
         if let Event::Observed(observation) = &event {
             self.pulse.answered(observation.id);
+            if let Some(event) = self.weaker.certificate(&self.rim, observation.host) {
+                self.tell(event);
+            }
         }
         for effect in self.controller.handle(now, event) {
             self.carry_out(effect);
@@ -259,6 +265,11 @@ impl Runner {
             }
             Effect::Act(intent) => {
                 let id = intent.id;
+                if let Action::Migrate { from, to, .. } = intent.action
+                    && let Some(event) = self.weaker.moves(&self.rim, from, to)
+                {
+                    self.tell(event);
+                }
                 // For people. Not waited for, since an effect must not come late: that it is missing proves nothing.
                 _ = self.journal.note(AuditEntry::Effect { intent: id });
                 tokio::spawn(async move {
@@ -314,7 +325,7 @@ impl Runner {
         let now = self.rim.clock.now();
         match verb {
             Verb::Status => Answer::data(&self.status(now)),
-            Verb::Hosts => Answer::data(&views::hosts(&self.controller, now)),
+            Verb::Hosts => Answer::data(&views::hosts(&self.controller, &*self.rim.hypervisor, now)),
             Verb::Vms => Answer::data(&views::vms(&self.controller, now)),
             Verb::Plan => match views::plan(&self.controller, now) {
                 Ok(plan) => Answer::data(&plan),

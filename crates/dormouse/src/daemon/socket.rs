@@ -235,7 +235,7 @@ fn own_uid() -> Option<u32> {
 }
 
 /// Who asks, for the trail.
-fn name_of(uid: u32) -> String {
+pub(crate) fn name_of(uid: u32) -> String {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let line = users.lines().find(|line| line.split(':').nth(2) == Some(&uid.to_string()));
     line.and_then(|line| line.split(':').next()).map_or_else(|| format!("uid {uid}"), str::to_owned)

@@ -1,19 +1,19 @@
 //! The controller's picture as verbs show it.
 
 use super::wire::{
-    Answer, Code, Count, DoubleView, HostView, PlanView, RunningView, StatusView, TallyView, TroubleView,
-    View, VmView, WhyView,
+    Answer, Code, Count, DoubleView, HostView, MovesView, PlanView, RunningView, StatusView, TallyView,
+    TroubleView, View, VmView, WhyView,
 };
 use crate::verbs::plan::{Exactly, Planned};
 use dormouse_control::{Controller, Level, LogEvent, Now, Single};
-use dormouse_driver::EventRecord;
+use dormouse_driver::{EventRecord, Hypervisor};
 use dormouse_model::text::did_you_mean;
 use dormouse_model::{Action, Goal, Host, HostId, HostState, Intent, Obstacle, Snapshot, Vm, VmId, VmState};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-pub(super) fn status(controller: &Controller, now: Now) -> StatusView {
+pub(super) fn status(controller: &Controller, moves: &dyn Hypervisor, now: Now) -> StatusView {
     let picture = controller.snapshot(now);
     let zone = &picture.cluster.schedule.zone;
     let (tally, goal) = (controller.tally(), controller.goal_now(now));
@@ -44,6 +44,9 @@ pub(super) fn status(controller: &Controller, now: Now) -> StatusView {
             sleeps: tally.sleeps,
             plans: tally.plans,
         },
+        moves: counts(
+            picture.hosts.iter().filter_map(|host| Some(moves.carried_at(&host.spec)?.by.as_str())),
+        ),
     }
 }
 
@@ -71,11 +74,17 @@ fn doubles_by_vm(controller: &Controller) -> BTreeMap<VmId, Vec<String>> {
 }
 
 /// What managers that stand by are shown.
-pub(super) fn all(controller: &Controller, now: Now, status: StatusView, at_ms: i64) -> View {
+pub(super) fn all(
+    controller: &Controller,
+    moves: &dyn Hypervisor,
+    now: Now,
+    status: StatusView,
+    at_ms: i64,
+) -> View {
     View {
         at_ms,
         status,
-        hosts: hosts(controller, now),
+        hosts: hosts(controller, moves, now),
         vms: vms(controller, now),
         plan: plan(controller, now).ok(),
     }
@@ -142,12 +151,12 @@ fn trouble(controller: &Controller, picture: &Snapshot, id: HostId) -> Option<Tr
     Some(TroubleView { host: host.spec.name.clone(), state: host.state.to_string(), why })
 }
 
-pub(super) fn hosts(controller: &Controller, now: Now) -> Vec<HostView> {
+pub(super) fn hosts(controller: &Controller, moves: &dyn Hypervisor, now: Now) -> Vec<HostView> {
     let picture = controller.snapshot(now);
-    picture.host_ids().map(|id| host(controller, &picture, id)).collect()
+    picture.host_ids().map(|id| host(controller, moves, &picture, id)).collect()
 }
 
-fn host(controller: &Controller, picture: &Snapshot, id: HostId) -> HostView {
+fn host(controller: &Controller, moves: &dyn Hypervisor, picture: &Snapshot, id: HostId) -> HostView {
     let host = picture.host(id);
     let (seen, error) = controller.last_look(id);
     HostView {
@@ -165,6 +174,13 @@ fn host(controller: &Controller, picture: &Snapshot, id: HostId) -> HostView {
         cycles_day: host.cycles_day,
         seen_ms: seen.map(|age| age.0),
         error: error.map(ToString::to_string),
+        moves: moves.carried_at(&host.spec).map(|carried| MovesView {
+            way: carried.by.as_str().to_owned(),
+            words: carried.words,
+            notes: carried.notes,
+            mend: carried.mend,
+            certificate_days: carried.days_left,
+        }),
     }
 }
 

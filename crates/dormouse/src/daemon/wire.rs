@@ -175,6 +175,9 @@ pub(crate) struct StatusView {
     #[serde(default)]
     pub(crate) doubles: Vec<DoubleView>,
     pub(crate) since_start: TallyView,
+    /// Who carries the moves of how many hosts; hosts of which it is not known are left out.
+    #[serde(default)]
+    pub(crate) moves: Vec<Count>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -257,6 +260,23 @@ pub(crate) struct HostView {
     pub(crate) seen_ms: Option<u64>,
     /// Why the last look failed.
     pub(crate) error: Option<String>,
+    /// Who carries moves to it and from it; `null`: not known.
+    #[serde(default)]
+    pub(crate) moves: Option<MovesView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MovesView {
+    /// `peer-to-peer-listed`, `peer-to-peer` or `managed`.
+    pub(crate) way: String,
+    /// For people, with the reason where it is the weaker way.
+    pub(crate) words: String,
+    /// What will have to be done some day.
+    pub(crate) notes: Vec<String>,
+    /// The host for `dormouse host add`, if something is to be done.
+    pub(crate) mend: Option<String>,
+    /// Until its certificate of ours ends.
+    pub(crate) certificate_days: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,12 +2,16 @@
 
 mod add;
 mod fence;
+mod pin;
+mod remove;
+mod rollout;
 
 use super::{age, orders};
 use crate::cli::{Ctx, Exit, Failure, Format, Table};
 use crate::daemon::client::Client;
-use crate::daemon::wire::{HostView, OrderWord, Verb};
+use crate::daemon::wire::{HostView, MovesView, OrderWord, Verb};
 use dormouse_model::text::did_you_mean;
+use std::io::BufRead as _;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -15,8 +19,10 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Everything about one host
     Show(ShowArgs),
-    /// Reach a host by ssh, read what it is, and add it to the cluster text
+    /// Reach hosts by ssh, give them certificates for moves, and add them to the cluster text; renews what ends
     Add(add::Args),
+    /// Take a host off every list and out of the cluster text; its VMs and disks are not touched
+    Remove(remove::Args),
     /// Move its VMs away and leave it on
     Drain(HostArg),
     /// End drain, maintenance or distrust
@@ -73,6 +79,7 @@ pub(crate) fn run(command: &Command, ctx: &Ctx) -> Result<(), Failure> {
         Command::List(args) => list(args, ctx),
         Command::Show(args) => show(args, ctx),
         Command::Add(args) => add::run(args, ctx),
+        Command::Remove(args) => remove::run(args, ctx),
         Command::Drain(HostArg { host }) => orders::give(
             ctx,
             OrderWord::Drain { host: host.clone() },
@@ -109,6 +116,22 @@ pub(crate) fn run(command: &Command, ctx: &Ctx) -> Result<(), Failure> {
     }
 }
 
+fn confirm(yes: bool, ctx: &Ctx, question: &str) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    if !ctx.is_interactive() {
+        return Err(Failure::usage("nobody is there to ask").hint("--yes answers every question with yes"));
+    }
+    ctx.print(&format!("{question} [y/N] "))?;
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(|error| Failure::new("cannot read the answer").because(&error))?;
+    if matches!(line.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Failure::new("nothing was changed")) }
+}
+
 fn all(ctx: &Ctx) -> Result<Vec<HostView>, Failure> {
     Client::connect(ctx)?.ask(Verb::Hosts)
 }
@@ -130,7 +153,8 @@ fn list(args: &ListArgs, ctx: &Ctx) -> Result<(), Failure> {
     if args.format == Format::Json {
         return ctx.print_json(&hosts);
     }
-    let mut table = Table::new(&["host", "state", "for", "VMs ", "memory ", "load ", "marks", "trouble"]);
+    let mut table =
+        Table::new(&["host", "state", "for", "VMs ", "memory ", "load ", "moves", "marks", "trouble"]);
     for host in &hosts {
         // A host that is down by our will or another's is silent, which is no trouble.
         let trouble = host.error.as_deref().filter(|_| !matches!(host.state.as_str(), "asleep" | "off"));
@@ -144,6 +168,7 @@ fn list(args: &ListArgs, ctx: &Ctx) -> Result<(), Failure> {
             &host.vms.len().to_string(),
             &format!("{}/{} MiB", host.mem_used_mib, host.mem_mib),
             &load,
+            &host.moves.as_ref().map_or_else(String::new, short),
             &host.marks.join(","),
             trouble.unwrap_or(""),
         ]);
@@ -168,7 +193,30 @@ fn show(args: &ShowArgs, ctx: &Ctx) -> Result<(), Failure> {
     table.row(["memory", &format!("{} of {} MiB taken", host.mem_used_mib, host.mem_mib)]);
     table.row(["CPUs", &host.cpus.to_string()]);
     table.row(["marks", &joined(&host.marks)]);
+    table.row(["moves", &host.moves.as_ref().map_or_else(|| "not known".to_owned(), carried)]);
     table.row(["against sleep", &joined(&host.obstacles)]);
     table.row(["sleeps", &format!("{} in this day", host.cycles_day)]);
     ctx.print(&table.to_string())
+}
+
+/// Who carries its moves, in a word or two.
+fn short(moves: &MovesView) -> String {
+    match moves.way.as_str() {
+        "peer-to-peer-listed" if moves.notes.is_empty() => "TLS",
+        "peer-to-peer-listed" => "TLS, see show",
+        "peer-to-peer" => "TLS, no list",
+        _ => "by us: weaker",
+    }
+    .to_owned()
+}
+
+fn carried(moves: &MovesView) -> String {
+    let mut text = moves.words.clone();
+    for note in &moves.notes {
+        text = format!("{text}; {note}");
+    }
+    match &moves.mend {
+        Some(host) => format!("{text}; `dormouse host add {host}` mends it"),
+        None => text,
+    }
 }

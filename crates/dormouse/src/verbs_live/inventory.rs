@@ -30,6 +30,23 @@ pub(super) fn with_host_line(source: &str, line: &str) -> String {
     out.join("\n") + "\n"
 }
 
+/// The text without the line of this host. `None`: no line is about it alone.
+pub(super) fn without_host_line(source: &str, name: &str) -> Option<String> {
+    let about = |line: &&str| {
+        let mut words = line.split_whitespace();
+        words.next() == Some("host")
+            && words.next() == Some(name)
+            && words.next().is_none_or(|word| {
+                word.contains('=')
+                    || word.starts_with('#')
+                    || matches!(word, "keep-on" | "maintenance" | "unproven")
+            })
+    };
+    let lines: Vec<&str> = source.split_inclusive('\n').collect();
+    (lines.iter().filter(|line| about(line)).count() == 1)
+        .then(|| lines.into_iter().filter(|line| !about(line)).collect())
+}
+
 /// Replaces the file in one step: a reader finds the old text or the new one, never a part.
 pub(super) fn replace(path: &Path, content: &str) -> Result<(), Failure> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -77,6 +94,18 @@ mod tests {
         );
         assert_eq!(with_host_line("cluster x\n", "host c"), "cluster x\nhost c\n");
         assert!(text::parse(&after).is_ok());
+    }
+
+    #[test]
+    fn the_line_of_one_host_goes_and_one_of_several_stays() {
+        let text = "cluster x\nhost a cpus=2 mem=2G # old\nhost b, c cpus=2 mem=2G\nhost ab cpus=2 mem=2G\n";
+        assert_eq!(
+            without_host_line(text, "a").as_deref(),
+            Some("cluster x\nhost b, c cpus=2 mem=2G\nhost ab cpus=2 mem=2G\n")
+        );
+        for name in ["b", "c", "b,", "x", ""] {
+            assert_eq!(without_host_line(text, name), None, "{name}");
+        }
     }
 
     #[test]

@@ -320,6 +320,7 @@ pub(super) fn libvirt(config: &Config) -> Libvirt {
         user: config.ssh_user.clone(),
     };
     let way = match config.transport {
+        Transport::Auto => Way::Best,
         Transport::Tls => Way::PeerToPeer,
         Transport::Managed => Way::ByUs,
     };

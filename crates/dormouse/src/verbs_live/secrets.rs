@@ -37,7 +37,7 @@ fn check_key(key: &Path, where_else: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// By their names: `id_…` of ssh and `….key` of TLS.
+/// By their names: `id_…` of ssh, `….key` and `…key.pem` of TLS.
 fn keys_below(folder: &Path, depth: u32) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path());
@@ -54,7 +54,7 @@ fn keys_below(folder: &Path, depth: u32) -> Vec<PathBuf> {
 fn is_key(path: &Path) -> bool {
     let ending = path.extension().and_then(OsStr::to_str);
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or("");
-    ending == Some("key") || (name.starts_with("id_") && ending != Some("pub"))
+    ending == Some("key") || name.ends_with("key.pem") || (name.starts_with("id_") && ending != Some("pub"))
 }
 
 #[cfg(test)]
@@ -69,6 +69,7 @@ mod tests {
             ("ssh/id_ed25519", true),
             ("tls/ca.key", true),
             ("ssh/id_ed25519.pub", false),
+            ("tls/manager/clientkey.pem", true),
             ("tls/ca.pem", false),
         ] {
             let path = dir.path().join(name);

@@ -62,6 +62,9 @@ fn text(status: &StatusView) -> String {
     }
     line(format!("hosts  {}; {} count as on, {} W", counts(&status.hosts), status.hosts_on, status.watts));
     line(format!("VMs    {}", counts(&status.vms)));
+    if !status.moves.is_empty() {
+        line(format!("moves  {}", moves(&status.moves)));
+    }
     let tally = &status.since_start;
     line(format!(
         "since start  {} ({} failed), {}, {}, {}",
@@ -93,6 +96,20 @@ fn text(status: &StatusView) -> String {
         out += &format!("\n{table}");
     }
     out
+}
+
+/// Who carries them.
+fn moves(counts: &[Count]) -> String {
+    let words = |way: &str| match way {
+        "peer-to-peer-listed" => "peer to peer, TLS, our CA",
+        "peer-to-peer" => "peer to peer without allow-list",
+        _ => "managed by us (weaker: `dormouse host show HOST` says why)",
+    };
+    let parts: Vec<String> = counts
+        .iter()
+        .map(|count| format!("{} {}", counted(count.count as usize, "host"), words(&count.state)))
+        .collect();
+    parts.join("; ")
 }
 
 fn many(count: u64, what: &str) -> String {

@@ -17,6 +17,7 @@ mod manager;
 mod moves;
 mod people;
 mod reload;
+mod trust;
 mod world;
 
 use std::time::Instant;

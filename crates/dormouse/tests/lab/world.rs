@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_dormouse");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_dormouse");
 pub(crate) const HOSTS: [&str; 4] = ["h01", "h02", "h03", "h04"];
 pub(crate) const SHARED: &str = "/var/lib/libvirt/shared";
 /// Anything that is to come comes within this, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The rules of all scenarios: everything fits on one host, and nobody waits for hours.
-const POLICY: &str = "policy balanced failover=0 spare.min=0 spare.target=0 min_on=1 payback=0 disrupt.max=1000 \
+pub(crate) const POLICY: &str = "policy balanced failover=0 spare.min=0 spare.target=0 min_on=1 payback=0 disrupt.max=1000 \
     window.sleep=4s window.wake=2s min_up=2s min_down=2s cycles.host_day=1000 moves.vm_hour=1000 moves.vm_day=1000 \
     load.high=1000 cpu.target=1000\n";
 
@@ -57,6 +57,12 @@ impl World {
                 && world.json("vm list").as_array().unwrap().len() == 4
         });
         world
+    }
+
+    /// Around a lab that somebody else set up; no daemon runs yet.
+    pub(crate) fn around(lab: Lab, folder: PathBuf) -> Self {
+        let cage = Cage::new(&lab.spec.id);
+        Self { lab, folder, daemon: None, cage }
     }
 
     pub(crate) fn down(mut self) {
@@ -188,6 +194,18 @@ impl World {
     pub(crate) fn type_with(&self, config: &Path, line: &str) -> Typed {
         let mut command = Command::new(PROGRAM);
         command.arg("--config").arg(config).args(line.split_whitespace());
+        let out = command.current_dir(&self.folder).stdin(Stdio::null()).output().unwrap();
+        Typed {
+            out: String::from_utf8(out.stdout).unwrap(),
+            err: String::from_utf8(out.stderr).unwrap(),
+            code: out.status.code().unwrap(),
+        }
+    }
+
+    /// Types at the manager itself, in its network: for verbs that go to the hosts without a daemon.
+    pub(crate) fn type_at_manager(&self, line: &str) -> Typed {
+        let mut command = self.lab.command_in_manager_netns(PROGRAM);
+        command.arg("--config").arg(self.config()).args(line.split_whitespace());
         let out = command.current_dir(&self.folder).stdin(Stdio::null()).output().unwrap();
         Typed {
             out: String::from_utf8(out.stdout).unwrap(),

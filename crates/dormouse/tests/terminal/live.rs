@@ -165,12 +165,53 @@ fn a_host_that_is_known_or_none_is_not_added() {
         stderr:
         stderr:   tip: to pass '-o' as a value, use '-- -o'
         stderr:
-        stderr: Usage: dormouse host add [OPTIONS] --address <ADDRESS> <NAME>
+        stderr: Usage: dormouse host add [OPTIONS] <HOST>...
         stderr:
         stderr: For more information, try '--help'.
         exit status 2
     "#]]
     .assert_eq(&add("b --address -oProxyCommand=reboot"));
+}
+
+#[test]
+fn hosts_are_added_and_removed_by_words_that_make_sense() {
+    let cluster = "cluster x\nhost a address=10.0.0.1 mac=52:54:00:00:00:01\n";
+    let terminal = terminal(SETTINGS, cluster);
+    let host = |words: &str| shown(&terminal, &format!("--config dormouse.toml host {words}"));
+    expect![[r#"
+        $ dormouse --config dormouse.toml host add b c --address 10.0.0.2
+        stderr: Error: --address goes with one HOST
+        exit status 2
+    "#]]
+    .assert_eq(&host("add b c --address 10.0.0.2"));
+    expect![[r#"
+        $ dormouse --config dormouse.toml host remove aa
+        stderr: Error: there is no host `aa`
+        stderr: Hint: did you mean `a`?
+        exit status 2
+    "#]]
+    .assert_eq(&host("remove aa"));
+    expect![[r#"
+        $ dormouse --config dormouse.toml host remove a --dry-run
+        a: its line leaves DIR/cluster
+        Nothing was done.
+        exit status 0
+    "#]]
+    .assert_eq(&host("remove a --dry-run"));
+    expect![[r#"
+        $ dormouse --config dormouse.toml host remove a
+        a: its line leaves DIR/cluster
+        stderr: Error: nobody is there to ask
+        stderr: Hint: --yes answers every question with yes
+        exit status 2
+    "#]]
+    .assert_eq(&host("remove a"));
+    for word in ["$(reboot)", "lab[01-", "a;b"] {
+        let shown = host(&format!("add {word}"));
+        assert!(shown.contains("cannot be a host") && shown.ends_with("exit status 2\n"), "{shown}");
+    }
+    assert_eq!(std::fs::read_to_string(terminal.folder.path().join("cluster")).unwrap(), cluster);
+    assert!(!terminal.folder.path().join("state").exists(), "nothing was made");
 }
 
 /// A daemon started in the terminal's folder; ended with the test.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use dormouse_lab::{Fault, Lab, LabSpec, Load, Progress, Result};
 
 const USAGE: &str = "usage: labctl VERB
-  up ID HOSTS GUESTS [boot_s=N] [tick_ms=N] [beat_ms=N] [time_scale=N] [keep_broken=1]
+  up ID HOSTS GUESTS [boot_s=N] [tick_ms=N] [beat_ms=N] [time_scale=N] [pki=0] [keep_broken=1]
   status ID · events ID · down ID · down-all · list
   load ID GUEST cpu|dirty|write AMOUNT SECONDS · load ID GUEST stop
   fault ID HOST power-cut|silence|lose-wakes N|hang-boot|no-share|freeze|thaw|lose-in PERCENT|lose-out PERCENT|cut-from HOST|hang-share
@@ -55,6 +55,7 @@ fn run(args: &[&str]) -> Result<i32> {
             for option in options {
                 match option.split_once('=') {
                     Some(("keep_broken", n)) => spec.keep_broken = number(n)? != 0,
+                    Some(("pki", n)) => spec.pki = number(n)? != 0,
                     Some(("boot_s", n)) => spec.boot_s = number(n)?,
                     Some(("tick_ms", n)) => spec.tick_ms = number(n)?,
                     Some(("beat_ms", n)) => spec.beat_ms = number(n)?,

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use nix::unistd::Pid;
 use super::init::{Answer, note};
 use super::priority::GUEST_NICE;
 use crate::error::{Doing, LabError, Result};
+use crate::hostfs::{TLS_SOCKET, WANTED};
 
 const LIBVIRT_SOCKET: &str = "/run/libvirt/libvirt-sock";
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -40,7 +42,7 @@ struct SocketUnit {
 
 pub(super) struct Services {
     daemons: [Daemon; 2],
-    sockets: [SocketUnit; 3],
+    sockets: [SocketUnit; 4],
     /// libvirt's socket, held open in libvirtd's stead while only its socket unit is active.
     door: Option<UnixListener>,
 }
@@ -51,16 +53,34 @@ enum Unit {
 }
 
 const LIBVIRTD: usize = 0;
+const TLS: usize = 3;
+
+/// There while the TLS socket is to be opened at boot.
+fn enabled() -> PathBuf {
+    Path::new("/etc").join(WANTED).join(TLS_SOCKET)
+}
+
+fn enable(on: bool) -> Result<()> {
+    let path = enabled();
+    let done = if on { File::create(&path).map(drop) } else { std::fs::remove_file(&path) };
+    match done {
+        Err(e) if on || e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).doing(|| format!("cannot change {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
 
 impl Services {
     pub(super) fn new() -> Self {
         let socket = |unit| SocketUnit { unit, active: true, masked: false };
+        let tls = SocketUnit { unit: TLS_SOCKET, active: enabled().exists(), masked: false };
         Self {
             daemons: [
                 Daemon {
                     unit: "libvirtd.service",
                     program: "/usr/sbin/libvirtd",
-                    args: &["--listen"],
+                    args: &[],
                     log: "/var/log/libvirtd.out",
                     nice: GUEST_NICE,
                     pid: None,
@@ -80,6 +100,7 @@ impl Services {
                 socket("libvirtd.socket"),
                 socket("libvirtd-ro.socket"),
                 socket("libvirtd-admin.socket"),
+                tls,
             ],
             door: None,
         }
@@ -154,6 +175,7 @@ impl Services {
                 Ok(())
             }
             "is-active" | "status" | "show" | "is-enabled" => return self.say(verb, &unit),
+            "enable" | "disable" if matches!(unit, Unit::Socket(TLS)) => enable(verb == "enable"),
             "reset-failed" | "enable" | "disable" => Ok(()),
             other => Err(LabError::new(format!("systemctl (lab): unknown verb {other}"))),
         };
@@ -179,6 +201,9 @@ impl Services {
         let load = if masked { "masked" } else { "loaded" };
         let out = match verb {
             "is-active" => format!("{state}\n"),
+            "is-enabled" if matches!(*unit, Unit::Socket(TLS)) && !enabled().exists() => {
+                "disabled\n".to_owned()
+            }
             "is-enabled" => format!("{}\n", if masked { "masked-runtime" } else { "enabled" }),
             "show" => format!("Id={name}\nLoadState={load}\nActiveState={state}\n"),
             _ => format!("{name} - lab unit\n     Loaded: {load}\n     Active: {state}\n"),
@@ -200,6 +225,10 @@ impl Services {
             Unit::Daemon(i) => self.stop(i)?,
             Unit::Socket(i) if on && self.sockets[i].masked => {
                 return Err(LabError::new(format!("Unit {} is masked.", self.sockets[i].unit)));
+            }
+            // As systemd: a socket is not opened for a service that runs already.
+            Unit::Socket(TLS) if on && !self.sockets[TLS].active && self.daemons[LIBVIRTD].pid.is_some() => {
+                return Err(LabError::new("Socket service libvirtd.service already active, refusing."));
             }
             Unit::Socket(i) => self.sockets[i].active = on,
         }
@@ -235,7 +264,7 @@ impl Services {
         }
         // `systemctl start` of the service pulls its sockets in again unless they are masked.
         if i == LIBVIRTD {
-            for s in self.sockets.iter_mut().filter(|s| !s.masked) {
+            for s in self.sockets[..TLS].iter_mut().filter(|s| !s.masked) {
                 s.active = true;
             }
         }
@@ -246,8 +275,11 @@ impl Services {
             .doing(|| format!("cannot open {}", d.log))?;
         let err = log.try_clone().doing(|| format!("cannot open {}", d.log))?;
         let mut command = Command::new(d.program);
+        // Only with it libvirtd takes connections from other hosts, in the place of the socket unit.
+        let listen = (i == LIBVIRTD && self.sockets[TLS].active).then_some("--listen");
         command
             .args(d.args)
+            .args(listen)
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("HOME", "/root")

@@ -152,6 +152,12 @@ impl Authority {
         Ok(Self { dir: dir.to_owned(), issuer, certificate, register, _lock: lock })
     }
 
+    /// Whether there is one in this folder, or what is left of one.
+    #[must_use]
+    pub fn exists(dir: &Path) -> bool {
+        [CA_KEY, CA_CERT, REGISTER].iter().any(|file| dir.join(file).exists())
+    }
+
     /// The CA's own certificate, as hosts are given it.
     #[must_use]
     pub fn certificate(&self) -> &str {

@@ -8,6 +8,7 @@
 //! write changed without its copy beside it.
 
 mod authority;
+mod carried;
 mod list;
 mod names;
 mod seen;

@@ -47,7 +47,7 @@ pub enum TlsWay {
     /// From host to host; the destination lets in whoever has a certificate of its CA, or a list of others decides.
     Open,
     /// Not from host to host: why not, and at which host something would have to be done.
-    Managed { why: String, mend: String },
+    Managed { why: String, mend: Option<String> },
 }
 
 impl Tls {
@@ -104,7 +104,7 @@ fn seconds(text: &str) -> Option<i64> {
 /// has the last word.
 #[must_use]
 pub fn way((from, from_tls): (&str, Option<&Tls>), (to, to_tls): (&str, Option<&Tls>), now_s: i64) -> TlsWay {
-    let weaker = |why: String, mend: &str| TlsWay::Managed { why, mend: mend.to_owned() };
+    let weaker = |why: String, mend: &str| TlsWay::Managed { why, mend: Some(mend.to_owned()) };
     for (name, tls) in [(from, from_tls), (to, to_tls)] {
         match tls {
             Some(tls) if tls.whose == Whose::Nobodys || tls.ca.is_none() => {
@@ -204,7 +204,7 @@ mod tests {
         ] {
             let way = way(("a", Some(&tls(from))), ("b", Some(&tls(to))), NOW);
             assert_eq!(way.to_string(), shown, "{from} -> {to}");
-            let hint = if let TlsWay::Managed { mend, .. } = &way { mend.as_str() } else { "" };
+            let hint = if let TlsWay::Managed { mend: Some(mend), .. } = &way { mend.as_str() } else { "" };
             assert_eq!(hint, mend, "{from} -> {to}");
         }
         assert_eq!(way(("a", None), ("b", None), NOW), TlsWay::Open);

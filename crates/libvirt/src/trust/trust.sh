@@ -141,11 +141,13 @@ restart() {
     esac
     systemctl restart "$daemon.service" >/dev/null 2>&1 || return 1
     [ "$1" = open ] || return 0
-    for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-        listens && return 0
+    # A busy host takes its time; one that never listens is put back as it was.
+    tries=0
+    while ! listens; do
+        tries=$((tries + 1))
+        [ "$tries" -gt 80 ] && return 1
         sleep 0.25
     done
-    return 1
 }
 
 back() {

@@ -1,8 +1,12 @@
-//! `dormouse host add`: look at a host once, confirm its ssh key, and write its line into the cluster text.
+//! `dormouse host add`: look at hosts once, confirm their ssh keys, give them certificates for moves between hosts, and
+//! write their lines into the cluster text. The same verb again mends what is missing and renews what comes to its end.
 //!
-//! Nothing is installed or changed on the host.
+//! Nothing is done before every host named was reached. On a host nothing changes but what `rollout` says.
 
-use crate::cli::{Ctx, Exit, Failure, safe};
+use super::confirm;
+use super::pin::pin_key;
+use super::rollout::{self, Rollout, Target};
+use crate::cli::{Ctx, Exit, Failure, counted, safe};
 use crate::config::Config;
 use crate::verbs::input::settings;
 use crate::verbs_live::inventory;
@@ -11,33 +15,57 @@ use dormouse_control::HostMemory;
 use dormouse_driver::{Probe as _, Store as _};
 use dormouse_model::{Cluster, HostFacts, HostSpec, Millis, ProbeError, text};
 use dormouse_store::SqliteStore;
-use std::io::BufRead as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::task::JoinSet;
 
 const DEADLINE: Millis = Millis::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to call it
-    #[arg(value_name = "NAME")]
-    name: String,
+    /// A name of the cluster text, or where ssh finds a new host; ranges like lab[01-12] are several
+    #[arg(value_name = "HOST", required = true)]
+    pub(super) hosts: Vec<String>,
 
-    /// Where ssh finds it: [user@]host[:port], or `local` for this machine
+    /// HOST is what to call it, and this is where ssh finds it: [user@]host[:port], or `local` for this machine
     #[arg(long, value_name = "ADDRESS")]
-    address: String,
+    pub(super) address: Option<String>,
 
-    /// The private key that the host accepts; as in the settings unless given
+    /// The private key that the hosts accept; as in the settings unless given
     #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
 
     /// The fingerprint of its ssh key as you know it: SHA256:…
     #[arg(long, value_name = "FINGERPRINT")]
-    fingerprint: Option<String>,
+    pub(super) fingerprint: Option<String>,
 
-    /// Do not ask: accept the ssh key that the host shows, and write
+    /// Accept the ssh keys of hosts that were never seen; one that changed is refused all the same
+    #[arg(long, conflicts_with = "fingerprint")]
+    pub(super) accept_new: bool,
+
+    /// Leave libvirt's certificates as they are
+    #[arg(long)]
+    pub(super) no_certificates: bool,
+
+    /// Put our certificates in place of another CA's, and keep those beside them as *.dormouse-old
+    #[arg(long, conflicts_with = "no_certificates")]
+    pub(super) replace_certificates: bool,
+
+    /// Look, say what would be done, and do nothing
+    #[arg(short = 'n', long)]
+    pub(super) dry_run: bool,
+
+    /// Do not ask: accept the ssh keys that the hosts show, and write
     #[arg(short, long)]
-    yes: bool,
+    pub(super) yes: bool,
+}
+
+/// One host of the command line.
+struct Asked {
+    spec: HostSpec,
+    /// It has its line already.
+    known: bool,
 }
 
 pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
@@ -46,46 +74,145 @@ pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
         config.ssh_identity = Some(key.clone());
     }
     let (source, cluster) = inventory::read(&config.cluster)?;
-    refuse_known(&cluster, args)?;
-    let spec = bare_spec(args)?;
-    if args.address != dormouse_libvirt::LOCAL {
-        pin_key(args, ctx, &mut config)?;
+    let mut asked = asked(args, &cluster)?;
+    let mut strangers = 0;
+    for host in &asked {
+        if address(&host.spec) != dormouse_libvirt::LOCAL
+            && !pin_key(address(&host.spec), args, ctx, &mut config)?
+        {
+            strangers += 1;
+        }
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    if strangers > 0 {
+        return ctx.print(&format!(
+            "{} not known yet: no more is said before their keys are accepted. Nothing was done.\n",
+            counted(strangers, "host")
+        ));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| Failure::new("cannot start").because(&error))?;
-    let facts = runtime
-        .block_on(libvirt(&config).look(&spec, DEADLINE))
-        .map_err(|error| not_reached(args, &error))?;
-    runtime.block_on(refuse_twin(&config, &facts))?;
+    let facts = runtime.block_on(look(&config, &asked))?;
+    let rollout = Rollout::new(&config);
+    let mut targets = runtime
+        .block_on(rollout.visit(&asked.iter().map(|host| &host.spec).zip(&facts).collect::<Vec<_>>()))?;
+    let mut lines = vec![];
+    for ((host, facts), target) in asked.iter_mut().zip(&facts).zip(&mut targets) {
+        if !host.known {
+            call_by_its_own_name(host, target, &cluster)?;
+            lines.push(line(&host.spec, facts));
+        }
+    }
+    refuse_same_names(&asked)?;
+    runtime.block_on(refuse_twins(&config, &asked, &facts, &rollout))?;
 
-    let line = line(args, &facts);
-    let new = inventory::with_host_line(&source, &line);
-    text::parse(&new).map_err(|error| {
+    let mut new = source;
+    for line in &lines {
+        new = inventory::with_host_line(&new, line);
+    }
+    let new_cluster = text::parse(&new).map_err(|error| {
         Failure::new("the cluster text would not be right with the new line").because_of(error.to_string())
     })?;
-    ctx.print(&format!("{}\n", safe(&line)))?;
-    for failure in &facts.failures {
-        ctx.print(&format!("note: {}\n", safe(&failure.to_string())))?;
+    for (host, facts) in asked.iter().zip(&facts) {
+        for failure in &facts.failures {
+            ctx.print(&format!("note: {}: {}\n", safe(&host.spec.name), safe(&failure.to_string())))?;
+        }
+        if facts.wake_on_lan == Some(false) && !host.known {
+            ctx.print(&format!("note: {}: its network card does not listen for a wake; `ethtool -s CARD wol g` on the host changes that\n", safe(&host.spec.name)))?;
+        }
     }
-    if facts.wake_on_lan == Some(false) {
-        ctx.print("note: its network card does not listen for a wake; `ethtool -s CARD wol g` on the host changes that\n")?;
+    for line in &lines {
+        ctx.print(&format!("{}\n", safe(line)))?;
     }
-    confirm(args, ctx, &format!("Add it to {}?", config.cluster.display()))?;
-    inventory::replace(&config.cluster, &new)?;
-    ctx.print(&format!(
-        "{} is in {}; a running daemon takes it in with SIGHUP\n",
-        safe(&args.name),
-        config.cluster.display()
-    ))
+    let plan = if args.no_certificates {
+        rollout::Plan::default()
+    } else {
+        rollout.plan(&targets, &new_cluster, args.replace_certificates)?
+    };
+    ctx.print(&plan.to_string())?;
+    if args.dry_run {
+        return ctx.print("Nothing was done.\n");
+    }
+    if lines.is_empty() && plan.is_nothing() {
+        return ctx.print("There is nothing to do.\n");
+    }
+    confirm(args.yes, ctx, "Go on?")?;
+    // The line first: a host with certificates that is in no text would be on lists and looked after by nobody.
+    if !lines.is_empty() {
+        inventory::replace(&config.cluster, &new)?;
+        ctx.print(&format!(
+            "{} in {}; a running daemon takes it in with SIGHUP\n",
+            names(asked.iter().filter(|host| !host.known).map(|host| host.spec.name.as_str())),
+            config.cluster.display()
+        ))?;
+    }
+    runtime.block_on(rollout.carry_out(plan, ctx))
 }
 
-fn refuse_known(cluster: &Cluster, args: &Args) -> Result<(), Failure> {
-    let known = cluster
-        .hosts
-        .iter()
-        .find(|host| host.name == args.name || host.address.as_ref() == Some(&args.address));
+fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.map(|name| safe(name).into_owned()).collect();
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    format!("{} {verb}", names.join(", "))
+}
+
+fn address(spec: &HostSpec) -> &str {
+    spec.address.as_deref().unwrap_or(&spec.name)
+}
+
+/// The hosts named, each once: those of the cluster text, and new ones of which nothing but the address is known.
+fn asked(args: &Args, cluster: &Cluster) -> Result<Vec<Asked>, Failure> {
+    let mut all: Vec<Asked> = vec![];
+    if let Some(address) = &args.address {
+        let [name] = &args.hosts[..] else {
+            return Err(Failure::usage("--address goes with one HOST"));
+        };
+        let same =
+            cluster.hosts.iter().find(|host| host.name == *name && host.address.as_ref() == Some(address));
+        if let Some(spec) = same {
+            return Ok(vec![Asked { spec: spec.clone(), known: true }]);
+        }
+        refuse_known(cluster, name, address)?;
+        return Ok(vec![Asked { spec: bare_spec(name, address)?, known: false }]);
+    }
+    for word in &args.hosts {
+        for name in expanded(word) {
+            let spec =
+                cluster.hosts.iter().find(|host| host.name == name || host.address.as_deref() == Some(&name));
+            let one = match spec {
+                Some(spec) => Asked { spec: spec.clone(), known: true },
+                None => {
+                    let place = name.rsplit_once('@').map_or(name.as_str(), |(_, place)| place);
+                    let bare = match place.rsplit_once(':') {
+                        Some((host, _)) if !host.contains(':') => host,
+                        _ => place,
+                    };
+                    Asked { spec: bare_spec(bare.trim_matches(['[', ']']), &name)?, known: false }
+                }
+            };
+            if all.iter().all(|other| other.spec.name != one.spec.name) {
+                all.push(one);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// A range of the cluster text is several names; whatever else is an address.
+fn expanded(word: &str) -> Vec<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.[],".contains(c);
+    let range = word.contains('[') && !word.starts_with('[') && word.chars().all(plain);
+    let hosts = range.then(|| text::parse(&format!("cluster x\nhost {word} cpus=1 mem=1M\n")).ok()).flatten();
+    hosts.map_or_else(
+        || vec![word.to_owned()],
+        |cluster| cluster.hosts.into_iter().map(|host| host.name).collect(),
+    )
+}
+
+fn refuse_known(cluster: &Cluster, name: &str, address: &str) -> Result<(), Failure> {
+    let known =
+        cluster.hosts.iter().find(|host| host.name == name || host.address.as_deref() == Some(address));
     match known {
         None => Ok(()),
         Some(host) => Err(Failure::with_exit(
@@ -100,59 +227,126 @@ fn refuse_known(cluster: &Cluster, args: &Args) -> Result<(), Failure> {
 }
 
 /// A host of which nothing but name and address is known, as the cluster text reads it.
-fn bare_spec(args: &Args) -> Result<HostSpec, Failure> {
+fn bare_spec(name: &str, address: &str) -> Result<HostSpec, Failure> {
     let odd =
         |text: &str| text.contains(|c: char| c.is_whitespace() || c.is_control() || "#\"'=,[".contains(c));
-    if odd(&args.name) || odd(args.address.trim_start_matches('[')) {
-        return Err(Failure::usage(format!("`{}` at `{}` cannot be a host", args.name, args.address))
+    // An IPv6 address is no name; the host is asked for its own.
+    let called = if name.contains(':') { "unnamed" } else { name };
+    if odd(name) || odd(address.trim_start_matches('[')) || address.starts_with('-') {
+        return Err(Failure::usage(format!("`{name}` at `{address}` cannot be a host"))
             .hint("a name has letters, digits, `.`, `_` and `-`; an address is [user@]host[:port]"));
     }
-    let bare = format!("cluster x\nhost {} address={} cpus=1 mem=1M\n", args.name, args.address);
+    let bare = format!("cluster x\nhost {called} address={address} cpus=1 mem=1M\n");
     let cluster = text::parse(&bare).map_err(|error| {
-        Failure::usage(format!("`{}` at `{}` cannot be a host", args.name, args.address))
-            .because_of(error.to_string())
+        Failure::usage(format!("`{name}` at `{address}` cannot be a host")).because_of(error.to_string())
     })?;
     match <[HostSpec; 1]>::try_from(cluster.hosts) {
-        Ok([host]) => Ok(host),
-        Err(hosts) => Err(Failure::usage(format!("`{}` names {} hosts", args.name, hosts.len()))
-            .hint("add them one by one")),
+        Ok([host]) => Ok(HostSpec { name: name.to_owned(), ..host }),
+        Err(hosts) => Err(Failure::usage(format!("`{name}` names {} hosts", hosts.len()))
+            .hint("--address goes with one host")),
     }
 }
 
+/// A host that was given by its IP address is called as it calls itself.
+fn call_by_its_own_name(host: &mut Asked, target: &mut Target, cluster: &Cluster) -> Result<(), Failure> {
+    if host.spec.name.parse::<IpAddr>().is_err() {
+        return Ok(());
+    }
+    let own = target.hostname().split('.').next().unwrap_or_default().to_owned();
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let usable = !own.is_empty() && own != "localhost" && own.chars().all(plain) && !own.starts_with('-');
+    if !usable || cluster.hosts.iter().any(|other| other.name == own) {
+        return Err(Failure::with_exit(
+            Exit::Refused,
+            format!("the host at {} has no name that it could be called by", host.spec.name),
+        )
+        .because_of(format!("it calls itself `{}`", safe(&own)))
+        .hint(format!("dormouse host add NAME --address {}", address(&host.spec))));
+    }
+    target.rename(&own);
+    host.spec.name = own;
+    Ok(())
+}
+
+fn refuse_same_names(asked: &[Asked]) -> Result<(), Failure> {
+    let twice = asked
+        .iter()
+        .enumerate()
+        .find(|(at, host)| asked[..*at].iter().any(|other| other.spec.name == host.spec.name));
+    twice.map_or(Ok(()), |(_, host)| {
+        Err(Failure::with_exit(
+            Exit::Refused,
+            format!("two of these hosts call themselves {}", safe(&host.spec.name)),
+        )
+        .hint("add them one by one: dormouse host add NAME --address ADDRESS"))
+    })
+}
+
+/// All at once; nothing goes on before each has answered.
+async fn look(config: &Config, asked: &[Asked]) -> Result<Vec<HostFacts>, Failure> {
+    let libvirt = Arc::new(libvirt(config));
+    let mut looks = JoinSet::new();
+    for (at, host) in asked.iter().enumerate() {
+        let (libvirt, spec) = (Arc::clone(&libvirt), host.spec.clone());
+        looks.spawn(async move { (at, libvirt.look(&spec, DEADLINE).await) });
+    }
+    let mut answers = looks.join_all().await;
+    answers.sort_by_key(|(at, _)| *at);
+    let read = |(at, answer): (usize, Result<HostFacts, ProbeError>)| {
+        answer.map_err(|error| not_reached(&asked[at].spec, &error))
+    };
+    answers.into_iter().map(read).collect()
+}
+
 /// What was seen, as a line. Live hosts keep memory for themselves and each VM costs a little more than its own.
-fn line(args: &Args, facts: &HostFacts) -> String {
+fn line(spec: &HostSpec, facts: &HostFacts) -> String {
     let macs: Vec<String> =
         facts.macs.iter().map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")).collect();
     let mac = if macs.is_empty() { String::new() } else { format!(" mac={}", macs.join(",")) };
     let reserve = (facts.mem.0 / 20).max(512).min(facts.mem.0 / 2);
     format!(
         "host {} address={}{mac} cpus={} mem={}M reserve={reserve}M overhead=64M unproven",
-        args.name, args.address, facts.cpus, facts.mem.0
+        spec.name,
+        address(spec),
+        facts.cpus,
+        facts.mem.0
     )
 }
 
 /// The machine itself, under whatever name it was added before (fault U13).
-async fn refuse_twin(config: &Config, facts: &HostFacts) -> Result<(), Failure> {
+async fn refuse_twins(
+    config: &Config,
+    asked: &[Asked],
+    facts: &[HostFacts],
+    rollout: &Rollout,
+) -> Result<(), Failure> {
+    let mut known: Vec<(uuid::Uuid, String)> = rollout.machines()?;
     let path = config.store();
-    if !path.exists() {
-        return Ok(());
+    if path.exists() {
+        let cannot = |error: &dyn std::error::Error| Failure::new("the store cannot be read").because(error);
+        let store = SqliteStore::open(&path).map_err(|error| cannot(&error))?;
+        let kept = store.load().await.map_err(|error| cannot(&error))?;
+        let hosts =
+            kept.hosts.into_iter().filter_map(|(_, value)| serde_json::from_value::<HostMemory>(value).ok());
+        known.extend(hosts.filter_map(|host| Some((host.machine?, host.host))));
     }
-    let store =
-        SqliteStore::open(&path).map_err(|error| Failure::new("the store cannot be read").because(&error))?;
-    let kept =
-        store.load().await.map_err(|error| Failure::new("the store cannot be read").because(&error))?;
-    let hosts =
-        kept.hosts.into_iter().filter_map(|(_, value)| serde_json::from_value::<HostMemory>(value).ok());
-    match hosts.into_iter().find(|host| host.machine == Some(facts.machine)) {
-        None => Ok(()),
-        Some(host) => Err(Failure::with_exit(
-            Exit::Refused,
-            format!("this machine is known as {} already (machine {})", safe(&host.host), facts.machine),
-        )),
+    for (host, facts) in asked.iter().zip(facts) {
+        let name = &host.spec.name;
+        if let Some((machine, other)) =
+            known.iter().find(|(machine, other)| *machine == facts.machine && other != name)
+        {
+            return Err(Failure::with_exit(
+                Exit::Refused,
+                format!("this machine is known as {} already (machine {machine})", safe(other)),
+            )
+            .because_of(format!("{} and {} are one", safe(name), safe(other))));
+        }
+        known.push((facts.machine, name.clone()));
     }
+    Ok(())
 }
 
-fn not_reached(args: &Args, error: &ProbeError) -> Failure {
+pub(super) fn not_reached(spec: &HostSpec, error: &ProbeError) -> Failure {
     let hint = match error {
         ProbeError::Auth(_) => {
             "name the private key with --key, and put its public half into ~/.ssh/authorized_keys on the host"
@@ -162,99 +356,12 @@ fn not_reached(args: &Args, error: &ProbeError) -> Failure {
         }
         _ => "the address is used by ssh as it stands: `ssh ADDRESS true` must work",
     };
-    Failure::with_exit(Exit::Unreachable, format!("{} at {} cannot be looked at", args.name, args.address))
-        .because(error)
-        .hint(hint)
-}
-
-/// Shows the fingerprint of the key that the host has, and keeps the key once a person agrees. A key that is known
-/// already is not asked about; ssh itself refuses another one.
-fn pin_key(args: &Args, ctx: &Ctx, config: &mut Config) -> Result<(), Failure> {
-    let place = args.address.rsplit_once('@').map_or(args.address.as_str(), |(_, place)| place);
-    let (host, port) = match place.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') => (host, port),
-        _ => (place, "22"),
-    };
-    let file = config.known_hosts().unwrap_or_else(|| config.state.join("ssh/known_hosts"));
-    config.ssh_known_hosts = Some(file.clone());
-    let entry = if port == "22" { host.to_owned() } else { format!("[{host}]:{port}") };
-    if tool("ssh-keygen", &["-F", &entry, "-f", &file.display().to_string()], None)
-        .is_ok_and(|found| !found.is_empty())
-    {
-        return Ok(());
-    }
-    let keys = tool("ssh-keyscan", &["-T", "10", "-t", "ed25519", "-p", port, "--", host], None)?;
-    if keys.trim().is_empty() {
-        return Err(Failure::with_exit(Exit::Unreachable, format!("{} shows no ssh key", safe(place)))
-            .hint("is sshd running there, and is the address right?"));
-    }
-    let shown = tool("ssh-keygen", &["-l", "-f", "-"], Some(&keys))?;
-    let fingerprint = shown.split_whitespace().find(|word| word.starts_with("SHA256:")).unwrap_or_default();
-    match &args.fingerprint {
-        Some(known) if known == fingerprint => {}
-        Some(known) => {
-            let message = format!("{} shows the key {}, not {}", safe(place), safe(fingerprint), safe(known));
-            return Err(
-                Failure::with_exit(Exit::Refused, message).hint("someone else may answer at this address")
-            );
-        }
-        None => {
-            ctx.print(&format!("{} shows the ssh key {}\n", safe(place), safe(fingerprint)))?;
-            confirm(args, ctx, "Is it that of your host?")?;
-        }
-    }
-    keep_key(&file, &keys)
-}
-
-fn keep_key(file: &Path, keys: &str) -> Result<(), Failure> {
-    let failed =
-        |error: std::io::Error| Failure::new(format!("cannot write {}", file.display())).because(&error);
-    let before = if file.exists() { std::fs::read_to_string(file).map_err(failed)? } else { String::new() };
-    let lines = keys.lines().filter(|line| !line.starts_with('#'));
-    let all: Vec<&str> = before.lines().chain(lines).collect();
-    inventory::replace(file, &(all.join("\n") + "\n"))
-}
-
-/// Runs a tool of openssh with fixed words and an address, no shell between.
-fn tool(name: &str, args: &[&str], input: Option<&str>) -> Result<String, Failure> {
-    use std::io::Write as _;
-    let failed = |error: &std::io::Error| {
-        Failure::new(format!("cannot run {name}"))
-            .because(error)
-            .hint("it belongs to Debian's openssh-client")
-    };
-    let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
-    let mut command = Command::new(name);
-    let mut child = command
-        .args(args)
-        .env_clear()
-        .envs(dormouse_driver::passed_environment())
-        .stdin(stdin)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| failed(&error))?;
-    if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
-        stdin.write_all(input.as_bytes()).map_err(|error| failed(&error))?;
-    }
-    let output = child.wait_with_output().map_err(|error| failed(&error))?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn confirm(args: &Args, ctx: &Ctx, question: &str) -> Result<(), Failure> {
-    if args.yes {
-        return Ok(());
-    }
-    if !ctx.is_interactive() {
-        return Err(Failure::usage("nobody is there to ask").hint("--yes answers every question with yes"));
-    }
-    ctx.print(&format!("{question} [y/N] "))?;
-    let mut line = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .map_err(|error| Failure::new("cannot read the answer").because(&error))?;
-    if matches!(line.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Failure::new("nothing was changed")) }
+    Failure::with_exit(
+        Exit::Unreachable,
+        format!("{} at {} cannot be looked at", safe(&spec.name), safe(address(spec))),
+    )
+    .because(error)
+    .hint(hint)
 }
 
 #[cfg(test)]
@@ -262,8 +369,22 @@ mod tests {
     use super::*;
     use dormouse_model::{Mib, MilliCpu, Permille};
 
-    fn args(name: &str, address: &str) -> Args {
-        Args { name: name.to_owned(), address: address.to_owned(), key: None, fingerprint: None, yes: true }
+    fn words(hosts: &[&str], address: Option<&str>) -> Args {
+        Args {
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            address: address.map(str::to_owned),
+            key: None,
+            fingerprint: None,
+            accept_new: false,
+            no_certificates: false,
+            replace_certificates: false,
+            dry_run: false,
+            yes: true,
+        }
+    }
+
+    fn cluster() -> Cluster {
+        text::parse("cluster x\nhost lab07 address=10.0.0.7 cpus=2 mem=2G\n").expect("reads")
     }
 
     #[test]
@@ -288,7 +409,7 @@ mod tests {
             failures: vec![],
             vms: vec![],
         };
-        let line = line(&args("lab07", "root@10.0.0.7:2222"), &facts);
+        let line = line(&bare_spec("lab07", "root@10.0.0.7:2222").expect("a host"), &facts);
         let expected = "host lab07 address=root@10.0.0.7:2222 mac=52:54:00:00:00:01,02:00:00:00:00:ff cpus=8 mem=16000M reserve=800M overhead=64M unproven";
         assert_eq!(line, expected);
         let cluster = text::parse(&format!("cluster x\n{line}\n")).expect("reads");
@@ -302,18 +423,46 @@ mod tests {
             ("$(reboot)", "10.0.0.7"),
             ("lab[01-03]", "10.0.0.7"),
             ("lab07", "a mem=1T"),
+            ("lab07", "-oProxyCommand=reboot"),
             ("lab07\nhost x", "10.0.0.7"),
         ] {
-            assert!(bare_spec(&args(name, address)).is_err(), "{name:?} at {address:?}");
+            assert!(bare_spec(name, address).is_err(), "{name:?} at {address:?}");
         }
-        assert!(bare_spec(&args("lab07", "10.0.0.7")).is_ok());
+        assert!(bare_spec("lab07", "10.0.0.7").is_ok());
+        for word in ["$(reboot)", "a b", "", "-oX", "a\nhost b", "lab[01-"] {
+            assert!(asked(&words(&[word], None), &cluster()).is_err(), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn words_are_hosts_of_the_text_or_addresses_and_each_host_once() {
+        let read = |hosts: &[&str]| -> Vec<(String, String, bool)> {
+            let all = asked(&words(hosts, None), &cluster()).expect("reads");
+            all.into_iter()
+                .map(|one| (one.spec.name.clone(), address(&one.spec).to_owned(), one.known))
+                .collect()
+        };
+        let one = |name: &str, address: &str, known| (name.to_owned(), address.to_owned(), known);
+        assert_eq!(read(&["lab07", "10.0.0.7"]), [one("lab07", "10.0.0.7", true)]);
+        assert_eq!(
+            read(&["lab[08-09]", "root@lab10:2222"]),
+            [
+                one("lab08", "lab08", false),
+                one("lab09", "lab09", false),
+                one("lab10", "root@lab10:2222", false)
+            ]
+        );
+        assert_eq!(read(&["root@10.0.0.9"]), [one("10.0.0.9", "root@10.0.0.9", false)]);
+        assert!(asked(&words(&["a", "b"], Some("10.0.0.9")), &cluster()).is_err());
     }
 
     #[test]
     fn a_host_is_not_added_twice() {
-        let cluster = text::parse("cluster x\nhost lab07 address=10.0.0.7 cpus=2 mem=2G\n").expect("reads");
-        assert!(refuse_known(&cluster, &args("lab07", "10.0.0.8")).is_err());
-        assert!(refuse_known(&cluster, &args("lab08", "10.0.0.7")).is_err());
-        assert!(refuse_known(&cluster, &args("lab08", "10.0.0.8")).is_ok());
+        let add =
+            |name, address| asked(&words(&[name], Some(address)), &cluster()).map(|all| all[0].known).ok();
+        assert_eq!(add("lab07", "10.0.0.8"), None);
+        assert_eq!(add("lab08", "10.0.0.7"), None);
+        assert_eq!(add("lab08", "10.0.0.8"), Some(false));
+        assert_eq!(add("lab07", "10.0.0.7"), Some(true), "once more: what is missing is mended");
     }
 }
