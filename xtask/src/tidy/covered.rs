@@ -1,5 +1,6 @@
 //! Rules on `covered.toml`: each rule and each fault of `docs/faults.md` says which tests hold it, who owns it, or why
-//! nothing does yet. A test that is named is there; what lacks one is counted and told, never silently.
+//! nothing does yet. A test that is named is there; what lacks one is counted and told, never silently; what is held by
+//! simulation alone says why.
 
 use super::{File, Finding};
 use anyhow::{Context, Result, bail};
@@ -20,14 +21,17 @@ pub(crate) struct Tally {
     /// By some tests; something is missing.
     pub(crate) in_part: usize,
     pub(crate) pending: usize,
+    /// Of those with tests, the ones that nothing but pure code and the simulator holds.
+    pub(crate) simulated: usize,
 }
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { rows, covered, owned, in_part, pending } = self;
+        let Self { rows, covered, owned, in_part, pending, simulated } = self;
         write!(
             f,
-            "{rows} rules and faults: {covered} covered, {in_part} in part, {owned} owned elsewhere, {pending} pending"
+            "{rows} rules and faults: {covered} covered, {in_part} in part, {owned} owned elsewhere, {pending} pending; \
+             {simulated} by simulation alone"
         )
     }
 }
@@ -38,7 +42,18 @@ struct Row {
     tests: Vec<String>,
     owner: bool,
     pending: bool,
+    simulated: bool,
 }
+
+/// Where tests meet what is not ours: hypervisors, shells, a store's members, the program as it is installed.
+const REAL: [&str; 6] = [
+    "crates/dormouse/examples/lab-faults/",
+    "crates/dormouse/tests/",
+    "crates/lab/tests/",
+    "crates/libvirt/tests/",
+    "crates/power/tests/",
+    "crates/store/tests/",
+];
 
 /// What is wrong with the map, and what it says.
 pub(crate) fn check(files: &[File]) -> Result<(Vec<Finding>, Tally)> {
@@ -74,6 +89,21 @@ pub(crate) fn check(files: &[File]) -> Result<(Vec<Finding>, Tally)> {
                 format!("{id}: there is no {test}"),
                 "write `path/to/file.rs::function`, or `scenarios/NAME`",
             ));
+        }
+        let real = row.tests.iter().any(|test| REAL.iter().any(|place| test.starts_with(place)));
+        match (real || row.tests.is_empty(), row.simulated) {
+            (false, false) => findings.push(map.finding(
+                row.line,
+                format!("{id} is held by simulation alone and does not say so"),
+                "say why in `simulated = \"…\"`, or try it on something real",
+            )),
+            (true, true) => findings.push(map.finding(
+                row.line,
+                format!("{id} calls itself simulated, and is not"),
+                "drop `simulated`",
+            )),
+            (false, true) => tally.simulated += 1,
+            (true, false) => {}
         }
         match (row.tests.is_empty(), row.pending, row.owner) {
             (true, false, false) => findings.push(map.finding(
@@ -125,7 +155,10 @@ fn read(text: &str) -> Result<BTreeMap<String, Row>> {
                 }
                 ("owner", Value::String(text)) if !text.is_empty() => row.owner = true,
                 ("pending", Value::String(text)) if !text.is_empty() => row.pending = true,
-                _ => bail!("{id}: `{key}` is not one of tests = [\"…\"], owner = \"…\", pending = \"…\""),
+                ("simulated", Value::String(text)) if !text.is_empty() => row.simulated = true,
+                _ => bail!(
+                    "{id}: `{key}` is not one of tests = [\"…\"], simulated = \"…\", owner = \"…\", pending = \"…\""
+                ),
             }
         }
         let each: BTreeSet<&String> = row.tests.iter().collect();
@@ -180,7 +213,26 @@ mod tests {
         assert_eq!(findings, []);
         assert_eq!(
             tally.to_string(),
-            "3 rules and faults: 1 covered, 0 in part, 1 owned elsewhere, 1 pending"
+            "3 rules and faults: 1 covered, 0 in part, 1 owned elsewhere, 1 pending; 0 by simulation alone"
+        );
+    }
+
+    #[test]
+    fn what_nothing_real_holds_says_why() {
+        let rest = "[C01]\nowner = \"x\"\n[U03]\nowner = \"x\"\n";
+        let (findings, tally) =
+            check(&tree(&format!("[I1]\ntests = [\"scenarios/night\"]\nsimulated = \"time\"\n{rest}")))
+                .expect("reads");
+        assert_eq!((findings, tally.simulated), (vec![], 1));
+        assert_eq!(
+            said(&format!("[I1]\ntests = [\"scenarios/night\"]\n{rest}")),
+            ["covered.toml:1 I1 is held by simulation alone and does not say so"]
+        );
+        assert_eq!(
+            said(&format!(
+                "[I1]\ntests = [\"crates/power/tests/guard.rs::it_holds\"]\nsimulated = \"x\"\n{rest}"
+            )),
+            ["covered.toml:1 I1 calls itself simulated, and is not"]
         );
     }
 
