@@ -234,7 +234,13 @@ fn fallback(world: &World) {
 fn back_again(world: &World) {
     let typed = world.type_at_manager("host add h03 --yes");
     expect(&typed, 0, &["h03: certificate h03-"]);
-    world.wait("its new certificate is seen", |world| way(world, "h03") == "peer-to-peer-listed");
+    // The others' lists, too: a host whose list is older than another's has a note of it.
+    world.wait("its new certificate and all lists are seen", |world| {
+        HOSTS.iter().all(|host| {
+            let moves = &world.host(host)["moves"];
+            moves["way"] == "peer-to-peer-listed" && moves["notes"].as_array().is_none_or(Vec::is_empty)
+        })
+    });
     let after = world.now();
     move_to(world, "h02");
     assert_eq!(managed(world, after), [""; 0]);
