@@ -6,7 +6,7 @@
 use crate::libtest::{Ignored, Tally};
 use crate::machine::{Lack, Machine};
 use crate::run::{cargo, root, succeeds, typed};
-use crate::{chores, lab_faults};
+use crate::{chaos, chores, lab_faults};
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -41,6 +41,7 @@ pub(crate) fn test() -> Result<bool> {
         for test in unable {
             report.skip(test.name, machine.lacks(&test.reason));
         }
+        report.step("chaos, the first seeds", chaos::sample)?;
         report.add(harness(&mut cargo(MUTANTS))?);
         if !able.is_empty() {
             report.add(harness(cargo(TEST).args(features).args(needy(&able)))?);
