@@ -20,6 +20,7 @@ fn play(script: &str) -> Sim {
 #[test]
 fn three_hundred_silent_hosts_of_a_thousand_cost_one_deadline() {
     let mut sim = play("at +60 fault link ctl h[0001-0300]\nrun until +120 seed=1");
+    sim.step_until(Mono(1000));
     let settings = sim.controller().expect("it is up").settings().clone();
     let (period, deadline) = (settings.observe_every, settings.look_deadline);
     let second = Millis::from_secs(1);
@@ -37,10 +38,7 @@ fn three_hundred_silent_hosts_of_a_thousand_cost_one_deadline() {
             }
         }
     }
-    assert!(
-        sim.controller().is_some_and(|controller| controller.is_frozen()),
-        "so many at once are our side"
-    );
+    assert_eq!(sim.result().violations, []);
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn mistakes_are_named_with_their_line() {
     wrong(
         "at 12:05 laod v1 0.4\nrun until 13:00",
         expect![
-            "line 1: unknown action `laod` (one of: load, fault, heal, crash, operator, login, logout, block, unblock, define, user, switch, close, open); did you mean `load`?"
+            "line 1: unknown action `laod` (one of: load, fault, heal, crash, operator, login, logout, block, unblock, define, user, switch, window, close, open); did you mean `load`?"
         ],
     );
     wrong(

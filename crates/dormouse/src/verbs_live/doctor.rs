@@ -59,8 +59,7 @@ struct Rules {
     /// Folders of the shared storage.
     shared: Vec<String>,
     require_disk_lock: bool,
-    /// Hosts move VMs among themselves over TLS.
-    tls: bool,
+    transport: Transport,
 }
 
 impl Rules {
@@ -68,7 +67,7 @@ impl Rules {
         Self {
             shared: config.shared.iter().map(|path| path.display().to_string()).collect(),
             require_disk_lock: config.require_disk_lock,
-            tls: matches!(config.transport, Transport::Tls),
+            transport: config.transport,
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::finding::Finding;
 use super::{Patient, Rules, quoted};
 use crate::cli::counted;
+use crate::config::Transport;
 use dormouse_libvirt::Survey;
 use dormouse_model::{CheckFailure, HostFacts, HostSpec, ProbeError};
 
@@ -119,9 +120,17 @@ fn of_survey(survey: &Survey, rules: &Rules) -> Vec<Finding> {
 }
 
 fn moves(survey: &Survey, rules: &Rules) -> Finding {
-    if !rules.tls {
+    if rules.transport == Transport::Managed {
         return Finding::ok("moves", "led by this manager; no port of its own is needed");
     }
+    // Where this manager would lead instead, what is missing costs no move.
+    let lacks = |what: String, mend: &str| match rules.transport {
+        Transport::Auto => {
+            Finding::warn("moves", format!("{what}; this manager leads its moves, which is weaker"))
+                .mend("dormouse host add HOST   # makes and installs what is needed")
+        }
+        _ => Finding::fail("moves", format!("{what}: no VM can come here")).mend(mend),
+    };
     let in_state = |wanted: &str| {
         let names =
             survey.certificates.iter().filter(|(_, state)| state == wanted).map(|(name, _)| name.as_str());
@@ -129,14 +138,14 @@ fn moves(survey: &Survey, rules: &Rules) -> Finding {
     };
     let (missing, ends) = (in_state("missing"), in_state("ends"));
     match () {
-        () if !missing.is_empty() => {
-            Finding::fail("moves", format!("libvirt's TLS certificates are missing: {missing}"))
-                .mend("ls /etc/pki/CA/cacert.pem /etc/pki/libvirt/   # made as libvirt.org/kbase/tlscerts.html says")
-        }
-        () if survey.tls != Some(true) => {
-            Finding::fail("moves", "nothing listens on libvirt's TLS port 16514: no VM can come here")
-                .mend("systemctl stop libvirtd && systemctl enable --now libvirtd-tls.socket && systemctl start libvirtd")
-        }
+        () if !missing.is_empty() => lacks(
+            format!("libvirt's TLS certificates are missing ({missing})"),
+            "ls /etc/pki/CA/cacert.pem /etc/pki/libvirt/   # made as libvirt.org/kbase/tlscerts.html says",
+        ),
+        () if survey.tls != Some(true) => lacks(
+            "nothing listens on libvirt's TLS port 16514".to_owned(),
+            "systemctl stop libvirtd && systemctl enable --now libvirtd-tls.socket && systemctl start libvirtd",
+        ),
         () if !ends.is_empty() => {
             Finding::warn("moves", format!("certificates end within two weeks: {ends}"))
                 .mend("openssl x509 -noout -enddate -in /etc/pki/libvirt/servercert.pem")

@@ -1,6 +1,7 @@
 //! What was seen goes in, the lines that are not `ok` come out.
 
 use super::{Patient, Rules, alone, finding::Verdict, together};
+use crate::config::Transport;
 use dormouse_libvirt::{Card, Folder, Survey};
 use dormouse_model::{
     CheckFailure, Devices, DomainState, HostFacts, Mib, MilliCpu, Millis, Permille, ProbeError, VmFacts, text,
@@ -65,7 +66,7 @@ fn well(name: &str) -> Patient {
 }
 
 const RULES: fn() -> Rules =
-    || Rules { shared: vec!["/srv/vms".into()], require_disk_lock: false, tls: true };
+    || Rules { shared: vec!["/srv/vms".into()], require_disk_lock: false, transport: Transport::Tls };
 
 /// All that is not well of these, a line each with what mends it.
 fn ill(patients: &[Patient], rules: &Rules, expected: Expect) {
@@ -143,9 +144,9 @@ fn what_a_host_lacks() {
     one(
         |_, survey| survey.certificates[0].1 = "missing".into(),
         expect![[r#"
-        b fail moves: libvirt's TLS certificates are missing: ca
-            ls /etc/pki/CA/cacert.pem /etc/pki/libvirt/   # made as libvirt.org/kbase/tlscerts.html says
-    "#]],
+            b fail moves: libvirt's TLS certificates are missing (ca): no VM can come here
+                ls /etc/pki/CA/cacert.pem /etc/pki/libvirt/   # made as libvirt.org/kbase/tlscerts.html says
+        "#]],
     );
     one(
         |_, survey| survey.certificates[1].1 = "ends".into(),
