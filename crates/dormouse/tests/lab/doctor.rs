@@ -64,6 +64,8 @@ pub(crate) fn names_what_is_broken(world: &mut World) {
     let certificate = etc("h02").join("pki/CA/cacert.pem");
     let away = certificate.with_extension("away");
     fs::rename(&certificate, &away).unwrap();
+    // Whoever listens to a guest there hears nothing meanwhile.
+    world.hang_up_on_guests();
     world.fault("h03", &Fault::Silence);
     let broken = look(world, 1);
     let (told, why) = verdict(&broken, "h02", "moves");
@@ -103,6 +105,7 @@ pub(crate) fn names_what_is_broken(world: &mut World) {
     world.wait("h03 is on again, and nothing is doubled", |world| {
         world.state("h03") == "on" && world.json("status")["doubles"] == Value::Array(vec![])
     });
+    world.lab.streams_start().unwrap();
     look(world, 0);
 }
 
