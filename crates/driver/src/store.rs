@@ -4,7 +4,10 @@
 //! configured name and VMs by UUID. The memory of the controller is opaque JSON here; only the controller reads it.
 
 use async_trait::async_trait;
-use dormouse_model::{DemandBatch, DemandRow, Epoch, IntentId, Millis, Outcome, PlanId, StepId};
+use dormouse_model::{
+    Action, Cluster, DemandBatch, DemandRow, Epoch, Intent, IntentId, Millis, Mono, Outcome, PlanId, StepId,
+    VmId,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -22,6 +25,24 @@ pub struct IntentRecord {
     pub deadline: Millis,
     /// Wall clock, milliseconds since 1970.
     pub written_ms: i64,
+}
+
+impl IntentRecord {
+    /// The intent itself, with the places of this text in place of names; `vm` is the place of its VM, which is not the
+    /// text's affair. `None`: the text has no such host.
+    #[must_use]
+    pub fn intent(&self, cluster: &Cluster, vm: VmId, written: Mono) -> Option<Intent> {
+        let host = |name: &str| cluster.host_named(name);
+        let action = match &self.action {
+            ActionRecord::Migrate { from, to } => Action::Migrate { vm, from: host(from)?, to: host(to)? },
+            ActionRecord::Wake { host: name } => Action::Wake { host: host(name)? },
+            ActionRecord::Sleep { host: name } => Action::Sleep { host: host(name)? },
+            ActionRecord::Start { host: name } => Action::Start { vm, host: host(name)? },
+            ActionRecord::Stop { host: name } => Action::Stop { vm, host: host(name)? },
+        };
+        let Self { id, epoch, plan, step, deadline, .. } = *self;
+        Some(Intent { id, epoch, plan, step, action, vm: self.vm, deadline, written })
+    }
 }
 
 /// [`dormouse_model::Action`] with names in place of ids.

@@ -5,7 +5,7 @@
 
 use anyhow::{Context as _, Result};
 use dormouse_control::Settings;
-use dormouse_driver::{ActionRecord, AuditEntry, IntentRecord};
+use dormouse_driver::{AuditEntry, IntentRecord};
 use dormouse_model::{Action, Cluster, Epoch, HostId, Intent, IntentId, Mono, Outcome, VmId, text};
 use dormouse_sim::{Mirror, Seen};
 use serde_json::Value;
@@ -268,26 +268,8 @@ impl Reader<'_> {
 
     /// With the places of the text in place of names; `None` for a host that it does not have.
     fn intent(&self, record: &IntentRecord) -> Option<Intent> {
-        let host = |name: &str| self.cluster.host_named(name);
         let place = self.cluster.vms.iter().position(|vm| Some(vm.uuid) == record.vm);
-        let vm = VmId::at(place.unwrap_or(self.cluster.vms.len()));
-        let action = match &record.action {
-            ActionRecord::Migrate { from, to } => Action::Migrate { vm, from: host(from)?, to: host(to)? },
-            ActionRecord::Wake { host: name } => Action::Wake { host: host(name)? },
-            ActionRecord::Sleep { host: name } => Action::Sleep { host: host(name)? },
-            ActionRecord::Start { host: name } => Action::Start { vm, host: host(name)? },
-            ActionRecord::Stop { host: name } => Action::Stop { vm, host: host(name)? },
-        };
-        Some(Intent {
-            id: record.id,
-            epoch: record.epoch,
-            plan: record.plan,
-            step: record.step,
-            action,
-            vm: record.vm,
-            deadline: record.deadline,
-            written: Mono::ZERO,
-        })
+        record.intent(self.cluster, VmId::at(place.unwrap_or(self.cluster.vms.len())), Mono::ZERO)
     }
 
     fn rest(&self, rest: &Value) -> Result<Seen> {

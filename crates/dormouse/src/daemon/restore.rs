@@ -28,7 +28,8 @@ pub(crate) fn memory(
     let mut vms: Vec<VmMemory> = all("VM", &kept.vms)?;
     let (mut open, mut strangers) = (vec![], vec![]);
     for record in &kept.open {
-        match intent(record, cluster, now) {
+        // The controller finds its VM again by UUID.
+        match record.intent(cluster, VmId(u32::MAX), now) {
             Some(intent) => open.push(intent),
             None => strangers.push(record.clone()),
         }
@@ -65,21 +66,6 @@ fn all<T: DeserializeOwned>(what: &'static str, records: &[(String, Value)]) -> 
         })
     };
     records.iter().map(read).collect()
-}
-
-/// The intent as the controller knew it, but for ids of VMs: it finds those again by UUID.
-fn intent(record: &IntentRecord, cluster: &Cluster, now: Mono) -> Option<Intent> {
-    let host = |name: &str| cluster.host_named(name);
-    let vm = VmId(u32::MAX);
-    let action = match &record.action {
-        ActionRecord::Migrate { from, to } => Action::Migrate { vm, from: host(from)?, to: host(to)? },
-        ActionRecord::Wake { host: name } => Action::Wake { host: host(name)? },
-        ActionRecord::Sleep { host: name } => Action::Sleep { host: host(name)? },
-        ActionRecord::Start { host: name } => Action::Start { vm, host: host(name)? },
-        ActionRecord::Stop { host: name } => Action::Stop { vm, host: host(name)? },
-    };
-    let IntentRecord { id, epoch, plan, step, deadline, .. } = *record;
-    Some(Intent { id, epoch, plan, step, action, vm: record.vm, deadline, written: now })
 }
 
 /// The intent as the store keeps it.
