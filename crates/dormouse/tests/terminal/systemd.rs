@@ -9,15 +9,15 @@ use std::process::{Command, Stdio};
 const PACKAGING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging");
 
 /// Boots, runs `script` and powers off.
-const WORK: &str = "\
+const ERRAND: &str = "\
 [Unit]
 After=multi-user.target
 [Service]
 Type=oneshot
 TimeoutStartSec=3min
-ExecStart=/bin/sh /work/script
-StandardOutput=file:/work/said
-StandardError=file:/work/said
+ExecStart=/bin/sh /errand/script
+StandardOutput=file:/errand/said
+StandardError=file:/errand/said
 ExecStopPost=/bin/systemctl --force poweroff
 ";
 
@@ -36,7 +36,7 @@ fn place(path: &Path, text: &str, mode: u32) {
 fn on_a_machine(script: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (root, usr) = (folder.path().join("root"), folder.path().join("usr"));
-    for name in ["usr", "var", "run", "tmp", "proc", "sys", "dev", "work"] {
+    for name in ["usr", "var", "run", "tmp", "proc", "sys", "dev", "errand"] {
         fs::create_dir_all(root.join(name)).unwrap();
     }
     for name in ["bin", "sbin", "lib", "lib64"] {
@@ -57,10 +57,10 @@ fn on_a_machine(script: &str) -> String {
     place(&etc.join("dormouse/cluster"), "cluster x\nhost a address=127.0.0.1:1\n", 0o644);
     place(&etc.join("credstore/dormouse.ssh-key"), "no key, but a file\n", 0o600);
     place(&etc.join("systemd/system/dormouse.service.d/sooner.conf"), SOONER, 0o644);
-    place(&etc.join("systemd/system/work.service"), WORK, 0o644);
+    place(&etc.join("systemd/system/errand.service"), ERRAND, 0o644);
     fs::create_dir_all(etc.join("systemd/system/multi-user.target.wants")).unwrap();
-    symlink("../work.service", etc.join("systemd/system/multi-user.target.wants/work.service")).unwrap();
-    place(&root.join("work/script"), script, 0o644);
+    symlink("../errand.service", etc.join("systemd/system/multi-user.target.wants/errand.service")).unwrap();
+    place(&root.join("errand/script"), script, 0o644);
 
     let out = Command::new("timeout")
         .args(["--kill-after=10", "240", "systemd-nspawn", "--quiet", "--register=no", "--keep-unit"])
@@ -71,7 +71,7 @@ fn on_a_machine(script: &str) -> String {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    fs::read_to_string(root.join("work/said"))
+    fs::read_to_string(root.join("errand/said"))
         .unwrap_or_else(|why| panic!("{why}: {}", String::from_utf8_lossy(&out.stderr)))
 }
 
