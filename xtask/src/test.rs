@@ -42,6 +42,10 @@ pub(crate) fn test() -> Result<bool> {
             report.skip(test.name, machine.lacks(&test.reason));
         }
         report.step("chaos, the first seeds", chaos::sample)?;
+        // Cargo has built it beside the tests.
+        report.step("memory over a simulated week", || {
+            succeeds(&mut Command::new(root().join("target/release/examples/soak")))
+        })?;
         report.add(harness(&mut cargo(MUTANTS))?);
         if !able.is_empty() {
             report.add(harness(cargo(TEST).args(features).args(needy(&able)))?);

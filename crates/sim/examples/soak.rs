@@ -1,14 +1,16 @@
-//! Weeks of load with faults in the 62-host lab: what the manager and its pretend world hold in memory at each midnight.
+//! A week of load with faults in the 62-host lab: what the manager and its pretend world hold in memory at each midnight.
 //!
 //! ```text
-//! cargo run --release -p dormouse-sim --example soak -- [days=14] [seed=1]
+//! cargo run --release -p dormouse-sim --example soak -- [days=18] [seed=1]
 //! ```
-//! Every hour something breaks and is healed; by day every third clone is worked with. The manager
-//! runs all the while, since a restart would let go of what it gathered. The first week fills what is kept of the past; after it nothing may grow: the run fails when the
-//! last midnight holds a tenth more than the middle one. What this program itself records for its log is counted apart.
+//! Every hour something breaks and is healed, and people start what went down with it; by day every third clone is worked
+//! with. The manager runs all the while, since a restart would let go of what it gathered. Of the past it keeps hours for ten
+//! days and a half; once these are full nothing may grow: the run fails when a later midnight holds a twentieth more
+//! than the eleventh. What this program itself records for its log is counted apart; what the judges of the rules note of
+//! each step is not, some 40 KiB a day here.
 
 use dormouse_model::{HostId, MilliCpu, Millis, Mono};
-use dormouse_sim::script::{Action, Timed};
+use dormouse_sim::script::{Action, ByHand, Timed};
 use dormouse_sim::{Fault, NIGHT_CLUSTER, Options, Scenario, Sim};
 use jiff::ToSpan;
 use jiff::civil::DateTime;
@@ -21,6 +23,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const START: DateTime = DateTime::constant(2026, 1, 12, 0, 0, 0, 0);
 const DAY: Millis = Millis::from_mins(24 * 60);
 const MINUTE: u64 = 60_000;
+/// Then all that is kept of the past is full.
+const FULL: usize = 11;
 
 /// Counts what is allocated and not given back.
 struct Counting;
@@ -46,13 +50,18 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (mut days, mut seed) = (14_u64, 1_u64);
+    let (mut days, mut seed) = (18_u64, 1_u64);
     for arg in std::env::args().skip(1) {
         match arg.split_once('=') {
             Some(("days", value)) => days = value.parse()?,
             Some(("seed", value)) => seed = value.parse()?,
             _ => return Err("arguments are days=N and seed=N".into()),
         }
+    }
+    if days <= FULL as u64 {
+        return Err(
+            format!("{FULL} days only fill what is kept of the past: days={} and more", FULL + 1).into()
+        );
     }
     let cluster = dormouse_model::text::parse(NIGHT_CLUSTER)?;
     let until = START.checked_add(i64::try_from(days)?.days())?;
@@ -74,12 +83,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for violation in &result.violations {
         writeln!(out, "violation {violation}")?;
     }
-    let (middle, last) = (held[held.len() / 2], held[held.len() - 1]);
+    let (full, after) = (held[FULL - 1], held[FULL..].iter().copied().max().unwrap_or(0));
     writeln!(
         out,
-        "{lines} loads and faults in {days} days; {middle} bytes in the middle, {last} at the end"
+        "{lines} loads, faults and repairs in {days} days; {full} bytes at midnight {FULL}, {after} at most at a later one"
     )?;
-    if last > middle + middle / 10 || !result.violations.is_empty() {
+    if after > full + full / 20 || !result.violations.is_empty() {
         return Err("memory grows, or a rule was broken".into());
     }
     Ok(())
@@ -122,6 +131,10 @@ fn trouble(scenario: &Scenario, days: u64, seed: u64) -> Vec<Timed> {
             };
             at(when, format!("fault {fault:?}"), Action::Fault(fault));
             at(when + 15 * MINUTE, "heal".to_owned(), Action::Heal(None));
+            for vm in vms {
+                let start = Action::User(ByHand::Start(vm.uuid));
+                at(when + 19 * MINUTE, format!("user start {}", vm.name), start);
+            }
         }
     }
     actions.sort_by_key(|timed| timed.at);
