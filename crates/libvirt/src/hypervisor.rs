@@ -201,6 +201,7 @@ mod tests {
             "resource busy: Lockspace resource '/srv/vms/a.qcow2' is locked",
             "Failed to acquire lock: File exists",
             "internal error: Failed to acquire lock: error -243",
+            "internal error: process exited: -device virtio-blk-pci: Failed to get \"write\" lock",
         ] {
             let told = said(lock);
             assert!(told.starts_with(lock) && told.contains("never broken by us"), "{told}");

@@ -207,11 +207,20 @@ impl Libvirt {
         said: Result<(), CallError>,
         ended: Option<Ended>,
     ) -> Outcome {
-        let (vm, until) = (request.vm, Instant::now() + SHORT);
-        if let Err(error) = self.set_right(vm, request.from, request.to, until).await {
-            return Outcome::Unsure(error.to_string());
-        }
-        let (source, destination, settlement) = self.ends(vm, request.from, request.to, until).await;
+        let vm = request.vm;
+        let short = || Instant::now() + SHORT;
+        let settled = match self.set_right(vm, request.from, request.to, short()).await {
+            Ok(settled) => settled,
+            Err(error) => return Outcome::Unsure(error.to_string()),
+        };
+        // What was touched or could not be seen is looked at again, with time of its own: the first look may have used all of it.
+        let (source, destination, settlement) = match settled.settlement {
+            Settlement::DropSource
+            | Settlement::ResumeSource
+            | Settlement::DropDefinition
+            | Settlement::Unseen => self.ends(vm, request.from, request.to, short()).await,
+            seen => (settled.source, settled.destination, seen),
+        };
         let why = said.as_ref().err().map(ToString::to_string);
         let lacks = match &said {
             Err(CallError::Libvirt(error)) => error.lack(),
@@ -219,7 +228,7 @@ impl Libvirt {
         };
         let seen = format!("source {source}, destination {destination}");
         match settlement {
-            Settlement::Moved => Outcome::Done { downtime: self.downtime(vm, request.to, until).await },
+            Settlement::Moved => Outcome::Done { downtime: self.downtime(vm, request.to, short()).await },
             // libvirt says success and the VM never left: nobody knows what it will do next.
             Settlement::Stayed if said.is_ok() => Outcome::Unsure(format!("reported as done, yet {seen}")),
             Settlement::Stayed => Outcome::Failed(ended.unwrap_or_else(|| {

@@ -49,10 +49,10 @@ impl Error {
         self.is(sys::VIR_ERR_OPERATION_UNSUPPORTED)
     }
 
-    /// A disk is locked by another host, in the words of virtlockd or sanlock.
+    /// A disk is locked by another host, in the words of virtlockd, of sanlock or of QEMU itself.
     pub(crate) fn is_locked(&self) -> bool {
         self.is(sys::VIR_ERR_RESOURCE_BUSY)
-            || ["Failed to acquire lock", "Lockspace resource"]
+            || ["Failed to acquire lock", "Lockspace resource", "Failed to get \"write\" lock"]
                 .iter()
                 .any(|words| self.message.contains(words))
     }

@@ -11,6 +11,7 @@ mod cuts;
 mod disks;
 mod dying_client;
 mod faults;
+mod locks;
 mod looks;
 mod moves;
 mod power;
@@ -58,6 +59,7 @@ const SCENARIOS: &[Scenario] = &[
     ("a full folder holds a guest, and it goes on", disks::full_folder),
     ("a block job is a job", disks::block_job),
     ("a disk that errs ends a move", disks::error_disk),
+    ("a second start on one disk is refused by its lock", locks::second_start),
     ("a source that dies takes its guest with it", cuts::dead_source),
 ];
 
