@@ -79,6 +79,8 @@ pub struct Controller {
     /// Times of recent effects, for the budgets.
     pub(crate) wakes: VecDeque<Mono>,
     pub(crate) sleeps: VecDeque<Mono>,
+    /// No host is put to sleep before: an off command of the manager before us may still come.
+    pub(crate) sleeps_after: Mono,
     pub(crate) out: Vec<Effect>,
     pub(crate) next_observation: u64,
     pub(crate) next_intent: u64,
@@ -136,20 +138,17 @@ impl Controller {
         // The budgets outlive us: what was on its way when we fell counts as well.
         let since =
             |state: HostState| hosts.iter().filter(move |host| host.state == state).map(|host| host.since);
-        let open = |wakes: bool| {
-            let kind = move |intent: &&Intent| match intent.action {
-                Action::Wake { .. } => wakes,
-                Action::Sleep { .. } => !wakes,
-                _ => false,
-            };
-            memory.open.iter().filter(kind).map(|_| now.mono)
-        };
-        let maybe = hosts.iter().filter(|host| host.maybe_asleep).map(|host| host.since);
+        let wake = |intent: &&Intent| matches!(intent.action, Action::Wake { .. });
+        let open = memory.open.iter().filter(wake).map(|_| now.mono);
+        // A call of which nobody knows the end may have come so much later, or come yet.
+        let sent = |host: &&HostRecord| host.maybe_asleep || !host.offs.is_empty();
+        let unsure = hosts.iter().filter(sent).filter(|host| host.state != HostState::Stopping);
+        let void = unsure.map(|host| host.since + settings.off_span);
+        let sleeps_after = void.clone().max().unwrap_or(Mono::ZERO);
         let slept = hosts.iter().flat_map(|host| host.sleeps.iter().copied());
-        let mut sleeps: Vec<Mono> =
-            slept.chain(since(HostState::Stopping)).chain(maybe).chain(open(false)).collect();
+        let mut sleeps: Vec<Mono> = slept.chain(since(HostState::Stopping)).chain(void).collect();
         sleeps.sort_unstable();
-        let mut wakes: Vec<Mono> = since(HostState::Waking).chain(open(true)).collect();
+        let mut wakes: Vec<Mono> = since(HostState::Waking).chain(open).collect();
         wakes.sort_unstable();
         let mut controller = Self {
             plan_due: now.mono,
@@ -185,6 +184,7 @@ impl Controller {
             move_mean: None,
             wakes: wakes.into(),
             sleeps: sleeps.into(),
+            sleeps_after,
             out: vec![],
             next_observation: 1,
             next_intent: memory.last_intent + 1,
@@ -360,6 +360,7 @@ impl Controller {
             vm: step.action.vm().map(|vm| self.vms.record(vm).uuid),
             deadline: step.deadline,
             written: self.now.mono,
+            good_until: None,
         }
     }
 

@@ -157,6 +157,11 @@ impl Controller {
                 self.flights.insert(flight.intent.id, flight);
             }
             Action::Sleep { host } => {
+                // The call itself may still be under way: until it is void, nobody else sleeps on that host's account, and
+                // it counts as late as it may come.
+                let void = self.now.mono + self.settings.off_span;
+                self.sleeps_after = void;
+                self.sleeps.push_back(void);
                 let outcome = Outcome::Unsure("the manager restarted".to_owned());
                 // A remembered `stopping` or `asleep` is the guard's word, written before we fell.
                 if matches!(self.host(host).state, HostState::Draining | HostState::On | HostState::Unknown) {
@@ -181,7 +186,7 @@ impl Controller {
         let Some(flight) = self.flights.get(&id).filter(|flight| flight.phase == Phase::Writing) else {
             return;
         };
-        let (intent, step, by_order) = (flight.intent.clone(), flight.step, flight.by_order);
+        let (mut intent, step, by_order) = (flight.intent.clone(), flight.step, flight.by_order);
         let allowed = match step {
             _ if flight.given_up => Err("late"),
             Some((plan, _)) if !self.carries_out(plan) => Err("plan-dropped"),
@@ -202,14 +207,17 @@ impl Controller {
         }
         if let Action::Sleep { host } = intent.action {
             self.sleeps.push_back(self.now.mono);
+            let (now, span) = (self.now.mono, self.settings.off_span);
             let host = self.host_mut(host);
             host.off_boot = host.boot;
             host.offs.insert(id);
+            intent.good_until = host.own_time(now, span);
         }
         let now = self.now.mono;
         if let Some(flight) = self.flights.get_mut(&id) {
             flight.phase = Phase::Acting;
             flight.since = now;
+            flight.intent.good_until = intent.good_until;
         }
         let event = self.intent_event(Level::Info, "step.start", &intent);
         self.tell(event);

@@ -142,6 +142,9 @@ impl Controller {
         if self.has_intent_on(id) {
             return Wait("host-busy");
         }
+        if now < self.sleeps_after {
+            return Wait("off-under-way");
+        }
         if self.holds_vm(id) {
             return Refuse("not-empty");
         }
@@ -246,19 +249,25 @@ impl Controller {
         let Some(circuit) = self.cluster.circuits.iter().find(|circuit| circuit.name == name) else {
             return true;
         };
-        let on_circuit =
-            |host: &&crate::hosts::HostRecord| host.spec.circuit.as_ref() == Some(&name) && host.id != id;
-        let booting =
-            self.hosts.iter().filter(on_circuit).filter(|host| host.state == HostState::Waking).count();
-        let soon = self
+        let (now, t_on) = (self.now.mono, self.settings.t_on);
+        let soon: Vec<HostId> = self
             .flights
             .values()
-            .filter(|flight| match flight.intent.action {
-                Action::Wake { host } => flight.phase == Phase::Writing && on_circuit(&self.host(host)),
-                _ => false,
+            .filter_map(|flight| match flight.intent.action {
+                Action::Wake { host } if flight.phase == Phase::Writing => Some(host),
+                _ => None,
             })
-            .count();
-        booting + soon < circuit.wakes as usize
+            .collect();
+        // A host of which nobody knows whether it slept is woken, too, and boots as any other.
+        let boots = |host: &&crate::hosts::HostRecord| {
+            host.state == HostState::Waking
+                || soon.contains(&host.id)
+                || host.state == HostState::Unknown
+                    && host.wake.is_some_and(|wake| now.since(wake.try_began) < t_on)
+        };
+        let on_circuit =
+            |host: &&crate::hosts::HostRecord| host.spec.circuit.as_ref() == Some(&name) && host.id != id;
+        self.hosts.iter().filter(on_circuit).filter(boots).count() < circuit.wakes as usize
     }
 
     /// We lead, and the burst of wakes has room for one more packet.

@@ -4,8 +4,8 @@ use crate::doubles::take_networks;
 use crate::mutants::{self, Mutant};
 use crate::{Aside, HostMemory, Now, Settings};
 use dormouse_model::{
-    HostFacts, HostId, HostSpec, HostState, IntentId, Mib, Millis, Mono, ObservationId, Obstacle, Permille,
-    ProbeError, Seen, VmId,
+    HostFacts, HostId, HostSpec, HostState, HostTime, IntentId, Mib, Millis, Mono, ObservationId, Obstacle,
+    Permille, ProbeError, Seen, VmId,
 };
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -40,6 +40,8 @@ pub(crate) struct HostRecord {
     pub(crate) next_look: Mono,
     pub(crate) machine: Option<Uuid>,
     pub(crate) boot: Option<Uuid>,
+    /// What its own clock showed in the last good answer, and the moment by which that was read.
+    pub(crate) clock: Option<(HostTime, Mono)>,
     /// Its versions, as it told them last.
     pub(crate) hypervisor: Option<String>,
     pub(crate) proven: bool,
@@ -112,6 +114,7 @@ impl HostRecord {
             next_look: now.mono,
             machine: None,
             boot: None,
+            clock: None,
             hypervisor: None,
             proven: !spec.unproven,
             maintenance: spec.maintenance,
@@ -214,6 +217,13 @@ impl HostRecord {
     /// The last look was good and is not older than that.
     pub(crate) fn is_fresh(&self, now: Mono, limit: Millis) -> bool {
         self.misses == 0 && self.age(now).is_some_and(|age| age <= limit)
+    }
+
+    /// So much later than now, on its own clock. A manager that stands still meanwhile, even with its clock, makes it earlier.
+    pub(crate) fn own_time(&self, now: Mono, span: Millis) -> Option<HostTime> {
+        let (read, by) = self.clock?;
+        let passed = now.since(by) + span;
+        Some(HostTime { uptime: Millis(read.uptime.0.saturating_add(passed.0)), ..read })
     }
 
     /// How long it usually takes from wake to usable: the slowest of the last boots, or what the text says.

@@ -15,6 +15,8 @@ pub enum Mutant {
     StartsWithoutProof,
     /// The lease is not looked at (I4).
     ActsWithoutLease,
+    /// The guard obeys a command whenever it comes (I4).
+    GuardForgetsTime,
     /// Many hosts may vanish at once (I5).
     NeverFreezes,
     /// A host that is silent is called asleep (I6).
@@ -75,11 +77,12 @@ mod planted {
     static CALLS: AtomicU64 = AtomicU64::new(0);
 
     impl Mutant {
-        pub const ALL: [Self; 28] = [
+        pub const ALL: [Self; 29] = [
             Self::GuardIsBlind,
             Self::ResumesBoth,
             Self::StartsWithoutProof,
             Self::ActsWithoutLease,
+            Self::GuardForgetsTime,
             Self::NeverFreezes,
             Self::SilenceIsSleep,
             Self::TriesForEver,

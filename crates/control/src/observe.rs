@@ -8,7 +8,7 @@ use crate::flight::Phase;
 use crate::hosts::Look;
 use crate::{Aside, Effect, Level, LogEvent};
 use dormouse_model::{
-    Action, CheckFailure, DomainState, HostFacts, HostId, HostState, Millis, Mono, Observation,
+    Action, CheckFailure, DomainState, HostFacts, HostId, HostState, HostTime, Millis, Mono, Observation,
     ObservationId, ProbeError, VmFacts, VmId, VmState,
 };
 
@@ -90,7 +90,7 @@ impl Controller {
         }
         let Some(look) = self.look_over(id) else { return };
         match observation.result {
-            Ok(facts) => self.answered(id, facts, look),
+            Ok(facts) => self.answered(id, facts, look, observation.answered),
             Err(error) => self.missed(id, error),
         }
         // The state may have changed how soon the next look is due.
@@ -101,7 +101,7 @@ impl Controller {
         }
     }
 
-    fn answered(&mut self, id: HostId, mut facts: HostFacts, look: Look) {
+    fn answered(&mut self, id: HostId, mut facts: HostFacts, look: Look, by: Mono) {
         if let Some(known) = self.host(id).machine.filter(|machine| *machine != facts.machine) {
             let why = format!("machine {} instead of {known}", facts.machine);
             return self.missed(id, ProbeError::Identity(why));
@@ -123,6 +123,7 @@ impl Controller {
         let news = replaced || host.machine != Some(facts.machine) || host.boot != Some(facts.boot);
         host.machine = Some(facts.machine);
         host.boot = Some(facts.boot);
+        host.clock = Some((HostTime { boot: facts.boot, uptime: facts.uptime }, by));
         if replaced {
             host.hypervisor.clone_from(&facts.hypervisor);
         }

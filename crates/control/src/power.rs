@@ -276,7 +276,12 @@ impl Controller {
                 let why = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
                 let host = self.host_mut(id);
                 host.offs.remove(&intent);
-                host.refused_until = now + settings.backoff_max.min(Millis::from_mins(10));
+                // Late is no reason of the host's: it is tried again like any call that failed.
+                if reasons.iter().all(|reason| *reason == GuardRefusal::Late) {
+                    host.back_off(now, &settings);
+                } else {
+                    host.refused_until = now + settings.backoff_max.min(Millis::from_mins(10));
+                }
                 let name = host.spec.name.clone();
                 self.tell(LogEvent::new(Level::Info, "guard.refused").with("host", &name).with("why", why));
                 self.fenced_off(&name, reasons);

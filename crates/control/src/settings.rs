@@ -30,6 +30,8 @@ pub struct Settings {
     /// No effect may start unless the lease outlives its deadline by this; effects that end by themselves
     /// (peer-to-peer moves, off commands) need only the margin itself.
     pub lease_margin: Millis,
+    /// For so long after it went out a host may obey an off command: enough for the guard to close the doors and look.
+    pub off_span: Millis,
     /// A host has this long to become usable after a wake.
     pub t_on: Millis,
     /// A host has this long to go off.
@@ -65,6 +67,7 @@ impl Default for Settings {
             stale_periods: 3,
             fresh: Millis::from_secs(10),
             lease_margin: Millis::from_secs(2),
+            off_span: Millis::from_secs(30),
             t_on: Millis::from_secs(600),
             t_off: Millis::from_secs(300),
             tries: 2,

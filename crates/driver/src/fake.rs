@@ -84,6 +84,10 @@ impl World {
     }
 }
 
+fn boot_of(machine: &Machine) -> Uuid {
+    Uuid::from_u128(u128::from(machine.boots))
+}
+
 fn outcome(result: Result<(), DriverError>) -> Outcome {
     match result {
         Ok(()) => Outcome::Done { downtime: None },
@@ -219,7 +223,8 @@ impl Probe for World {
         };
         Ok(HostFacts {
             machine: dormouse_model::VmSpec::uuid_of_name(&host.name),
-            boot: Uuid::from_u128(u128::from(machine.boots)),
+            boot: boot_of(machine),
+            uptime: Millis(0),
             hypervisor: None,
             cpus: host.cpus,
             mem: host.mem,
@@ -258,6 +263,9 @@ impl Power for World {
             let refusal = match machine.epoch {
                 Some((cluster, _)) if cluster != order.cluster => Some(GuardRefusal::Cluster),
                 Some((_, epoch)) if epoch > order.epoch => Some(GuardRefusal::Epoch(epoch)),
+                _ if order.good_until.is_none_or(|until| until.boot != boot_of(machine)) => {
+                    Some(GuardRefusal::Late)
+                }
                 _ if running > 0 => {
                     Some(GuardRefusal::Qemu { count: u32::try_from(running).unwrap_or(u32::MAX) })
                 }

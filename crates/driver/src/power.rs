@@ -1,7 +1,7 @@
 //! Switching hosts on and off.
 
 use async_trait::async_trait;
-use dormouse_model::{Epoch, HostSpec, Millis, Outcome};
+use dormouse_model::{Epoch, HostSpec, HostTime, Millis, Outcome};
 use uuid::Uuid;
 
 /// What the guard on the host must know to judge an off command.
@@ -13,6 +13,8 @@ pub struct GuardOrder {
     pub epoch: Epoch,
     /// A login idle for longer does not keep the host on.
     pub login_idle: Millis,
+    /// The guard refuses an off command after this moment of its own clock, and one without it at any time.
+    pub good_until: Option<HostTime>,
 }
 
 #[async_trait]

@@ -41,7 +41,7 @@ impl IntentRecord {
             ActionRecord::Stop { host: name } => Action::Stop { vm, host: host(name)? },
         };
         let Self { id, epoch, plan, step, deadline, .. } = *self;
-        Some(Intent { id, epoch, plan, step, action, vm: self.vm, deadline, written })
+        Some(Intent { id, epoch, plan, step, action, vm: self.vm, deadline, written, good_until: None })
     }
 }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 pub(crate) struct Answer {
     pub machine: Uuid,
     pub boot: Uuid,
+    pub uptime: Millis,
     pub cpus: u32,
     pub mem_kib: u64,
     pub available_kib: u64,
@@ -59,6 +60,7 @@ pub(crate) const LIST_MAX: usize = 256;
 pub(crate) struct Reader {
     machine: Option<Uuid>,
     boot: Option<Uuid>,
+    uptime: Option<Millis>,
     cpus: Option<u32>,
     mem_kib: Option<u64>,
     available_kib: Option<u64>,
@@ -84,6 +86,7 @@ impl Reader {
         match word {
             "machine" => once(&mut self.machine, Uuid::parse_str(rest).ok(), odd),
             "boot" => once(&mut self.boot, Uuid::parse_str(rest).ok(), odd),
+            "uptime" => once(&mut self.uptime, uptime(rest), odd),
             "cpus" => {
                 once(&mut self.cpus, rest.parse().ok().filter(|count| (1..=65_536).contains(count)), odd)
             }
@@ -134,6 +137,7 @@ impl Reader {
         Ok(Answer {
             machine: need(self.machine, "machine id")?,
             boot: need(self.boot, "boot id")?,
+            uptime: need(self.uptime, "uptime")?,
             cpus: need(self.cpus, "processors")?,
             mem_kib: need(self.mem_kib, "memory")?,
             available_kib: need(self.available_kib, "available memory")?,
@@ -205,6 +209,11 @@ fn thousandths(text: &str) -> Option<u64> {
     Some(whole.parse::<u64>().ok()? * 1000 + part)
 }
 
+/// Seconds with hundredths, as the kernel prints them. Up to nine digits: a host is up for thirty years at most.
+fn uptime(text: &str) -> Option<Millis> {
+    thousandths(text).map(Millis)
+}
+
 /// Seconds with nanoseconds; a `date` without `%N` leaves something else behind the point.
 fn time(text: &str) -> Option<i64> {
     let (seconds, nanos) = text.split_once('.').unwrap_or((text, ""));
@@ -256,6 +265,7 @@ mod tests {
     use super::*;
 
     const GOOD: &str = "boot 6d0d4ae8-9a44-4a3e-9d5d-0f6a4e7c0001
+uptime 4711.25
 machine 22222222-3333-4444-5555-666666666666
 cpus 2
 load15 0.07
@@ -289,6 +299,7 @@ storage 1 hung";
             (answer.cpus, answer.load15, answer.mem_kib, answer.time_ms),
             (2, 70, 2_048_000, 1_795_000_000_250)
         );
+        assert_eq!(answer.uptime, Millis(4_711_250));
         assert_eq!(answer.ticks, Ticks { busy: 150, all: 1000 });
         assert_eq!(answer.macs, [[0x52, 0x54, 0, 0xaa, 0xbb, 1]]);
         assert_eq!((answer.wake_on_lan, answer.epoch), (Some(true), Some(Epoch(8))));
@@ -323,6 +334,8 @@ storage 1 hung";
             ("cpus 2", "cpus 2\ncpus 2"),
             ("mem 2048000", "mem 0"),
             ("mem 2048000", "mem 99999999999999999999"),
+            ("uptime 4711.25", "uptime -1.00"),
+            ("uptime 4711.25", "uptime 9999999999.00"),
             ("load15 0.07", "load15 nan"),
             ("load15 0.07", "load15 -1.0"),
             ("stat 100 0 50 800", "stat 100 0 -50 800"),

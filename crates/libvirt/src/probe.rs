@@ -154,6 +154,7 @@ impl Libvirt {
         HostFacts {
             machine: answer.machine,
             boot: answer.boot,
+            uptime: answer.uptime,
             hypervisor,
             cpus: answer.cpus,
             mem: Mib(answer.mem_kib / 1024),

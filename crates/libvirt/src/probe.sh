@@ -112,6 +112,8 @@ tls_now_and_then() {
 
 look() {
     printf 'boot %s\nmachine %s\ncpus %s\n' "$boot" "$machine" "$cpus"
+    # Before all that is looked at: how old the answer may be is told from it.
+    read -r up rest <"$root/proc/uptime" && printf 'uptime %s\n' "$up"
     read -r one five fifteen rest <"$root/proc/loadavg" && printf 'load15 %s\n' "$fifteen"
     while read -r key value unit; do
         case $key in

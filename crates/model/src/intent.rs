@@ -17,6 +17,15 @@ pub struct Intent {
     pub vm: Option<Uuid>,
     pub deadline: Millis,
     pub written: Mono,
+    /// Until when the host may obey it. The record of an intent keeps none: what is read back is never sent again.
+    pub good_until: Option<HostTime>,
+}
+
+/// A moment on a host's own clock: nobody's clock has to agree with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostTime {
+    pub boot: Uuid,
+    pub uptime: Millis,
 }
 
 /// How a step ended. `Unsure` is not failure: the effect may have happened, so look before anything else.
@@ -102,6 +111,8 @@ pub enum GuardRefusal {
     Epoch(Epoch),
     #[error("it belongs to another cluster")]
     Cluster,
+    #[error("the command came too late, or was meant for an earlier boot")]
+    Late,
     #[error("the doors could not be closed: {0}")]
     Doors(String),
 }

@@ -25,7 +25,7 @@ pub use cluster::{Circuit, Cluster, Group, Hold, HostSpec, Keep, Role, Rule, VmS
 pub use demand_row::{DemandBatch, DemandRow, RollUp};
 pub use devices::Devices;
 pub use id::{Epoch, HostId, IntentId, ObservationId, PlanId, StepId, VmId};
-pub use intent::{GuardRefusal, Intent, Lack, Outcome, OutcomeError};
+pub use intent::{GuardRefusal, HostTime, Intent, Lack, Outcome, OutcomeError};
 pub use observation::{CheckFailure, DomainState, HostFacts, Job, JobKind, Observation, ProbeError, VmFacts};
 pub use plan::{Action, Because, Buys, Plan, Premise, Step};
 pub use policy::{Forecast, KNOBS, KnobError, KnobInfo, Knobs, Policy, PolicyName};

@@ -23,6 +23,8 @@ pub struct HostFacts {
     pub machine: Uuid,
     /// Changes with each boot; knowledge of an earlier one is void.
     pub boot: Uuid,
+    /// How long that boot has lasted, by the host's own clock that no setting of the time moves.
+    pub uptime: Millis,
     /// Versions of the hypervisor, as it tells them: another one may take what this one refused. Untrusted text.
     pub hypervisor: Option<String>,
     pub cpus: u32,

@@ -109,7 +109,12 @@ async fn open(
     let cluster = order.cluster.to_string();
     let epoch = order.epoch.0.to_string();
     let idle = order.login_idle.as_secs().to_string();
-    remote.open(host, GUARD, &[verb, &cluster, &epoch, &idle], deadline).await
+    // Whole seconds, rounded down: rather refused than obeyed late.
+    let (boot, uptime) = match order.good_until {
+        Some(until) => (until.boot.to_string(), until.uptime.as_secs().to_string()),
+        None => ("none".to_owned(), "0".to_owned()),
+    };
+    remote.open(host, GUARD, &[verb, &cluster, &epoch, &idle, &boot, &uptime], deadline).await
 }
 
 /// What the guard has said so far.
@@ -170,6 +175,7 @@ fn refusal(text: &str) -> Option<GuardRefusal> {
         ("autostart", count) => GuardRefusal::Autostart { count: count.parse().ok()? },
         ("job", "") => GuardRefusal::Job,
         ("cluster", "") => GuardRefusal::Cluster,
+        ("late", "") => GuardRefusal::Late,
         ("epoch", epoch) => GuardRefusal::Epoch(Epoch(epoch.parse().ok()?)),
         ("doors", text) => GuardRefusal::Doors(text.chars().take(200).collect()),
         _ => return None,

@@ -2,6 +2,7 @@
 # Words in: `go`. Words out: `closed`, then `off` (and the power goes), or `refuse REASON` lines and `refused` once the
 # doors are open again. Without `go` (the manager is gone, frozen or cut off) the doors open again and nothing is lost.
 #   $1 off | adopt   $2 cluster id   $3 epoch   $4 seconds after which a login counts as idle
+#   $5 the boot it is meant for   $6 seconds of that boot's uptime after which it is void
 
 guard_dir=$root/var/lib/dormouse-guard
 run_dir=$root/run/dormouse-guard
@@ -10,7 +11,7 @@ memory=$guard_dir/epoch
 lock=$run_dir/lock
 doors=$run_dir/doors
 patience=${DORMOUSE_GUARD_PATIENCE:-30}
-verb=$1 cluster=$2 epoch=$3 login_idle=$4
+verb=$1 cluster=$2 epoch=$3 login_idle=$4 boot=$5 good_until=$6
 locked= going= watch= refused=
 
 units='libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd-tcp.socket libvirtd-tls.socket
@@ -106,6 +107,19 @@ check_epoch() {
     fi
 }
 
+# A command that was under way for too long may be that of a manager that leads no longer, and of whose successor this
+# host has not heard. Both numbers are of this host's own clock, so nobody's clocks have to agree.
+check_time() {
+    now_boot= now_up=
+    { read -r now_boot <"$root/proc/sys/kernel/random/boot_id"; } 2>/dev/null
+    { read -r now_up rest <"$root/proc/uptime"; } 2>/dev/null
+    now_up=${now_up%%.*}
+    # What cannot be read or compared is late.
+    case $now_up in '' | *[!0-9]* | ???????????????????*) now_boot= ;; esac
+    case $good_until in '' | *[!0-9]* | ???????????????????*) now_boot= ;; esac
+    if [ -z "$now_boot" ] || [ "$now_boot" != "$boot" ] || [ "$now_up" -ge "$good_until" ]; then refuse late; fi
+}
+
 # `autostart COUNT`: definitions that libvirt starts by itself at the next boot, also where their VMs run elsewhere by then.
 # A move takes the mark with the definition, so what is left here belongs to VMs that are stopped, or were left behind.
 autostarts() {
@@ -154,6 +168,7 @@ main() {
     # Doors that a killed guard left closed count as open, to be closed anew.
     open_doors
     check_epoch
+    check_time
     [ -z "$refused" ] && look
     [ -n "$refused" ] && exit
     # Whoever waits for us must not wait with the doors closed.
@@ -173,6 +188,8 @@ main() {
     # Nothing can start any more: what is not here now will not be here later.
     check_epoch
     look
+    # Last of all, since looking takes time, too.
+    check_time
     [ -n "$refused" ] && exit
     if ! remember; then
         refuse "doors cannot write $memory"

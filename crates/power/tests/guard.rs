@@ -2,7 +2,7 @@
 //! script that ships. What the host is like goes in, what was said and done comes out.
 
 use dormouse_driver::{GuardOrder, Local, Power, Remote, fake};
-use dormouse_model::{Epoch, GuardRefusal, Millis, Outcome, OutcomeError};
+use dormouse_model::{Epoch, GuardRefusal, HostTime, Millis, Outcome, OutcomeError};
 use dormouse_power::{GUARD, WolAndGuard};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,6 +13,9 @@ use uuid::Uuid;
 
 const OURS: Uuid = Uuid::from_u128(0x0d0a);
 const OTHERS: Uuid = Uuid::from_u128(0xbeef);
+/// The pretend host's boot, and how long it has been up: 1000 seconds.
+const BOOT: Uuid = Uuid::from_u128(0xb007);
+const IN_TIME: HostTime = HostTime { boot: BOOT, uptime: Millis::from_secs(1030) };
 
 /// Keeps one file per active unit, and writes down what it was asked.
 const SYSTEMCTL: &str = r#"
@@ -42,6 +45,8 @@ impl Pretend {
             host.put(&format!("units/{unit}"), "");
         }
         host.put("proc/locks", "");
+        host.put("proc/uptime", "1000.42 7000.00\n");
+        host.put("proc/sys/kernel/random/boot_id", &format!("{BOOT}\n"));
         host.program("systemctl", SYSTEMCTL);
         host.program("poweroff", "exit 1");
         host.program("who", "cat \"$DORMOUSE_ROOT/who\" 2>/dev/null");
@@ -85,9 +90,12 @@ impl Pretend {
     }
 
     fn off_by(&self, cluster: Uuid, epoch: u64) -> Outcome {
-        let order = GuardOrder { cluster, epoch: Epoch(epoch), login_idle: Millis::from_mins(30) };
+        self.off_as(&order(cluster, epoch))
+    }
+
+    fn off_as(&self, order: &GuardOrder) -> Outcome {
         let power = WolAndGuard::new(Arc::new(self.remote()));
-        runtime().block_on(power.off(&fake::host("h1"), &order, Millis::from_secs(20)))
+        runtime().block_on(power.off(&fake::host("h1"), order, Millis::from_secs(20)))
     }
 
     fn off(&self) -> Outcome {
@@ -118,6 +126,11 @@ impl Pretend {
         assert_eq!(self.off(), Outcome::Refused(reasons.to_vec()));
         self.assert_untouched();
     }
+}
+
+fn order(cluster: Uuid, epoch: u64) -> GuardOrder {
+    let login_idle = Millis::from_mins(30);
+    GuardOrder { cluster, epoch: Epoch(epoch), login_idle, good_until: Some(IN_TIME) }
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -257,11 +270,55 @@ fn a_late_leader_and_another_cluster_are_refused() {
     );
     host.assert_untouched();
 
-    let order = GuardOrder { cluster: OTHERS, epoch: Epoch(1), login_idle: Millis(0) };
+    let order = GuardOrder { good_until: None, ..order(OTHERS, 1) };
     let power = WolAndGuard::new(Arc::new(host.remote()));
     let adopted = runtime().block_on(power.adopt(&fake::host("h1"), &order, Millis::from_secs(5)));
     assert_eq!(adopted, Outcome::Done { downtime: None });
     assert_eq!(host.off_by(OTHERS, 1), Outcome::Done { downtime: None });
+}
+
+/// A manager froze, or its packets did; another leads by now, of which this guard has not heard: the epoch says nothing.
+#[track_caller]
+fn assert_refuses_late_under(shell: &[&str]) {
+    let pretend = || {
+        let mut host = Pretend::new();
+        host.shell = shell.iter().map(|word| (*word).to_owned()).collect();
+        host
+    };
+    let late = Outcome::Refused(vec![GuardRefusal::Late]);
+    let at = |boot, secs| Some(HostTime { boot, uptime: Millis::from_secs(secs) });
+    for good_until in [at(BOOT, 999), at(BOOT, 1000), at(Uuid::from_u128(0xb006), 1030), None] {
+        let host = pretend();
+        let order = GuardOrder { good_until, ..order(OURS, 7) };
+        assert_eq!(host.off_as(&order), late, "{shell:?} {good_until:?}");
+        host.assert_untouched();
+        assert_eq!(host.log(), "", "libvirt was not even stopped");
+    }
+    for (name, text) in [("proc/uptime", ""), ("proc/uptime", "soon"), ("proc/sys/kernel/random/boot_id", "")]
+    {
+        let host = pretend();
+        host.put(name, text);
+        assert_eq!(host.off(), late, "{shell:?} {name} {text}");
+        host.assert_untouched();
+    }
+    // In time when it came, and too late when the doors were closed at last.
+    let host = pretend();
+    host.put("late/proc/uptime", "1031.00 7000.00\n");
+    assert_eq!(host.off(), late, "{shell:?}");
+    host.assert_untouched();
+    assert!(host.log().starts_with("stop ") && !host.path("var/lib/dormouse-guard/epoch").exists());
+}
+
+#[test]
+fn a_command_that_comes_late_is_refused_by_the_hosts_own_clock() {
+    assert_refuses_late_under(&["dash"]);
+    assert_refuses_late_under(&["bash"]);
+}
+
+#[test]
+#[ignore = "needs busybox"]
+fn a_command_that_comes_late_is_refused_under_busybox_too() {
+    assert_refuses_late_under(&["busybox", "sh"]);
 }
 
 #[test]
@@ -287,7 +344,8 @@ fn without_a_power_switch_the_doors_open_again() {
 fn closed_then(host: &Pretend, then: impl AsyncFnOnce(dormouse_driver::Channel)) {
     let cluster = OURS.to_string();
     runtime().block_on(async {
-        let args = ["off", &cluster, "7", "1800"];
+        let boot = BOOT.to_string();
+        let args = ["off", &cluster, "7", "1800", &boot, "1030"];
         let mut channel =
             host.remote().open(&fake::host("h1"), GUARD, &args, Millis::from_secs(10)).await.expect("opens");
         assert_eq!(channel.hear().await.expect("hears").as_deref(), Some("closed"));
@@ -332,7 +390,7 @@ fn a_manager_that_freezes_is_not_waited_for_under_busybox() {
 fn two_guards_do_not_work_at_once_and_a_killed_one_is_taken_over_from() {
     let host = Pretend::new();
     closed_then(&host, async |channel| {
-        let order = GuardOrder { cluster: OURS, epoch: Epoch(7), login_idle: Millis(0) };
+        let order = order(OURS, 7);
         // Only the folder of processes says whether the other is alive.
         let pid = fs::read_to_string(host.path("run/dormouse-guard/lock/pid")).expect("locked");
         host.process(pid.trim().parse().expect("a pid"), "sh", 'S', 0);

@@ -341,6 +341,7 @@ impl World {
             boot: Uuid::from_u128(
                 1_000_000 * (1 + self.boots.get(&id).copied().unwrap_or(0)) + u128::from(id.0),
             ),
+            uptime: self.now.mono.since(Mono::ZERO),
             hypervisor: self.hypervisors.get(&id).cloned(),
             cpus: spec.cpus,
             mem: spec.mem,

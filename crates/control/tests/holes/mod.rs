@@ -91,6 +91,37 @@ fn a_leader_that_was_overtaken_hears_it_from_the_guard() {
     assert_eq!(world.trail_of(&["ev=host.other-cluster"]).lines().count(), 1);
 }
 
+/// A call may be held up for minutes on its way: the host obeys it for half a minute of its own uptime (fault C02). Refused
+/// so it is tried again like any call that failed, since it was no reason of the host's.
+#[test]
+fn an_off_command_is_good_for_half_a_minute() {
+    let mut world = empty();
+    world.next_outcome.insert("sleep", Outcome::Refused(vec![GuardRefusal::Late]));
+    let host = until(&mut world, "sleep");
+    let off = world.acts.last().expect("it was sent").clone();
+    let good_until = off.good_until.expect("an off command has a bound");
+    assert_eq!(good_until.uptime, world.now.mono.since(Mono::ZERO) + Millis::from_secs(30));
+    world.run(300);
+    assert_eq!(world.trail_of(&["ev=guard.refused", "came too late"]).lines().count(), 1);
+    let again = world.acts.iter().filter(|act| act.action == Action::Sleep { host });
+    assert_eq!(again.count(), 2, "{}", world.trail.join("\n"));
+}
+
+/// A manager dies with an off command in its hand: until that is void, the next one puts nobody to sleep.
+#[test]
+fn nobody_sleeps_while_an_off_command_of_the_manager_before_may_still_come() {
+    let mut world = empty();
+    world.mute = true;
+    until(&mut world, "sleep");
+    world.mute = false;
+    let before = world.acts.len();
+    world.restart();
+    world.run(29);
+    assert_eq!(world.acts.len(), before, "{}", world.trail.join("\n"));
+    world.run(900);
+    assert!(world.acts.len() > before, "{}", world.trail.join("\n"));
+}
+
 /// A manager dies while it empties a host, and the next one is paused at once: no plan comes to open the host again.
 #[test]
 fn a_host_is_not_left_drained_when_its_plan_died_with_the_manager() {

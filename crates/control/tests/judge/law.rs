@@ -3,7 +3,7 @@
 use super::{Court, Stage};
 use dormouse_control::{Effect, Event, LogEvent};
 use dormouse_model::{
-    Action, Epoch, HostId, HostState, Intent, IntentId, Millis, Observation, PlanId, StepId,
+    Action, Epoch, HostId, HostState, Intent, IntentId, Millis, Mono, Observation, PlanId, StepId,
 };
 
 impl Court {
@@ -113,7 +113,7 @@ impl Court {
         let (written, stage) =
             self.books.get(&intent.id).cloned().unwrap_or((intent.clone(), Stage::Refused));
         self.law(
-            stage == Stage::Durable && written == *intent,
+            stage == Stage::Durable && written == Intent { good_until: None, ..intent.clone() },
             "an act follows its own durable intent, once",
         );
         self.law(self.leads && intent.epoch == self.epoch, "an act carries the epoch in force");
@@ -170,6 +170,10 @@ impl Court {
                     "a fresh good look, asked for after draining, shows it empty",
                 );
                 self.law(!busy(host), "no effect of ours aims at it");
+                // Hosts here came up as time began.
+                let latest = self.now.mono.since(Mono::ZERO) + Millis::from_secs(30);
+                let bounded = intent.good_until.is_some_and(|until| until.uptime <= latest);
+                self.law(bounded, "an off command is good for half a minute");
                 self.sleeps.retain(|at| self.now.mono.since(*at) < Millis::from_mins(10));
                 self.sleeps.push(self.now.mono);
                 self.law(self.sleeps.len() <= 2, "sleeps keep their budget");
@@ -229,6 +233,7 @@ impl Court {
             vm: None,
             deadline: Millis(1000),
             written: self.now.mono,
+            good_until: None,
         }
     }
 

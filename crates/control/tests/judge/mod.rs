@@ -215,6 +215,7 @@ impl Court {
         Ok(HostFacts {
             machine: Uuid::from_u128(place.machine),
             boot: Uuid::from_u128((place.boot << 64) + u128::from(id.0)),
+            uptime: self.now.mono.since(Mono::ZERO),
             hypervisor: None,
             cpus: spec.cpus,
             mem: spec.mem,

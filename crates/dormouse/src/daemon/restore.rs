@@ -103,6 +103,7 @@ mod tests {
             vm,
             deadline: Millis::from_secs(60),
             written: Mono(99),
+            good_until: None,
         };
         let open = vec![
             record(&migrate(HostId(1), HostId(2)), &before, 5),

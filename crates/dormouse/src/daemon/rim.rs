@@ -3,8 +3,8 @@
 use super::{DaemonClock, Definitions};
 use dormouse_driver::{GuardOrder, Hypervisor, Kind, Lease, MemoryRecord, MoveRequest, Power, Probe, Store};
 use dormouse_model::{
-    Action, Cluster, Epoch, HostFacts, HostId, HostSpec, Intent, Millis, Observation, ObservationId, Outcome,
-    OutcomeError, ProbeError,
+    Action, Cluster, Epoch, HostFacts, HostId, HostSpec, HostTime, Intent, Millis, Observation,
+    ObservationId, Outcome, OutcomeError, ProbeError,
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ impl Rim {
             (Action::Wake { host }, _) => self.power.wake(self.host(host), deadline).await,
             (Action::Sleep { host }, _) => {
                 let host = self.host(host);
-                let order = self.guard_order(intent.epoch);
+                let order = self.guard_order(intent.epoch, intent.good_until);
                 let outcome = self.power.off(host, &order, deadline).await;
                 if matches!(outcome, Outcome::Done { .. }) {
                     self.probe.forget(&host.name).await;
@@ -91,13 +91,13 @@ impl Rim {
         }
     }
 
-    fn guard_order(&self, epoch: Epoch) -> GuardOrder {
-        GuardOrder { cluster: self.cluster_id, epoch, login_idle: self.login_idle }
+    fn guard_order(&self, epoch: Epoch, good_until: Option<HostTime>) -> GuardOrder {
+        GuardOrder { cluster: self.cluster_id, epoch, login_idle: self.login_idle, good_until }
     }
 
     /// An operator's word that this host obeys this cluster from now on.
     pub(crate) async fn adopt(self, host: HostId, epoch: Epoch) -> Outcome {
-        let order = self.guard_order(epoch);
+        let order = self.guard_order(epoch, None);
         let adopt = async move { self.power.adopt(self.host(host), &order, ADOPT).await };
         guarded(adopt, ADOPT + LOOK_GRACE)
             .await

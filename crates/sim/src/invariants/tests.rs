@@ -118,6 +118,7 @@ fn intent(id: u64, action: Action) -> Intent {
         vm: action.vm().map(|vm| VmSpec::uuid_of_name(&format!("v{}", vm.0 + 1))),
         deadline: Millis::from_secs(60),
         written: Mono(0),
+        good_until: None,
     }
 }
 

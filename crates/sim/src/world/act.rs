@@ -3,7 +3,7 @@
 use crate::note::{MoveEnd, Note};
 use dormouse_control::mutants::{self, Mutant};
 use dormouse_model::{
-    Action, DomainState, GuardRefusal, HostId, Intent, IntentId, Mib, Millis, Outcome, OutcomeError,
+    Action, DomainState, GuardRefusal, HostId, HostTime, Intent, IntentId, Mib, Millis, Outcome, OutcomeError,
 };
 
 use super::flow::{Flow, FlowId, FlowStep, PROGRESS_WATCH, share_links};
@@ -202,6 +202,10 @@ impl World {
         let mut why = vec![];
         if truth.epoch.is_some_and(|seen| intent.epoch < seen) {
             why.push(GuardRefusal::Epoch(truth.epoch.expect("just seen")));
+        }
+        let in_time = |until: HostTime| until.boot == truth.boot && truth.uptime(self.now) < until.uptime;
+        if !intent.good_until.is_some_and(in_time) && !mutants::has(Mutant::GuardForgetsTime) {
+            why.push(GuardRefusal::Late);
         }
         let processes = self.present_on(host).count();
         if mutants::has(Mutant::GuardIsBlind) {

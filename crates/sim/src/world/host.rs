@@ -30,6 +30,8 @@ pub struct HostTruth {
     pub machine: Uuid,
     pub boot: Uuid,
     pub(crate) boots: u64,
+    /// When it came up: its own clock counts from there.
+    pub(crate) up_since: Mono,
     /// Timers of an earlier power state are void.
     pub(crate) generation: u64,
     /// VMs of which it holds a copy, by place in the world's list.
@@ -110,6 +112,12 @@ impl HostTruth {
             }
             self.load.pass(span, self.demand);
         }
+    }
+
+    /// How long this boot has lasted.
+    #[must_use]
+    pub fn uptime(&self, now: Mono) -> Millis {
+        now.since(self.up_since)
     }
 
     /// Everything that must answer does.

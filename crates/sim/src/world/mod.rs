@@ -110,6 +110,7 @@ impl World {
                     machine,
                     boot: Uuid::new_v5(&machine, b"boot 0"),
                     boots: 0,
+                    up_since: Mono::ZERO,
                     generation: 0,
                     vms: BTreeSet::new(),
                     people: vec![],

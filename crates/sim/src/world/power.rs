@@ -45,8 +45,10 @@ impl World {
     }
 
     pub(super) fn booted(&mut self, host: HostId) {
+        let now = self.now;
         let truth = self.host_mut(host);
         truth.boots += 1;
+        truth.up_since = now;
         truth.boot = Uuid::new_v5(&truth.machine, format!("boot {}", truth.boots).as_bytes());
         truth.people.clear();
         truth.load = super::load::LoadAverage::steady(dormouse_model::MilliCpu::ZERO);

@@ -52,6 +52,7 @@ impl World {
         let mut facts = HostFacts {
             machine: truth.machine,
             boot: truth.boot,
+            uptime: truth.uptime(self.now),
             hypervisor: None,
             cpus: truth.spec.cpus,
             mem: truth.spec.mem,

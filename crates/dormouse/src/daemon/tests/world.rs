@@ -137,6 +137,7 @@ fn facts(name: &str, host: &FakeHost, number: u128) -> HostFacts {
     HostFacts {
         machine: Uuid::from_u128(number),
         boot: Uuid::from_u128(number << 64 | host.boot),
+        uptime: Millis(0),
         hypervisor: None,
         cpus: 2,
         mem: Mib(2048),
@@ -289,6 +290,9 @@ impl Power for World {
         self.called(format!("off {} {}", host.name, order.epoch));
         let mut state = self.state();
         let fake = state.hosts.get_mut(&host.name).expect("a host");
+        if order.good_until.is_none() {
+            return Outcome::Refused(vec![GuardRefusal::Late]);
+        }
         if !fake.vms.is_empty() {
             return Outcome::Refused(vec![GuardRefusal::Qemu {
                 count: u32::try_from(fake.vms.len()).expect("few"),

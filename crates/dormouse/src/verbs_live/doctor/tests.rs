@@ -32,6 +32,7 @@ fn well(name: &str) -> Patient {
     let facts = HostFacts {
         machine: Uuid::from_u128(1),
         boot: Uuid::from_u128(2),
+        uptime: Millis(0),
         cpus: 2,
         mem: Mib(2048),
         mem_available: Mib(1024),

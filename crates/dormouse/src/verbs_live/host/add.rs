@@ -392,6 +392,7 @@ mod tests {
         let facts = HostFacts {
             machine: uuid::Uuid::from_u128(1),
             boot: uuid::Uuid::from_u128(2),
+            uptime: Millis(0),
             hypervisor: None,
             cpus: 8,
             mem: Mib(16_000),

@@ -52,6 +52,20 @@ fn i4_an_effect_of_somebody_who_does_not_lead() {
     let lease = leased(&stage, 1);
     stage.hear(&[lease]).later(Millis::from_secs(5)).hear(&durable(&wake));
     stage.found(expect!["I4 at +00006.000: i1 went out as the lease ended"]);
+
+    // Sent by who led by right, and obeyed long after.
+    let mut stage = Stage::new();
+    stage.world.vms.clear();
+    stage.cluster.policy.knobs.failover = 0;
+    let (first, second) = (intent(1, Action::Sleep { host: H4 }), intent(2, Action::Sleep { host: H3 }));
+    let seen = looked(&stage, H4);
+    stage.hear(&[seen]).hear(&durable(&first)).later(Millis::from_secs(29));
+    stage.hear(&[agreed(H4, 1)]).found(expect![""]);
+    let seen = looked(&stage, H3);
+    stage.hear(&[seen]).hear(&durable(&second)).later(Millis::from_mins(8));
+    stage
+        .hear(&[agreed(H3, 1)])
+        .found(expect!["I4 at +00510.000: the guard of h3 took a command of 480 s ago"]);
 }
 
 #[test]
