@@ -158,6 +158,11 @@ fn worded(note: &Note, world: &World) -> Option<LogEvent> {
         Note::VmStopped { vm: uuid, at } => new("world.stopped").with("vm", vm(uuid)).with("host", host(at)),
         Note::ManagerDown => new("manager.down"),
         Note::ManagerUp { epoch } => new("manager.up").with("epoch", epoch),
+        Note::ManagerBack { epoch } => new("manager.back").with("epoch", epoch),
+        Note::ManagerDeposed { epoch } => new("manager.deposed").with("epoch", epoch),
+        Note::LateRefused { host: id, epoch, why } => {
+            new("world.refused").with("host", host(id)).with("epoch", epoch).with("why", why)
+        }
         _ => return None,
     })
 }

@@ -89,6 +89,20 @@ pub(crate) enum Note {
     ManagerUp {
         epoch: u64,
     },
+    /// A manager that stood still goes on, and another leads.
+    ManagerBack {
+        epoch: u64,
+    },
+    /// It has heard that another leads.
+    ManagerDeposed {
+        epoch: u64,
+    },
+    /// A command of a manager that leads no longer, refused by the guard.
+    LateRefused {
+        host: HostId,
+        epoch: Epoch,
+        why: String,
+    },
     ClockJumped {
         by_ms: i64,
     },

@@ -5,10 +5,28 @@ use dormouse_model::{
     Cluster, DemandBatch, DemandRow, HostSpec, HostState, Intent, IntentId, Millis, RollUp,
 };
 use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, VecDeque};
 use uuid::Uuid;
 
 use crate::world::World;
+
+/// What the first version knew of a host and of a VM; it kept nothing of the manager's own.
+const FIRST_HOST: [&str; 11] = [
+    "host",
+    "state",
+    "since",
+    "machine",
+    "boot",
+    "proven",
+    "maintenance",
+    "drain",
+    "sleeps",
+    "tries",
+    "boots_s",
+];
+const FIRST_VM: [&str; 4] = ["vm", "name", "at", "moves"];
 
 /// A write is durable after this.
 pub(crate) const SYNC: Millis = Millis(2);
@@ -135,6 +153,17 @@ impl Store {
         self.backlog.clear();
     }
 
+    /// The manager is upgraded (fault C13): what it reads is as the first version wrote it.
+    pub(crate) fn as_first_version(&mut self) {
+        for host in self.hosts.values_mut() {
+            *host = without_news(host, &FIRST_HOST);
+        }
+        for vm in self.vms.values_mut() {
+            *vm = without_news(vm, &FIRST_VM);
+        }
+        self.manager = without_news(&self.manager, &[]);
+    }
+
     /// What a new manager reads.
     pub(crate) fn memory(&self) -> Memory {
         Memory {
@@ -146,4 +175,13 @@ impl Store {
             last_intent: self.last_intent,
         }
     }
+}
+
+/// Written, stripped of what is not in the list, and read again as the present version reads.
+fn without_news<T: Serialize + DeserializeOwned>(record: &T, known: &[&str]) -> T {
+    let mut written = serde_json::to_value(record).expect("a record is written");
+    if let Some(fields) = written.as_object_mut() {
+        fields.retain(|field, _| known.contains(&field.as_str()));
+    }
+    serde_json::from_value(written).expect("a record of the first version reads")
 }

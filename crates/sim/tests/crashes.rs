@@ -43,31 +43,52 @@ fn without_a_crash_the_night_is_sound() {
     assert_eq!(faults(&night("")), Vec::<String>::new());
 }
 
-#[test]
-fn killed_at_any_point_of_any_step_the_night_ends_as_ever() {
+const POINTS: [&str; 7] = [
+    "before=intent",
+    "after=intent",
+    "after=effect",
+    "before=outcome",
+    "after=outcome",
+    "before=record",
+    "after=record",
+];
+
+/// Plays the night with a crash at each of these points, every so many of them.
+#[track_caller]
+fn sound_at_any(points: &[&str], every: usize, how: &str) {
     let mut wrong = vec![];
-    for point in [
-        "before=intent",
-        "after=intent",
-        "after=effect",
-        "before=outcome",
-        "after=outcome",
-        "before=record",
-        "after=record",
-    ] {
+    for point in points {
         let mut nth = 1;
         loop {
-            let crash = format!("at 12:00 crash manager {point} nth={nth} down=20s");
+            let crash = format!("at 12:00 crash manager {point} nth={nth} {how}");
             let result = night(&crash);
             if !result.log.contains("ev=manager.down") {
                 break; // fewer than n such points
             }
             wrong.extend(faults(&result).into_iter().map(|fault| format!("{crash}: {fault}")));
-            nth += 1;
+            nth += every;
         }
         assert!(nth > 10, "only {nth} crashes at {point}");
     }
     assert!(wrong.is_empty(), "{} faults\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn killed_at_any_point_of_any_step_the_night_ends_as_ever() {
+    sound_at_any(&POINTS, 1, "down=20s");
+}
+
+/// It is not killed but stands still, and goes on beside its successor (faults C02, C03).
+#[test]
+fn overtaken_at_any_point_of_any_step_it_does_no_harm() {
+    sound_at_any(&POINTS, 3, "down=20s back=90s");
+    sound_at_any(&["before=effect"], 1, "down=20s back=90s");
+}
+
+/// The next one is of a newer version than the one that wrote its records (fault C13).
+#[test]
+fn upgraded_at_any_point_of_any_step_the_night_ends_as_ever() {
+    sound_at_any(&POINTS, 3, "down=20s upgrade");
 }
 
 #[test]

@@ -14,7 +14,7 @@ const CAUGHT: [(Mutant, &str, u64); 29] = [
     (Mutant::ResumesBoth, "I2", 37),
     (Mutant::StartsWithoutProof, "I3", 1),
     (Mutant::ActsWithoutLease, "I4", 8),
-    (Mutant::GuardForgetsTime, "I4", 1),
+    (Mutant::GuardForgetsTime, "I4", 278),
     (Mutant::NeverFreezes, "I5", 67),
     (Mutant::SilenceIsSleep, "I6", 2),
     (Mutant::TriesForEver, "I7", 13),

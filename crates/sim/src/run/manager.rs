@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Happening, Sim};
 use crate::note::Note;
-use crate::script::CrashPoint;
+use crate::script::{Crash, CrashPoint};
 use crate::store::{SYNC, Write};
 use crate::world::Probe;
 
@@ -55,8 +55,11 @@ impl Sim {
         self.queue.push(self.now + renew, Happening::Renews { incarnation: self.incarnation, epoch });
     }
 
-    /// The manager dies, and comes back after a while.
-    pub(super) fn crash(&mut self, down: Millis) {
+    /// The manager dies, or only stands still for the span `back`; after a while one begins anew.
+    pub(super) fn crash(&mut self, down: Millis, back: Option<Millis>) {
+        if let Some(span) = back {
+            self.stands_still(span);
+        }
         self.controller = None;
         self.frozen_until = Mono::ZERO;
         self.waiting.clear();
@@ -67,15 +70,23 @@ impl Sim {
         self.queue.push(self.now + down, Happening::Starts);
     }
 
+    /// As a script wants it.
+    pub(super) fn falls(&mut self, crash: Crash) {
+        self.crash(crash.down, crash.back);
+        if crash.upgrade {
+            self.store.as_first_version();
+        }
+    }
+
     /// Dies here if a script asked for this point.
     fn crashes_at(&mut self, point: CrashPoint) -> bool {
-        let Some((_, nth, down)) = self.crash_at.filter(|(at, ..)| *at == point) else { return false };
-        if nth > 1 {
-            self.crash_at = Some((point, nth - 1, down));
+        let Some(crash) = self.crash_at.filter(|crash| crash.point == point) else { return false };
+        if crash.nth > 1 {
+            self.crash_at = Some(Crash { nth: crash.nth - 1, ..crash });
             return false;
         }
         self.crash_at = None;
-        self.crash(down);
+        self.falls(crash);
         true
     }
 
@@ -86,11 +97,12 @@ impl Sim {
         let effects = controller.handle(now, event);
         let next_tick = controller.next_tick();
         self.notes.push(Note::Handled { effects: effects.len(), next_tick });
-        for effect in effects {
+        let mut effects = effects.into_iter();
+        while let Some(effect) = effects.next() {
             self.carry_out(effect);
             if self.controller.is_none() {
                 // Killed in the middle of its answer: the rest was never sent.
-                return;
+                return self.was_about_to(effects);
             }
         }
     }
@@ -104,18 +116,24 @@ impl Sim {
             }
             Effect::Write(intent) => {
                 self.notes.push(Note::Wrote(intent.clone()));
-                if !self.crashes_at(CrashPoint::BeforeIntent) {
+                if self.crashes_at(CrashPoint::BeforeIntent) {
+                    self.was_about_to([Effect::Write(intent)]);
+                } else {
                     self.write(Write::Intent(Box::new(intent)));
                 }
             }
             Effect::Act(intent) => {
                 self.notes.push(Note::Acted(intent.clone()));
-                let late = match self.crash_at {
-                    Some((CrashPoint::Late(late), ..)) => late,
-                    _ => Millis::ZERO,
+                let (late, back) = match self.crash_at {
+                    Some(Crash { point: CrashPoint::Late(late), back, .. }) => (late, back),
+                    _ => (Millis::ZERO, None),
                 };
                 if self.crashes_at(CrashPoint::Late(late)) {
-                    self.world.act_late(&intent, late);
+                    if back.is_some() {
+                        self.was_about_to([Effect::Act(intent)]);
+                    } else {
+                        self.world.act_late(&intent, late);
+                    }
                 } else {
                     self.world.act(&intent);
                     self.crashes_at(CrashPoint::AfterEffect);
@@ -165,7 +183,9 @@ impl Sim {
         };
         if taken {
             self.notes.push(Note::Durable(intent));
-            if !self.crashes_at(CrashPoint::AfterIntent) {
+            if self.crashes_at(CrashPoint::AfterIntent) {
+                self.was_about_to_hear(Event::Durable(intent));
+            } else {
                 self.give(Event::Durable(intent));
             }
         } else {

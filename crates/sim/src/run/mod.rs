@@ -4,6 +4,7 @@
 //! late as theirs; the manager can be killed at any point and started again from what its store kept.
 
 mod manager;
+mod overtaken;
 mod script;
 
 use dormouse_control::{Automation, Controller, Event, Now, Order, Settings};
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use self::overtaken::Overtaken;
 use crate::expect::{Expectations, Failure};
 use crate::figures::Figures;
 use crate::invariants::{Checkers, Scene, Violation};
@@ -19,7 +21,7 @@ use crate::log::Log;
 use crate::note::{MoveEnd, Note};
 use crate::queue::Queue;
 use crate::scenario::Scenario;
-use crate::script::{CrashPoint, Sight, Timed};
+use crate::script::{Crash, Sight, Timed};
 use crate::store::{Store, Write};
 use crate::world::{Nature, Outbox, Power, Timer, World};
 
@@ -86,7 +88,8 @@ pub struct Sim {
     pub(crate) controller: Option<Controller>,
     /// What was meant for an earlier manager is void.
     incarnation: u32,
-    crash_at: Option<(CrashPoint, u32, Millis)>,
+    crash_at: Option<Crash>,
+    overtaken: Vec<Overtaken>,
     /// The manager stands still until then: whatever is for it waits, in order.
     frozen_until: Mono,
     waiting: VecDeque<Happening>,
@@ -138,6 +141,10 @@ enum Happening {
     Starts,
     /// The manager moves again and takes in what waited for it.
     Thaws,
+    /// A manager moves again, and another leads.
+    GoesOn {
+        incarnation: u32,
+    },
 }
 
 impl Sim {
@@ -164,6 +171,7 @@ impl Sim {
             controller: None,
             incarnation: 0,
             crash_at: None,
+            overtaken: vec![],
             frozen_until: Mono::ZERO,
             waiting: VecDeque::new(),
             script: scenario.script.actions.clone(),
@@ -240,6 +248,16 @@ impl Sim {
             let awake_at = self.frozen_until.max(self.now + Millis(1));
             let tick = self.controller.as_ref().map(|controller| controller.next_tick().max(awake_at));
             let next = self.queue.next_at();
+            if let Some((at, incarnation)) = self.overtaken_tick()
+                && at <= until
+                && next.is_none_or(|next| at < next)
+                && tick.is_none_or(|tick| at < tick)
+            {
+                self.clock_to(at.max(self.now));
+                self.tells_overtaken(incarnation, Event::Tick);
+                self.take_in();
+                continue;
+            }
             match (next, tick) {
                 (Some(at), tick) if at <= until && tick.is_none_or(|tick| at <= tick) => {
                     let Some((at, what)) = self.queue.pop() else { break };
@@ -337,10 +355,9 @@ impl Sim {
                 self.give(Event::Order { by: "script".to_owned(), order });
             }
             Happening::Starts => self.starts(),
-            Happening::Tells { .. }
-            | Happening::Stores { .. }
-            | Happening::Renews { .. }
-            | Happening::Orders { .. } => {}
+            Happening::GoesOn { incarnation } => self.goes_on(incarnation),
+            Happening::Tells { incarnation, event } => self.tells_overtaken(incarnation, *event),
+            Happening::Stores { .. } | Happening::Renews { .. } | Happening::Orders { .. } => {}
         }
     }
 

@@ -43,8 +43,8 @@ impl Sim {
                     self.notes.push(Note::Healed);
                 }
             }
-            Action::Crash { point: CrashPoint::Now, down, .. } => self.crash(down),
-            Action::Crash { point, nth, down } => self.crash_at = Some((point, nth, down)),
+            Action::Crash(crash) if crash.point == CrashPoint::Now => self.falls(crash),
+            Action::Crash(crash) => self.crash_at = Some(crash),
             Action::Operator(Operator::FenceIfOff { host })
                 if !matches!(self.world.host(host).power, Power::Off | Power::Dead) => {}
             Action::Operator(order) => {
@@ -84,7 +84,7 @@ impl Sim {
     fn reload(&mut self, schedule: Schedule) {
         Arc::make_mut(&mut self.cluster).schedule = schedule;
         if self.controller.is_some() {
-            self.crash(RELOAD);
+            self.crash(RELOAD, None);
         }
     }
 

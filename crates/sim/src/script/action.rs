@@ -18,12 +18,7 @@ pub enum Action {
     Fault(Fault),
     /// Ends the faults of one host, or all.
     Heal(Option<HostId>),
-    /// The manager dies when it gets to this point for the n-th time from now on.
-    Crash {
-        point: CrashPoint,
-        nth: u32,
-        down: Millis,
-    },
+    Crash(Crash),
     Operator(Operator),
     Login {
         host: HostId,
@@ -50,6 +45,18 @@ pub enum Action {
     /// The house closes or opens, whatever the calendar says.
     Close,
     Open,
+}
+
+/// The manager dies when it gets to this point for the n-th time from now on, and one begins anew after a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crash {
+    pub point: CrashPoint,
+    pub nth: u32,
+    pub down: Millis,
+    /// It does not die: it stands still for so long, and goes on when another leads.
+    pub back: Option<Millis>,
+    /// Who begins anew is of a newer version: the records are as the first version wrote them.
+    pub upgrade: bool,
 }
 
 /// When the manager dies.
@@ -191,15 +198,26 @@ impl Action {
     }
 }
 
+/// How long a manager's lease lasts that renews it no more.
+const LEASE: Millis = Millis::from_secs(6);
+
 fn crash(words: &mut Words) -> Result<Action, Wrong> {
     words.one_of("victim", &[("manager", ())])?;
     let down = words.span("down")?.unwrap_or(Millis::from_secs(5));
     let nth = words.option("nth").map_or(Ok(1), |nth| super::words::number(&nth))?;
     let (after, before) = (words.option("after"), words.option("before"));
-    let late = words.span("late")?;
+    let back = words.span("back")?;
+    let upgrade = words.flag("upgrade");
+    if back.is_some_and(|back| down < LEASE || back <= down) {
+        return Err(
+            "who comes back meets another: down=6 or more, when the lease has ended, and back= after that"
+                .to_owned(),
+        );
+    }
+    let late = words.span("late")?.or(back);
     let point = match (after.as_deref(), before.as_deref()) {
         (None, Some("effect")) => CrashPoint::Late(late.ok_or("a call that goes out late needs late=SPAN")?),
-        _ if late.is_some() => return Err("late= belongs to before=effect".to_owned()),
+        _ if late.is_some() && back.is_none() => return Err("late= belongs to before=effect".to_owned()),
         (None, None) => CrashPoint::Now,
         (Some("intent"), None) => CrashPoint::AfterIntent,
         (Some("effect"), None) => CrashPoint::AfterEffect,
@@ -215,7 +233,7 @@ fn crash(words: &mut Words) -> Result<Action, Wrong> {
             );
         }
     };
-    Ok(Action::Crash { point, nth, down })
+    Ok(Action::Crash(Crash { point, nth, down, back, upgrade }))
 }
 
 fn by_hand(words: &mut Words, names: &Names<'_>) -> Result<ByHand, Wrong> {

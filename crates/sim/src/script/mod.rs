@@ -4,7 +4,7 @@ mod action;
 mod fact;
 mod words;
 
-pub use action::{Action, ByHand, CrashPoint, Operator};
+pub use action::{Action, ByHand, Crash, CrashPoint, Operator};
 pub(crate) use fact::Sight;
 pub use fact::{Compare, Condition, Count, Fact};
 

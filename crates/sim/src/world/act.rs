@@ -187,6 +187,10 @@ impl World {
             // Its word was sent before its network went.
             self.answer(intent.id, Outcome::Done { downtime: None });
         } else {
+            if self.orphans.contains(&intent.id) {
+                let words: Vec<String> = why.iter().map(ToString::to_string).collect();
+                self.note(Note::LateRefused { host, epoch: intent.epoch, why: words.join("; ") });
+            }
             if self.host(host).faults.reply_lost == super::fault::Times::Never
                 && !self.host(host).faults.is_silent(self.now)
             {
