@@ -190,7 +190,7 @@ fn play(part: Part, planned: u64, args: &Args, out: &Path, stop: &AtomicBool) ->
             let began = site::now();
             let left = planned - book.done();
             let played = match part {
-                Part::Moves => moves::round(&mut site, &mut unit),
+                Part::Moves => moves::round(&mut site, &mut unit, left),
                 Part::Kills => kills::half(&mut site, &mut unit, left),
                 Part::Soak => soak::minute(&mut site, &mut unit),
                 Part::Starts | Part::Rows => starts::double(&mut site, &mut unit),

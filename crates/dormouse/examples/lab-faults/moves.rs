@@ -72,10 +72,12 @@ struct Move {
     to: String,
 }
 
-pub(crate) fn round(site: &mut Site, unit: &mut Unit) -> Result<()> {
+/// `left`: no more than so many are ordered.
+pub(crate) fn round(site: &mut Site, unit: &mut Unit, left: u64) -> Result<()> {
     let mut dice = Dice::of_unit(unit.seed, unit.unit);
     let (arrivals, begun) = (site.arrivals, site.begun);
-    let moves = draw_moves(site, &mut dice)?;
+    let most = usize::try_from(left).unwrap_or(usize::MAX).min(MOVES_ORDERED);
+    let moves = draw_moves(site, &mut dice, most)?;
     let trouble = draw(&mut dice);
     // Mostly the first is hit, and the others come upon what is left of the fault.
     let hit = if dice.percent(60) { moves.first() } else { dice.pick(&moves) };
@@ -129,11 +131,11 @@ fn say(text: &str) {
     eprintln!("{text}");
 }
 
-fn draw_moves(site: &Site, dice: &mut Dice) -> Result<Vec<Move>> {
+fn draw_moves(site: &Site, dice: &mut Dice, most: usize) -> Result<Vec<Move>> {
     let truth = site.truth()?;
     let mut moves: Vec<Move> = vec![];
     let mut guests: Vec<_> = truth.guests.iter().filter(|guest| is_well(guest)).collect();
-    while moves.len() < MOVES_ORDERED {
+    while moves.len() < most {
         let Some(guest) = dice.pick(&guests).copied() else { break };
         guests.retain(|other| other.name != guest.name);
         let from = &guest.processes[0];

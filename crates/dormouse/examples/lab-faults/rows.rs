@@ -4,6 +4,7 @@
 use crate::book::{Book, Unit};
 use crate::site::now;
 use anyhow::{Context as _, Result};
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
@@ -52,6 +53,18 @@ fn unit(unit: u64, name: &str, done: u64) -> Unit {
     Unit { unit, done, faults: vec![name.to_owned()], ..Unit::default() }
 }
 
+/// Scenarios that have passed, each counted once.
+pub(crate) fn passed(units: &[Unit]) -> u64 {
+    let names: BTreeSet<&String> =
+        units.iter().filter(|unit| unit.done > 0).flat_map(|unit| &unit.faults).collect();
+    names.len() as u64
+}
+
+/// A suite that has gone well or badly since.
+pub(crate) fn was_played_again(unit: &Unit, units: &[Unit]) -> bool {
+    units.iter().any(|later| later.unit > unit.unit && later.faults == unit.faults)
+}
+
 /// `  ok NAME (1.0 s)`, as the suites print it, or `test NAME ... ok` of the harness.
 fn scenario(line: &str) -> Option<&str> {
     let line = line.trim();
@@ -64,6 +77,25 @@ fn scenario(line: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_suite_that_is_played_again_counts_as_it_ended() {
+        let of = |unit, name: &str, done, trouble: Option<&str>| Unit {
+            trouble: trouble.map(str::to_owned),
+            ..super::unit(unit, name, done)
+        };
+        let units = [
+            of(0, "a: one", 1, None),
+            of(1, "a: all of it", 0, Some("broke off")),
+            of(2, "a: one", 1, None),
+            of(3, "a: two", 1, None),
+            of(4, "a: all of it", 0, None),
+            of(5, "b: all of it", 0, Some("broke off")),
+        ];
+        assert_eq!(passed(&units), 2);
+        let stand = units.iter().filter(|unit| unit.trouble.is_some() && !was_played_again(unit, &units));
+        assert_eq!(stand.map(|unit| unit.unit).collect::<Vec<_>>(), [5]);
+    }
 
     #[test]
     fn what_passed_is_read_off_what_the_suites_print() {

@@ -1,7 +1,7 @@
 //! The sum of what has been done, one line a part.
 
 use crate::book::Book;
-use crate::{Part, growth, judge};
+use crate::{Part, growth, judge, rows};
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -40,13 +40,22 @@ pub(crate) fn sum(part: Part, planned: Option<u64>, out: &Path) -> Result<Sum> {
         bad: vec![],
         grows: vec![],
     };
+    if part == Part::Rows {
+        sum.done = rows::passed(&book.units);
+    }
     for unit in &book.units {
         for (name, count) in &unit.counts {
             *sum.counts.entry(name.clone()).or_default() += count;
         }
-        // Of the scenarios, the name is all there is to tell.
-        for fault in unit.faults.iter().filter(|_| part != Part::Rows) {
-            *sum.faults.entry(fault.clone()).or_default() += 1;
+        // Of the scenarios, the name is all there is to tell; a suite that broke off and was played again counts as it ended.
+        if part == Part::Rows {
+            if rows::was_played_again(unit, &book.units) {
+                continue;
+            }
+        } else {
+            for fault in &unit.faults {
+                *sum.faults.entry(fault.clone()).or_default() += 1;
+            }
         }
         if let Some(trouble) = &unit.trouble {
             sum.bad.push(format!("unit {}: {trouble}", unit.unit));

@@ -1,7 +1,7 @@
 //! Hosts as fresh installations: no certificates, libvirt deaf to the network. `host add` makes them trust each other,
 //! guests move from host to host, and whoever is not on the list is turned away by libvirt itself.
 
-use crate::world::{POLICY, PROGRAM, Typed, World};
+use crate::world::{POLICY, PROGRAM, Trail, Typed, World};
 use dormouse_lab::{Lab, LabSpec};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ fn hosts_trust_each_other_by_host_add() {
     added(&world);
     start(&mut world);
     peer_to_peer(&world);
+    renewed(&world);
+    encrypted(&mut world);
     turned_away(&world);
     removed(&world);
     fallback(&world);
@@ -143,6 +145,73 @@ fn peer_to_peer(world: &World) {
     assert_eq!(managed(world, after), [""; 0]);
 }
 
+/// A certificate in its last months is told of, and made anew by the verb that is named; the host stays who it is on every
+/// list.
+fn renewed(world: &World) {
+    let pki = etc(world, "h01").join("pki/libvirt");
+    let read = |name: &str| fs::read_to_string(pki.join(name)).unwrap();
+    let (before, note) = (read("servercert.pem"), read("dormouse.note"));
+    let lists =
+        || HOSTS.map(|host| fs::read_to_string(etc(world, host).join("libvirt/libvirtd.conf")).unwrap());
+    let (listed, after) = (lists(), world.now());
+    // When it ends stands in our note beside it.
+    let mut words: Vec<String> = note.split_whitespace().map(str::to_owned).collect();
+    let month = words[3].parse::<u64>().unwrap() - 700 * 86_400;
+    words[3] = month.to_string();
+    fs::write(pki.join("dormouse.note"), words.join(" ") + "\n").unwrap();
+    world.wait("somebody is told", |world| {
+        let told = |event: &Trail| {
+            event.is("certificate.ends")
+                && event.has("host", "h01")
+                && event.has("hint", "dormouse host add h01")
+        };
+        world.events(after).iter().any(told)
+    });
+    assert!(world.type_in("host show h01").out.contains("its certificate ends in "));
+    let typed = world.type_at_manager("host add h01 --dry-run");
+    expect(&typed, 0, &["h01: a certificate (the old one ends soon) for h01", "Nothing was done."]);
+    assert_eq!(read("servercert.pem"), before);
+    expect(&world.type_at_manager("host add h01 --yes"), 0, &["h01: certificate h01-"]);
+    assert_ne!(read("servercert.pem"), before);
+    assert_eq!(lists(), listed, "it is called as before");
+    expect(&world.type_at_manager("host add h01 h02 h03 --yes"), 0, &["There is nothing to do."]);
+    let after = world.now();
+    move_to(world, "h02");
+    move_to(world, "h01");
+    assert_eq!(managed(world, after), [""; 0]);
+}
+
+/// The memory of guests goes over QEMU's own TLS, by the same certificates; and nowhere in the clear when one is missing.
+fn encrypted(world: &mut World) {
+    world.stop();
+    let settings = fs::read_to_string(world.config()).unwrap();
+    fs::write(world.config(), format!("{settings}\n[moves]\nencrypt = true\n")).unwrap();
+    world.start();
+    world.wait("the guest is seen", |world| world.json("vm list").as_array().unwrap().len() == 1);
+    move_to(world, "h02");
+    move_to(world, "h01");
+
+    let certificate = etc(world, "h02").join("pki/qemu/server-cert.pem");
+    let away = certificate.with_extension("away");
+    fs::rename(&certificate, &away).unwrap();
+    let after = world.now();
+    assert_eq!(world.type_in("vm move pc01 h02").code, 0);
+    world.wait("the move has failed", |world| {
+        let ended =
+            |event: &Trail| event.is("step.end") && event.has("vm", "pc01") && !event.has("outcome", "done");
+        world.events(after).iter().any(ended) && world.is_at_rest()
+    });
+    assert_eq!(world.guests_at("h01"), ["pc01"]);
+    fs::rename(&away, &certificate).unwrap();
+
+    world.stop();
+    fs::write(world.config(), settings).unwrap();
+    world.start();
+    world.wait("the guest is seen", |world| world.json("vm list").as_array().unwrap().len() == 1);
+    move_to(world, "h02");
+    move_to(world, "h01");
+}
+
 fn etc(world: &World, host: &str) -> PathBuf {
     world.lab.paths.host(&world.lab.spec.host(host).unwrap()).etc()
 }
@@ -250,8 +319,8 @@ fn back_again(world: &World) {
     let typed = world.type_in("audit list");
     assert_eq!(
         typed.out.matches("certificate-issue").count(),
-        1,
-        "of before the first start there is none: {typed:?}"
+        2,
+        "h01's second and h03's; of before the first start there is none: {typed:?}"
     );
     assert_eq!(typed.out.matches("certificate-strike").count(), 1, "{typed:?}");
 }

@@ -138,7 +138,7 @@ impl World {
         daemon.wait().unwrap();
     }
 
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let Some(mut daemon) = self.daemon.take() else { return };
         signal("TERM", &daemon);
         self.wait("the daemon ends when it is told to", |_| daemon.try_wait().unwrap().is_some());
