@@ -34,18 +34,21 @@ pub(crate) fn between_hosts(bench: &Bench) {
 pub(crate) fn before_a_move(bench: &Bench) {
     bench.fault("h01", &Fault::CutFrom("h02".into()));
     // The source's libvirtd waits for a connection, and nothing can end that: it is no failure yet. Nor does it become a move
-    // later, when nobody waits for one any more.
+    // later, when nobody waits for one any more. Now and then libvirtd does not even tell of the job meanwhile: then the source
+    // is not seen.
     let (pc01, h01, h02) = (bench.guest("pc01"), bench.host("h01"), bench.host("h02"));
     let outcome = bench.migrate(&bench.libvirt, pc01, "h01", "h02", Millis(2000));
     assert!(
-        matches!(&outcome, Outcome::Unsure(why) if why.starts_with("it neither goes on nor ends")),
+        matches!(&outcome, Outcome::Unsure(why)
+            if ["it neither goes on nor ends", "source not seen"].iter().any(|begin| why.starts_with(begin))),
         "{outcome:?}"
     );
     bench.assert_runs_at("pc01", "h01");
     bench.heal("h01");
     bench.wait("it has stayed", || {
         let settled = bench.run(bench.libvirt.settle(pc01, h01, h02, LOOK)).expect("an answer");
-        assert!(matches!(settled.settlement, Settlement::Stayed | Settlement::UnderWay), "{settled:?}");
+        let waits = matches!(settled.settlement, Settlement::UnderWay | Settlement::Unseen);
+        assert!(waits || settled.settlement == Settlement::Stayed, "{settled:?}");
         settled.settlement == Settlement::Stayed
     });
     bench.assert_runs_at("pc01", "h01");
