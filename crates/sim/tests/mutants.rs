@@ -5,6 +5,9 @@
 
 use dormouse_control::mutants::{Mutant, plant};
 use dormouse_sim::chaos::Case;
+use dormouse_sim::{Options, Scenario, Sim};
+use std::path::Path;
+use std::sync::Mutex;
 
 const SEEDS: u64 = 10_000;
 
@@ -55,8 +58,30 @@ fn breaks(seed: u64, rule: &str) -> bool {
     }
 }
 
+/// A bug is planted in the whole process.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A leader that stood still wakes up beside its successor, with an intent that it hears to be durable. Who does not look
+/// at its lease then acts, and is seen to.
+#[test]
+fn a_leader_that_comes_back_and_acts_is_caught() {
+    let _one = ONE_AT_A_TIME.lock();
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/frozen-leader-is-overtaken-mid-write");
+    let scenario = Scenario::load(&folder).expect("a scenario");
+    let breaks = |mutant| {
+        plant(mutant);
+        let result = Sim::new(&scenario, Options::default()).run();
+        plant(None);
+        result.violations.iter().map(|violation| violation.invariant.to_string()).collect::<Vec<_>>()
+    };
+    assert!(breaks(Some(Mutant::ActsWithoutLease)).iter().any(|rule| rule == "I4"));
+    assert!(breaks(None).is_empty());
+}
+
 #[test]
 fn every_planted_bug_is_caught_by_its_checker() {
+    let _one = ONE_AT_A_TIME.lock();
     let listed = |mutant: &Mutant| CAUGHT.iter().any(|(caught, ..)| caught == mutant);
     assert!(Mutant::ALL.iter().all(listed));
     std::panic::set_hook(Box::new(|_| {}));
