@@ -15,7 +15,7 @@ const SEEDS: u64 = 10_000;
 const CAUGHT: [(Mutant, &str, u64); 29] = [
     (Mutant::GuardIsBlind, "I1", 14),
     (Mutant::ResumesBoth, "I2", 37),
-    (Mutant::StartsWithoutProof, "I3", 1),
+    (Mutant::StartsWithoutProof, "I3", 13),
     (Mutant::ActsWithoutLease, "I4", 8),
     (Mutant::GuardForgetsTime, "I4", 278),
     (Mutant::NeverFreezes, "I5", 67),
@@ -37,7 +37,7 @@ const CAUGHT: [(Mutant, &str, u64); 29] = [
     (Mutant::NeverAborts, "I21", 33),
     (Mutant::TrustsTheDriver, "I22", 1),
     (Mutant::LosesDefinitions, "I23", 12),
-    (Mutant::WritesRawText, "I24", 1),
+    (Mutant::WritesRawText, "I24", 2),
     (Mutant::OutsideChance, "I27", 210),
     (Mutant::NeverReopens, "I28", 2),
     (Mutant::IgnoresClockJumps, "I29", 152),
