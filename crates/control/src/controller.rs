@@ -227,7 +227,9 @@ impl Controller {
         self.watch_power();
         self.watch_flights();
         self.watch_freeze();
+        self.watch_proofs();
         self.watch_restarts();
+        self.watch_alone();
         self.plan_if_due();
         self.advance();
         self.ask_looks();

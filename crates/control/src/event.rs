@@ -103,6 +103,8 @@ pub enum Effect {
     Write(Intent),
     /// Carry it out, then answer [`Event::Ended`]. Only ever sent after its `Durable`.
     Act(Intent),
+    /// Send a wake although nobody can write it down: our store is out of reach, and a wake does no harm. No answer.
+    WakeAlone(HostId),
     /// End this running move at the source. Its `Act` still answers with [`Event::Ended`].
     Abort(Intent),
     /// A move was left half-done: paused by the migration at its source, running at its destination. Look at both ends

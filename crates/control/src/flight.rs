@@ -1,12 +1,14 @@
 //! Intents under way: from being written to being confirmed. Exactly one outcome is closed for each.
 
+mod adopt;
+
 use crate::controller::Controller;
 use crate::mutants::{self, Mutant};
 use crate::run::StepState;
-use crate::{Effect, Level, LogEvent, VmMemory};
+use crate::{Effect, Level, LogEvent};
 use dormouse_model::{
-    Action, DomainState, HostId, HostState, Intent, IntentId, Millis, Mono, ObservationId, Outcome,
-    OutcomeError, PlanId, Step, VmId, VmState,
+    Action, DomainState, HostId, Intent, IntentId, Millis, Mono, ObservationId, Outcome, OutcomeError,
+    PlanId, Step, VmId, VmState,
 };
 
 /// The driver keeps the deadline; this much later we stop believing that it does.
@@ -30,6 +32,9 @@ pub(crate) struct Flight {
     pub(crate) since_look: ObservationId,
     /// What the driver said, while both ends are looked at.
     pub(crate) said: Option<Outcome>,
+    /// How long the driver had it; of an adopted one nobody knows. And its deadline by the plan alone.
+    took: Option<Millis>,
+    planned: Millis,
     /// When the last abort went out. It may be lost or hang like any call, so it is repeated.
     abort_sent: Option<Mono>,
     settle_sent: bool,
@@ -99,7 +104,15 @@ impl Flight {
 
 impl Controller {
     /// Asks for an intent to be made durable. Its effect starts only when it is.
-    pub(crate) fn write_intent(&mut self, plan: PlanId, step_at: Option<usize>, step: Step, by_order: bool) {
+    pub(crate) fn write_intent(
+        &mut self,
+        plan: PlanId,
+        step_at: Option<usize>,
+        mut step: Step,
+        by_order: bool,
+    ) {
+        let planned = step.deadline;
+        self.give_time(&mut step);
         let intent = self.new_intent(plan, step);
         self.flights.insert(
             intent.id,
@@ -110,6 +123,8 @@ impl Controller {
                 since: self.now.mono,
                 since_look: ObservationId(self.next_observation),
                 said: None,
+                took: None,
+                planned,
                 abort_sent: None,
                 settle_sent: false,
                 by_order,
@@ -121,65 +136,6 @@ impl Controller {
             self.out.push(Effect::Act(intent.clone()));
         }
         self.out.push(Effect::Write(intent));
-    }
-
-    /// An intent from before our start that has no outcome: it is settled by looking, never by doing it again.
-    pub(crate) fn adopt(&mut self, mut intent: Intent) {
-        if let (Action::Migrate { .. } | Action::Start { .. }, Some(uuid)) = (intent.action, intent.vm) {
-            // VM ids do not outlive a process; the UUID says which one it was.
-            let Some(vm) = self.vms.find(uuid) else {
-                let outcome = Outcome::Unsure("the manager restarted and does not know this VM".to_owned());
-                return self.out.push(Effect::Close { intent: intent.id, outcome });
-            };
-            intent.action = match intent.action {
-                Action::Migrate { from, to, .. } => Action::Migrate { vm, from, to },
-                Action::Start { host, .. } => Action::Start { vm, host },
-                other => other,
-            };
-        }
-        let event = self.intent_event(Level::Info, "intent.adopted", &intent);
-        self.tell(event);
-        match intent.action {
-            Action::Migrate { .. } | Action::Start { .. } => {
-                let flight = Flight {
-                    step: None,
-                    phase: Phase::Confirming,
-                    since: self.now.mono,
-                    since_look: ObservationId(self.next_observation),
-                    said: Some(Outcome::Unsure("the manager restarted".to_owned())),
-                    abort_sent: None,
-                    settle_sent: false,
-                    by_order: false,
-                    given_up: false,
-                    in_doubt: None,
-                    intent,
-                };
-                self.flights.insert(flight.intent.id, flight);
-            }
-            Action::Sleep { host } => {
-                // The call itself may still be under way: until it is void, nobody else sleeps on that host's account, and
-                // it counts as late as it may come.
-                let void = self.now.mono + self.settings.off_span;
-                self.sleeps_after = void;
-                self.sleeps.push_back(void);
-                let outcome = Outcome::Unsure("the manager restarted".to_owned());
-                // A remembered `stopping` or `asleep` is the guard's word, written before we fell.
-                if matches!(self.host(host).state, HostState::Draining | HostState::On | HostState::Unknown) {
-                    // Nobody knows whether it went out. It counts as a try: rather one too few.
-                    self.host_mut(host).offs.insert(intent.id);
-                    self.sleep_answered(host, intent.id, &outcome);
-                    self.remember_host(host);
-                }
-                self.out.push(Effect::Close { intent: intent.id, outcome });
-            }
-            Action::Wake { .. } | Action::Stop { .. } => {
-                if let Action::Wake { host } = intent.action {
-                    self.adopt_wake(host);
-                }
-                let outcome = Outcome::Unsure("the manager restarted".to_owned());
-                self.out.push(Effect::Close { intent: intent.id, outcome });
-            }
-        }
     }
 
     pub(crate) fn durable(&mut self, id: IntentId) {
@@ -204,6 +160,9 @@ impl Controller {
         }
         if let Action::Wake { host } = intent.action {
             self.begin_wake(host);
+        }
+        if let Action::Fence { host } = intent.action {
+            self.proof_begins(host);
         }
         if let Action::Sleep { host } = intent.action {
             self.sleeps.push_back(self.now.mono);
@@ -254,6 +213,7 @@ impl Controller {
         let Some(flight) = self.flights.get_mut(&id).filter(|flight| flight.phase == Phase::Acting) else {
             return;
         };
+        flight.took = Some(now.since(flight.since));
         match flight.intent.action {
             Action::Migrate { from, to, .. } => {
                 flight.phase = Phase::Confirming;
@@ -281,7 +241,12 @@ impl Controller {
                 // Whether the packet arrived is seen on the host, not in the driver's word.
                 self.close(id, outcome, StepState::Settling);
             }
-            Action::Start { host, .. } => {
+            Action::Fence { host } if !matches!(outcome, Outcome::Done { .. }) => {
+                self.no_proof(host, &outcome);
+                self.close(id, outcome, StepState::Failed);
+            }
+            // Its power control says off: the host must be silent to looks asked for after that word.
+            Action::Start { host, .. } | Action::Fence { host } => {
                 flight.phase = Phase::Confirming;
                 flight.since = now;
                 flight.since_look = next_look;
@@ -311,6 +276,10 @@ impl Controller {
             _ => {}
         }
         self.tell(event);
+        // Where its word was lost, how long the driver had it says nothing.
+        if let Some(took) = flight.took.filter(|_| !matches!(flight.said, Some(Outcome::Unsure(_)))) {
+            self.learn_rate(&flight.intent, flight.planned, &outcome, took);
+        }
         if matches!(outcome, Outcome::Done { .. }) || !mutants::has(Mutant::ForgetsOutcomes) {
             self.out.push(Effect::Close { intent: id, outcome });
         }
@@ -332,6 +301,9 @@ impl Controller {
                 Phase::Acting if spent > limit => self.overdue(id, spent, limit),
                 Phase::Acting => {}
                 Phase::Confirming if flight.start().is_some() => self.confirm_start(id),
+                Phase::Confirming if matches!(flight.intent.action, Action::Fence { .. }) => {
+                    self.confirm_fence(id)
+                }
                 Phase::Confirming => self.confirm(id),
             }
         }
@@ -538,25 +510,6 @@ impl Controller {
         self.plan_soon();
     }
 
-    pub(crate) fn remember_vm(&mut self, vm: VmId, at: Option<HostId>) {
-        let now = self.now;
-        let rate = self.settings.calendar_rate.max(1);
-        self.vms.record_mut(vm).remembered_at = at;
-        let record = self.vms.record(vm);
-        let memory = VmMemory {
-            vm: record.uuid,
-            name: record.spec.name.clone(),
-            at: at.map(|at| self.host_name(at).to_owned()),
-            present: at.is_some(),
-            mem_mib: record.spec.mem.0,
-            vcpus: record.spec.vcpus,
-            owed: record.owed.map(|owed| self.host_name(owed.from).to_owned()),
-            moves: record.moves.iter().map(|moved| crate::hosts::wall(now, *moved, rate)).collect(),
-            pairs: self.pairs.memory(vm, |host| self.host_name(host).to_owned(), now, rate),
-        };
-        self.out.push(Effect::RememberVm(memory));
-    }
-
     /// The fixed fields of an event about an intent.
     pub(crate) fn intent_event(&self, level: Level, name: &'static str, intent: &Intent) -> LogEvent {
         let event = LogEvent::new(level, name)
@@ -570,7 +523,9 @@ impl Controller {
                 .with("vm", self.vm_name(vm))
                 .with("from", self.host_name(from))
                 .with("to", self.host_name(to)),
-            Action::Wake { host } | Action::Sleep { host } => event.with("host", self.host_name(host)),
+            Action::Wake { host } | Action::Sleep { host } | Action::Fence { host } => {
+                event.with("host", self.host_name(host))
+            }
             Action::Start { vm, host } | Action::Stop { vm, host } => {
                 event.with("vm", self.vm_name(vm)).with("host", self.host_name(host))
             }

@@ -47,6 +47,7 @@ impl Controller {
             Action::Sleep { host } => self.admit_sleep(host, by_order),
             Action::Wake { host } => self.admit_wake(host),
             Action::Start { vm, host } => self.admit_start(vm, host),
+            Action::Fence { host } => self.may_fence(host).map_or_else(Refuse, |()| Go),
             Action::Stop { .. } => Refuse("not-automated"),
         }
     }
@@ -242,9 +243,10 @@ impl Controller {
 
     /// Within the burst and within what its circuit bears.
     pub(crate) fn may_wake_now(&mut self, id: HostId) -> bool {
-        if !self.may_send_wake() {
-            return false;
-        }
+        self.may_send_wake() && self.circuit_bears(id)
+    }
+
+    pub(crate) fn circuit_bears(&self, id: HostId) -> bool {
         let Some(name) = self.host(id).spec.circuit.clone() else { return true };
         let Some(circuit) = self.cluster.circuits.iter().find(|circuit| circuit.name == name) else {
             return true;
@@ -272,6 +274,10 @@ impl Controller {
 
     /// We lead, and the burst of wakes has room for one more packet.
     pub(crate) fn may_send_wake(&mut self) -> bool {
+        self.leading() && self.burst_bears()
+    }
+
+    pub(crate) fn burst_bears(&mut self) -> bool {
         let now = self.now.mono;
         let writing = self
             .flights
@@ -280,9 +286,7 @@ impl Controller {
                 matches!(flight.intent.action, Action::Wake { .. }) && flight.phase == Phase::Writing
             })
             .count();
-        self.leading()
-            && recent(&mut self.wakes, now, WAKE_SPAN) + writing
-                < self.cluster.policy.knobs.wakes_burst as usize
+        recent(&mut self.wakes, now, WAKE_SPAN) + writing < self.cluster.policy.knobs.wakes_burst as usize
     }
 
     /// The second pass, with the intent durable: the shortest list of what may have changed meanwhile.
@@ -323,6 +327,7 @@ impl Controller {
                 if state.is_down() || state == HostState::Waking || ours { Ok(()) } else { Err("changed") }
             }
             Action::Start { vm, host } => self.may_start(vm, host, Some(intent.id)).map_err(|_| "changed"),
+            Action::Fence { host } => self.may_fence(host),
             Action::Stop { .. } => Err("not-automated"),
         }
     }

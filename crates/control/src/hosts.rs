@@ -65,6 +65,10 @@ pub(crate) struct HostRecord {
     pub(crate) off_boot: Option<Uuid>,
     /// An operator's word that it is really off. It is over when the host is seen again.
     pub(crate) fenced: bool,
+    /// Times its power control was asked to prove it off, since a person or a new boot gave it trust, and since when it
+    /// rests from that.
+    pub(crate) proofs: u32,
+    pub(crate) proof_rests: Mono,
     /// Why it is set aside, while it is.
     pub(crate) aside: Option<Aside>,
     pub(crate) healthy_since: Option<Mono>,
@@ -75,6 +79,8 @@ pub(crate) struct HostRecord {
     pub(crate) autostarts: Vec<VmId>,
     /// libvirt there locks no disks.
     pub(crate) unlocked: bool,
+    /// What planned deadlines of moves from and to it are multiplied by, in thousandths.
+    pub(crate) stretch: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +135,8 @@ impl HostRecord {
             maybe_asleep: false,
             off_boot: None,
             fenced: false,
+            proofs: 0,
+            proof_rests: Mono::ZERO,
             aside: None,
             healthy_since: None,
             rest_until: Mono::ZERO,
@@ -136,6 +144,7 @@ impl HostRecord {
             failures: 0,
             autostarts: vec![],
             unlocked: false,
+            stretch: crate::rate::ONE,
         };
         if let Some(memory) = memory {
             record.state = memory.state;
@@ -150,6 +159,7 @@ impl HostRecord {
             record.maybe_asleep = memory.maybe_asleep;
             record.aside = memory.aside.filter(|_| memory.state == HostState::SetAside);
             record.fenced = memory.fenced;
+            record.proofs = memory.proofs;
             record.tries = memory.tries;
             record.offs = memory.offs.iter().copied().collect();
             record.sleeps = memory.sleeps.iter().map(|at| past(now, *at, rate)).collect();
@@ -182,6 +192,7 @@ impl HostRecord {
             sleep_asked: self.sleep_asked,
             maybe_asleep: self.maybe_asleep,
             fenced: self.fenced,
+            proofs: self.proofs,
             sleeps: self.sleeps.iter().map(|at| wall(now, *at, rate)).collect(),
             tries: self.tries,
             wake_try: self.wake.map(|wake| wall(now, wake.try_began, rate)),

@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 
 mod agenda;
+mod alone;
 mod controller;
+mod crash;
 mod crowd;
 mod demand;
 mod doubles;
@@ -26,6 +28,8 @@ mod orders;
 mod pairs;
 mod picture;
 mod power;
+mod proof;
+mod rate;
 mod restart;
 mod run;
 mod settings;
@@ -39,4 +43,4 @@ pub use event::{Effect, Event, Level, LogEvent, Now, Order};
 pub use memory::{
     Aside, HostMemory, KeptAutomation, KeptNormalise, KeptPause, ManagerMemory, Memory, PairMemory, VmMemory,
 };
-pub use settings::{Automation, Settings};
+pub use settings::{Automation, Restart, Settings};

@@ -55,6 +55,9 @@ pub struct HostMemory {
     /// An operator's word that it is really off, until it is seen again.
     #[serde(default)]
     pub fenced: bool,
+    /// Times its power control was asked to prove it off since it was seen last.
+    #[serde(default)]
+    pub proofs: u32,
     /// Measured boot times, newest last, in seconds; bounded.
     pub boots_s: Vec<u64>,
 }
@@ -101,8 +104,16 @@ pub struct VmMemory {
     /// It ran on this host, which was then proved off: it is to be started again elsewhere.
     #[serde(default)]
     pub owed: Option<String>,
+    /// It crashed there and starts there or nowhere.
+    #[serde(default)]
+    pub owed_there: bool,
     /// Moves within the last day.
     pub moves: Vec<i64>,
+    /// Its last crashes, and that there were too many.
+    #[serde(default)]
+    pub crashes: Vec<i64>,
+    #[serde(default)]
+    pub given_up: bool,
     /// Ways on which its moves failed.
     #[serde(default)]
     pub pairs: Vec<PairMemory>,

@@ -164,8 +164,13 @@ impl Controller {
         }
         // Where libvirt does not answer, its list says nothing: the VMs of the last good look are presumed.
         if libvirt_speaks {
+            let crashed: Vec<_> = vms.iter().filter(|vm| vm.crashed).map(|vm| vm.uuid).collect();
+            let before = self.ran_here(id, &crashed);
             for vm in self.vms.sighted(id, vms, look) {
                 self.judge_vm(vm);
+            }
+            for vm in before {
+                self.crashed(vm, id);
             }
             self.tell_doubles();
             let starts = |vm: &VmId| {
@@ -178,6 +183,9 @@ impl Controller {
         self.note_disk_lock(id, disk_lock);
         if rebooted || replaced {
             self.ways_anew(id);
+        }
+        if rebooted {
+            self.proof_anew(id);
         }
         if news {
             self.remember_host(id);
@@ -378,8 +386,11 @@ impl Controller {
         let seen = self.vms.record_mut(id).sighted_state(silent);
         let next = ours.unwrap_or(seen);
         match next {
-            VmState::Running { at } | VmState::Paused { at } => self.remember_place(id, Some(at)),
-            VmState::Stopped | VmState::Saved { .. } => {
+            VmState::Running { at } | VmState::Paused { at } => {
+                self.remember_place(id, Some(at));
+                self.runs_again(id);
+            }
+            VmState::Stopped | VmState::Saved { .. } | VmState::Failed { at: None } => {
                 self.remember_place(id, None);
                 self.ways_of_ended(id);
             }

@@ -46,6 +46,7 @@ impl Controller {
             Order::Sleep { host } => self.drain(host, true),
             Order::Clear { host } => {
                 self.ways_anew(host);
+                self.proof_anew(host);
                 self.clear(host);
             }
             Order::Maintenance { host, on } => {

@@ -123,10 +123,7 @@ impl Controller {
             self.remember_host(id);
             return self.send_wake(id, true);
         }
-        // A send is repeated only when the host is late: most hosts are merely booting. What was missed is not made up for.
-        let due = sends_due(spent, t_on);
-        if due > wake.sends && self.host(id).is_late(now) && self.may_send_wake() {
-            self.host_mut(id).wake = Some(Wake { sends: due, ..wake });
+        if self.may_send_wake() && self.resend_is_due(id) {
             self.send_wake(id, true);
         }
         if !wake.late_told && self.host(id).is_late(now) {
@@ -143,6 +140,20 @@ impl Controller {
             self.drop_run("wake.late");
             self.plan_soon();
         }
+    }
+
+    /// A send is repeated only when the host is late: most hosts are merely booting. What was missed is not made up for.
+    pub(crate) fn resend_is_due(&mut self, id: HostId) -> bool {
+        let (now, t_on) = (self.now.mono, self.settings.t_on);
+        let host = self.host_mut(id);
+        let late = host.is_late(now);
+        let Some(wake) = &mut host.wake else { return false };
+        let due = sends_due(now.since(wake.try_began), t_on);
+        let is_due = late && due > wake.sends;
+        if is_due {
+            wake.sends = due;
+        }
+        is_due
     }
 
     /// Answers, but a check fails for longer than a boot may take.

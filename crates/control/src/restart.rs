@@ -42,7 +42,12 @@ impl Controller {
         if let Some(why) = self.against_fence(id) {
             return self.refuse(format!("{}: {why}", host.spec.name));
         }
-        let name = host.spec.name.clone();
+        self.proved_off(id, by);
+    }
+
+    /// It is off, by a person's word or by proof: what ran there is owed.
+    pub(crate) fn proved_off(&mut self, id: HostId, by: &str) {
+        let name = self.host_name(id).to_owned();
         let since_look = ObservationId(self.next_observation);
         let held: Vec<VmId> = self.vms.present_on(id).collect();
         let (mut lost, mut starts) = (vec![], vec![]);
@@ -73,6 +78,12 @@ impl Controller {
             .with("vms", lost.len());
         self.tell(event);
         self.set_state(id, HostState::Off, "fenced");
+        // What crashed there was to start there again; now it may start anywhere.
+        for vm in self.vms.owed.clone() {
+            if self.vms.record(vm).owed.is_some_and(|owed| owed.from == id && owed.there) {
+                self.owe(vm, id, since_look);
+            }
+        }
         for (vm, bound) in lost {
             if bound.is_some() || self.vms.record(vm).spec.local_disk {
                 self.tell_restart(vm, "bound-to-its-host", &[id]);
@@ -107,8 +118,12 @@ impl Controller {
         }
     }
 
-    fn owe(&mut self, vm: VmId, from: HostId, since_look: ObservationId) {
-        self.vms.record_mut(vm).owed = Some(Owed::new(from, since_look));
+    pub(crate) fn owe(&mut self, vm: VmId, from: HostId, since_look: ObservationId) {
+        self.owe_as(vm, Owed::new(from, since_look));
+    }
+
+    pub(crate) fn owe_as(&mut self, vm: VmId, owed: Owed) {
+        self.vms.record_mut(vm).owed = Some(owed);
         self.vms.owed.insert(vm);
         self.remember_vm(vm, None);
     }
@@ -152,7 +167,8 @@ impl Controller {
                     self.write_intent(PlanId(0), None, step, true);
                 }
                 Err(Waits::NoRoom) => {
-                    homeless.push(vm);
+                    // Another host would not help one that starts where it crashed.
+                    homeless.extend(self.vms.record(vm).owed.filter(|owed| !owed.there).map(|_| vm));
                     self.tell_restart(vm, "no-room", &[]);
                 }
                 Err(Waits::Unproved(hosts)) => self.tell_restart(vm, "may-run-there", &hosts),
@@ -199,11 +215,13 @@ impl Controller {
             return Err(Waits::Other("paused"));
         }
         self.may_start_at_all(vm, None)?;
-        let tried_at = self.vms.record(vm).owed.and_then(|owed| owed.tried_at);
+        let owed = self.vms.record(vm).owed;
+        let tried_at = owed.and_then(|owed| owed.tried_at);
+        let only = owed.filter(|owed| owed.there).map(|owed| owed.from);
         let asked = self.vms.record(vm).spec.mem;
         let mut hosts: Vec<(u64, HostId)> = self
             .host_ids()
-            .filter(|id| self.host(*id).state == HostState::On)
+            .filter(|id| self.host(*id).state == HostState::On && only.is_none_or(|only| only == *id))
             .map(|id| {
                 let host = self.host(id);
                 (host.spec.mem_for_vms().saturating_sub(self.mem_claimed(id) + host.spec.overhead).0, id)
@@ -212,7 +230,8 @@ impl Controller {
             .collect();
         hosts.sort_by_key(|(free, id)| (tried_at != Some(*id), std::cmp::Reverse(*free), *id));
         if hosts.is_empty() {
-            return Err(Waits::NoRoom);
+            let gone = only.is_some_and(|only| self.host(only).state != HostState::On);
+            return Err(if gone { Waits::Other("host-changed") } else { Waits::NoRoom });
         }
         let picture = self.picture(self.now, true);
         let fits = |id: HostId| {
@@ -287,6 +306,9 @@ impl Controller {
         let Some(owed) = record.owed.filter(|_| record.present().next().is_none()) else {
             return Err(Waits::Settled);
         };
+        if owed.there && !self.starts_what_crashed() {
+            return Err(Waits::Other("not-automated"));
+        }
         if owed.rest_until > self.now.mono {
             return if owed.tries >= TRIES { Err(Waits::Other("fails")) } else { Err(Waits::Soon) };
         }

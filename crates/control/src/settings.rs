@@ -1,7 +1,8 @@
 //! The controller's own numbers. None is a policy knob, none is scaled by `time.scale`, none can be switched off.
 
-use dormouse_model::Millis;
+use dormouse_model::{HostId, Millis};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// How much the controller may do by itself.
@@ -56,6 +57,24 @@ pub struct Settings {
     pub confirm_within: Millis,
     /// Calendar seconds in a second: 1, but for the lab and demos, whose nights take minutes.
     pub calendar_rate: u32,
+    /// Hosts whose power driver can prove them off. Of the others only a person's word does.
+    pub provers: BTreeSet<HostId>,
+    /// A host that is silent for so long, and holds VMs, is proved off where that can be done.
+    pub prove_after: Millis,
+    /// A manager that cannot reach its store any more still wakes hosts at an opening, and does nothing else.
+    pub wake_without_quorum: bool,
+    pub restart: Restart,
+}
+
+/// What follows when a VM is *seen* to have crashed, on a host that answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// It is told.
+    #[default]
+    Never,
+    /// It starts again on the same host, but for one that does so again and again.
+    OnCrash,
 }
 
 impl Default for Settings {
@@ -81,6 +100,10 @@ impl Default for Settings {
             seed_every: Millis::from_mins(15),
             confirm_within: Millis::from_secs(60),
             calendar_rate: 1,
+            provers: BTreeSet::new(),
+            prove_after: Millis::from_mins(2),
+            wake_without_quorum: false,
+            restart: Restart::Never,
         }
     }
 }

@@ -43,8 +43,14 @@ pub(crate) struct VmRecord {
     pub(crate) state: VmState,
     pub(crate) history: History,
     pub(crate) moves: VecDeque<Mono>,
+    /// When it was seen crashed, newest last.
+    pub(crate) crashes: VecDeque<Mono>,
+    /// It crashed so often that nobody starts it again but a person.
+    pub(crate) given_up: bool,
     pub(crate) rest_until: Mono,
     pub(crate) failures: u32,
+    /// What the planned deadline of its next move is multiplied by, in thousandths.
+    pub(crate) stretch: u64,
     /// Told as a state once; before that the first sighting is no news.
     pub(crate) known: bool,
     /// Where the store has it, with memory there.
@@ -69,11 +75,13 @@ pub(crate) struct Owed {
     pub(crate) tried_at: Option<HostId>,
     pub(crate) tries: u32,
     pub(crate) rest_until: Mono,
+    /// It crashed on a host that lives: it starts there or nowhere.
+    pub(crate) there: bool,
 }
 
 impl Owed {
     pub(crate) const fn new(from: HostId, since_look: ObservationId) -> Self {
-        Self { from, since_look, tried_at: None, tries: 0, rest_until: Mono::ZERO }
+        Self { from, since_look, tried_at: None, tries: 0, rest_until: Mono::ZERO, there: false }
     }
 }
 
@@ -114,7 +122,10 @@ impl Vms {
                     vms.add(remembered_spec(known, at))
                 }
             };
-            vms.record_mut(id).moves = known.moves.iter().map(|at| past(now, *at, rate)).collect();
+            let record = vms.record_mut(id);
+            record.moves = known.moves.iter().map(|at| past(now, *at, rate)).collect();
+            record.crashes = known.crashes.iter().map(|at| past(now, *at, rate)).collect();
+            record.given_up = known.given_up;
             vms.presume(id, known, cluster, memory);
         }
         vms
@@ -124,7 +135,8 @@ impl Vms {
     fn presume(&mut self, id: VmId, known: &VmMemory, cluster: &Cluster, memory: &Memory) {
         let host_named = |name: &Option<String>| name.as_deref().and_then(|name| cluster.host_named(name));
         if let Some(from) = host_named(&known.owed) {
-            self.record_mut(id).owed = Some(Owed::new(from, ObservationId(1)));
+            let owed = Owed { there: known.owed_there, ..Owed::new(from, ObservationId(1)) };
+            self.record_mut(id).owed = Some(owed);
             self.owed.insert(id);
         }
         let Some(at) = host_named(&known.at).filter(|_| known.present) else { return };
@@ -147,6 +159,7 @@ impl Vms {
             job: None,
             persistent: true,
             autostart: false,
+            crashed: false,
             immovable: None,
             devices: Devices::default(),
         };
@@ -166,6 +179,9 @@ impl Vms {
             seen: BTreeMap::new(),
             history,
             moves: VecDeque::new(),
+            crashes: VecDeque::new(),
+            given_up: false,
+            stretch: crate::rate::ONE,
             rest_until: Mono::ZERO,
             failures: 0,
             known: false,
@@ -334,7 +350,8 @@ impl VmRecord {
                 .seen
                 .iter()
                 .find(|(_, seen)| seen.facts.state == DomainState::Saved)
-                .map_or(VmState::Stopped, |(host, _)| VmState::Saved { at: *host }),
+                .map(|(host, _)| VmState::Saved { at: *host })
+                .unwrap_or(if self.given_up { VmState::Failed { at: None } } else { VmState::Stopped }),
             [(at, _)] if silent(*at) => VmState::Lost { at: *at },
             [(at, seen)] => match seen.facts.state {
                 DomainState::Running | DomainState::ShuttingDown => VmState::Running { at: *at },

@@ -1,10 +1,14 @@
 //! The controller against a world that answers at once: what it does by itself, and what keeps it from doing it.
 
+mod alone;
 mod common;
+mod crash;
 mod fenced;
 mod holes;
 mod kept;
 mod odd;
+mod proof;
+mod slow;
 mod ways;
 
 use common::World;

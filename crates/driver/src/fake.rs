@@ -218,6 +218,7 @@ impl Probe for World {
             job: None,
             persistent: vm.persistent,
             autostart: false,
+            crashed: false,
             immovable: None,
             devices: Devices::default(),
         };

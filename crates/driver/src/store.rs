@@ -38,6 +38,7 @@ impl IntentRecord {
             ActionRecord::Wake { host: name } => Action::Wake { host: host(name)? },
             ActionRecord::Sleep { host: name } => Action::Sleep { host: host(name)? },
             ActionRecord::Start { host: name } => Action::Start { vm, host: host(name)? },
+            ActionRecord::Fence { host: name } => Action::Fence { host: host(name)? },
             ActionRecord::Stop { host: name } => Action::Stop { vm, host: host(name)? },
         };
         let Self { id, epoch, plan, step, deadline, .. } = *self;
@@ -54,6 +55,7 @@ pub enum ActionRecord {
     Sleep { host: String },
     Start { host: String },
     Stop { host: String },
+    Fence { host: String },
 }
 
 /// What a remembered record is about.

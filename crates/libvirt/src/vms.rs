@@ -139,6 +139,7 @@ fn facts(
         job,
         persistent: marks.persistent.contains(&stats.uuid),
         autostart: marks.autostart.contains(&stats.uuid),
+        crashed: has_crashed(code.unwrap_or(0), reason.unwrap_or(0)),
         immovable,
         devices,
     })
@@ -167,6 +168,13 @@ pub(crate) fn state(code: u64, reason: u64, saved: bool) -> DomainState {
         sys::VIR_DOMAIN_PMSUSPENDED => DomainState::Paused,
         _ => DomainState::PausedFault,
     }
+}
+
+/// It is off because it crashed, which is libvirt's own word and nobody's order.
+fn has_crashed(code: u64, reason: u64) -> bool {
+    sys::virDomainState::try_from(code).is_ok_and(|code| code == sys::VIR_DOMAIN_SHUTOFF)
+        && sys::virDomainShutoffReason::try_from(reason)
+            .is_ok_and(|reason| reason == sys::VIR_DOMAIN_SHUTOFF_CRASHED)
 }
 
 fn unseen(kind: JobKind) -> Job {
@@ -290,6 +298,14 @@ mod tests {
         ] {
             assert_eq!(state(code, reason, saved), expected, "{code}/{reason}");
         }
+    }
+
+    #[test]
+    fn only_libvirts_own_word_is_a_crash() {
+        // Shut off (5): 1 from within, 2 by an order, 3 crashed, 8 by its daemon. State 6 is a crash kept to be looked at.
+        let crashed: Vec<u64> = (0..10).filter(|reason| has_crashed(5, *reason)).collect();
+        assert_eq!(crashed, [3]);
+        assert!(!has_crashed(6, 0) && !has_crashed(1, 3));
     }
 
     #[test]

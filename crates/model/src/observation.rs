@@ -84,6 +84,8 @@ pub struct VmFacts {
     pub job: Option<Job>,
     pub persistent: bool,
     pub autostart: bool,
+    /// It does not run because it crashed, by the word of its host.
+    pub crashed: bool,
     /// Why it cannot move (local disk, passed-through device), if so. Untrusted text.
     pub immovable: Option<String>,
     pub devices: Devices,

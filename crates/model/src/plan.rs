@@ -29,11 +29,29 @@ pub struct Step {
 /// What a plan can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    Migrate { vm: VmId, from: HostId, to: HostId },
-    Wake { host: HostId },
-    Sleep { host: HostId },
-    Start { vm: VmId, host: HostId },
-    Stop { vm: VmId, host: HostId },
+    Migrate {
+        vm: VmId,
+        from: HostId,
+        to: HostId,
+    },
+    Wake {
+        host: HostId,
+    },
+    Sleep {
+        host: HostId,
+    },
+    Start {
+        vm: VmId,
+        host: HostId,
+    },
+    Stop {
+        vm: VmId,
+        host: HostId,
+    },
+    /// A silent host is switched off by its own power control, which then proves it off. No plan asks for it.
+    Fence {
+        host: HostId,
+    },
 }
 
 /// Why a step is in the plan: what it buys.
@@ -96,6 +114,7 @@ impl Action {
             Self::Sleep { .. } => "sleep",
             Self::Start { .. } => "start",
             Self::Stop { .. } => "stop",
+            Self::Fence { .. } => "fence",
         }
     }
 
@@ -103,7 +122,7 @@ impl Action {
     pub const fn vm(self) -> Option<VmId> {
         match self {
             Self::Migrate { vm, .. } | Self::Start { vm, .. } | Self::Stop { vm, .. } => Some(vm),
-            Self::Wake { .. } | Self::Sleep { .. } => None,
+            Self::Wake { .. } | Self::Sleep { .. } | Self::Fence { .. } => None,
         }
     }
 
@@ -114,6 +133,7 @@ impl Action {
             Self::Migrate { from, to, .. } => vec![from, to],
             Self::Wake { host }
             | Self::Sleep { host }
+            | Self::Fence { host }
             | Self::Start { host, .. }
             | Self::Stop { host, .. } => vec![host],
         }
@@ -122,7 +142,7 @@ impl Action {
     /// Waking and starting are always allowed when in doubt; the rest freezes.
     #[must_use]
     pub const fn is_destructive(self) -> bool {
-        matches!(self, Self::Migrate { .. } | Self::Sleep { .. } | Self::Stop { .. })
+        matches!(self, Self::Migrate { .. } | Self::Sleep { .. } | Self::Stop { .. } | Self::Fence { .. })
     }
 
     /// Makes the picture what it will be once this is done.
@@ -175,6 +195,7 @@ impl Action {
                 }
                 snapshot.vm_mut(vm).state = VmState::Running { at: host };
             }
+            Self::Fence { host } => expect_state(snapshot, host, HostState::Unknown)?,
             Self::Stop { vm, host } => {
                 if snapshot.vm(vm).state.host() != Some(host) {
                     return Err(Premise::NotThere { vm, from: host });
@@ -224,7 +245,7 @@ impl Plan {
                 }
                 Action::Start { host, .. } => held[host.index()] += 1,
                 Action::Stop { host, .. } => held[host.index()] -= 1,
-                Action::Wake { .. } | Action::Sleep { .. } => {}
+                Action::Wake { .. } | Action::Sleep { .. } | Action::Fence { .. } => {}
             }
         }
         Ok(after)
@@ -315,6 +336,7 @@ impl fmt::Display for Action {
             Self::Wake { host } => write!(f, "wake {host}"),
             Self::Sleep { host } => write!(f, "sleep {host}"),
             Self::Start { vm, host } => write!(f, "start {vm} on {host}"),
+            Self::Fence { host } => write!(f, "fence {host}"),
             Self::Stop { vm, host } => write!(f, "stop {vm} on {host}"),
         }
     }

@@ -214,7 +214,7 @@ impl Canon {
                     self.host(from);
                     self.host(to);
                 }
-                Action::Wake { host } | Action::Sleep { host } => self.host(host),
+                Action::Wake { host } | Action::Sleep { host } | Action::Fence { host } => self.host(host),
                 Action::Start { vm, host } | Action::Stop { vm, host } => {
                     self.vm(vm);
                     self.host(host);

@@ -47,6 +47,10 @@ pub(crate) enum Note {
     WakeSent {
         host: HostId,
     },
+    /// Its power control switched it off and read back twice that it is.
+    ProvedOff {
+        host: HostId,
+    },
     Power {
         host: HostId,
         from: Power,

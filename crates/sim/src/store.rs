@@ -82,6 +82,7 @@ impl Store {
                     offs: vec![],
                     maybe_asleep: false,
                     fenced: false,
+                    proofs: 0,
                     aside: None,
                     boots_s: vec![],
                 };

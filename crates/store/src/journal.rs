@@ -126,6 +126,7 @@ fn columns(action: &ActionRecord) -> (&'static str, &str, Option<&str>) {
         ActionRecord::Sleep { host } => ("sleep", host, None),
         ActionRecord::Start { host } => ("start", host, None),
         ActionRecord::Stop { host } => ("stop", host, None),
+        ActionRecord::Fence { host } => ("fence", host, None),
     }
 }
 
@@ -142,6 +143,7 @@ fn intent_of(row: &Row<'_>) -> Result<IntentRecord, StoreError> {
         ("sleep", None) => ActionRecord::Sleep { host },
         ("start", None) => ActionRecord::Start { host },
         ("stop", None) => ActionRecord::Stop { host },
+        ("fence", None) => ActionRecord::Fence { host },
         _ => return Err(wrong()),
     };
     let intent = IntentRecord {

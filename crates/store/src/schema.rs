@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// The schema that this program writes: so many of the [`STEPS`].
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The first version with an audit log.
 pub(crate) const AUDITED: u32 = 3;
@@ -12,7 +12,7 @@ pub(crate) const AUDITED: u32 = 3;
 pub(crate) const APPLICATION: i32 = 0x646f_726d;
 
 /// Each takes a store from one version to the next; the first makes it. A step that was released never changes.
-const STEPS: [&str; VERSION as usize] = [FIRST, DEMAND, AUDIT];
+const STEPS: [&str; VERSION as usize] = [FIRST, DEMAND, AUDIT, FENCES];
 
 const FIRST: &str = "
 CREATE TABLE lead (
@@ -103,6 +103,49 @@ BEGIN SELECT raise(ABORT, 'a line of the audit log does not change'); END;
 CREATE TRIGGER audit_keeps_its_end BEFORE DELETE ON audit
 WHEN old.seq > (SELECT max(seq) - 100000 FROM audit)
 BEGIN SELECT raise(ABORT, 'a line of the audit log is not forgotten so soon'); END;
+";
+
+/// An intent may be to prove a host off. A rule of a table cannot be changed, so both tables are made anew, with what was in
+/// them; their triggers are those of the first version.
+const FENCES: &str = "
+DROP TRIGGER only_the_leader_writes;
+DROP TRIGGER intents_stay;
+DROP TRIGGER outcomes_stay;
+DROP TRIGGER open_intents_stay;
+ALTER TABLE outcomes RENAME TO old_outcomes;
+ALTER TABLE intents RENAME TO old_intents;
+CREATE TABLE intents (
+    id          INTEGER NOT NULL PRIMARY KEY,
+    epoch       INTEGER NOT NULL,
+    plan        INTEGER NOT NULL,
+    step        INTEGER NOT NULL,
+    action      TEXT    NOT NULL CHECK (action IN ('migrate', 'wake', 'sleep', 'start', 'stop', 'fence')),
+    host        TEXT    NOT NULL,
+    dest        TEXT    CHECK ((action = 'migrate') = (dest IS NOT NULL)),
+    vm          TEXT    CHECK ((action IN ('wake', 'sleep', 'fence')) = (vm IS NULL)),
+    deadline_ms INTEGER NOT NULL,
+    written_ms  INTEGER NOT NULL,
+    sum         INTEGER NOT NULL
+) STRICT;
+CREATE TABLE outcomes (
+    intent  INTEGER NOT NULL PRIMARY KEY REFERENCES intents (id) ON DELETE CASCADE,
+    outcome TEXT    NOT NULL,
+    sum     INTEGER NOT NULL
+) STRICT;
+INSERT INTO intents SELECT * FROM old_intents;
+INSERT INTO outcomes SELECT * FROM old_outcomes;
+DROP TABLE old_outcomes;
+DROP TABLE old_intents;
+CREATE TRIGGER only_the_leader_writes BEFORE INSERT ON intents
+WHEN new.epoch <> (SELECT epoch FROM lead)
+BEGIN SELECT raise(ABORT, 'fenced'); END;
+CREATE TRIGGER intents_stay BEFORE UPDATE ON intents
+BEGIN SELECT raise(ABORT, 'an intent does not change'); END;
+CREATE TRIGGER outcomes_stay BEFORE UPDATE ON outcomes
+BEGIN SELECT raise(ABORT, 'an outcome does not change'); END;
+CREATE TRIGGER open_intents_stay BEFORE DELETE ON intents
+WHEN NOT EXISTS (SELECT 1 FROM outcomes WHERE intent = old.id)
+BEGIN SELECT raise(ABORT, 'an open intent is not forgotten'); END;
 ";
 
 /// From one version to the present one.

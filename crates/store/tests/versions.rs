@@ -3,7 +3,7 @@
 mod common;
 
 use common::{DONE, Files, Place, contents, migrate, sleep, vm};
-use dormouse_driver::{Kind, Store};
+use dormouse_driver::{ActionRecord, IntentRecord, Kind, Store};
 use dormouse_model::{DemandBatch, DemandRow, IntentId, RollUp};
 use dormouse_store::SqliteStore;
 use rusqlite::Connection;
@@ -50,7 +50,7 @@ fn batch(rows: Vec<DemandRow>, five_minutes_from: i64) -> DemandBatch {
 fn a_store_of_version_1_opens_with_all_that_was_in_it() {
     let place = Place::with(&version_1());
     let store = place.open().expect("an old store");
-    assert_eq!(version(&place), 3);
+    assert_eq!(version(&place), 4);
     place.run(async {
         let all = store.load().await.expect("whole");
         assert_eq!((all.open, all.last_intent), (vec![sleep(2, 1)], 2));
@@ -63,6 +63,16 @@ fn a_store_of_version_1_opens_with_all_that_was_in_it() {
     let (_lease, term) = place.lead(&store);
     assert_eq!(term.expect("free").epoch.0, 2);
     place.run(store.append(&migrate(3, 2))).expect("and it goes on");
+    // What version 1 knew nothing of, and what it kept: both are still so.
+    let fence = IntentRecord { action: ActionRecord::Fence { host: "lab07".to_owned() }, ..sleep(4, 2) };
+    place.run(store.append(&fence)).expect("there is a place for it");
+    assert_eq!(place.run(store.load()).expect("whole").open, [sleep(2, 1), migrate(3, 2), fence]);
+    let db = Connection::open(place.path()).expect("ours");
+    for forbidden in
+        ["DELETE FROM intents WHERE id = 2", "UPDATE intents SET host = 'x'", "UPDATE outcomes SET sum = 0"]
+    {
+        assert!(db.execute(forbidden, []).is_err(), "{forbidden}");
+    }
 }
 
 /// What is in it but for the audit log, whose first line says when the store was brought up.
@@ -84,7 +94,7 @@ fn a_power_cut_while_it_is_brought_up_leaves_the_old_or_the_new() {
         let place = Place::with(&torn);
         let store = place.open().expect("a crash is no damage");
         assert_eq!(old_contents(&place, &store), expected, "log cut at {length}");
-        assert_eq!(version(&place), 3);
+        assert_eq!(version(&place), 4);
     }
 }
 

@@ -30,6 +30,13 @@ pub(crate) struct World {
     /// Hosts that lack something: moves there are refused. Hosts that do not reach each other: moves fail.
     pub(crate) lacks: BTreeMap<HostId, Lack>,
     pub(crate) cut: BTreeSet<(HostId, HostId)>,
+    /// VMs that crashed, by place: shut off, and their host says why.
+    pub(crate) crashed: BTreeSet<usize>,
+    /// Power controls that say off and do nothing, and those that refuse us.
+    pub(crate) lying: BTreeSet<HostId>,
+    pub(crate) refusing: BTreeMap<HostId, String>,
+    /// Wakes sent without a word on disk.
+    pub(crate) alone: Vec<HostId>,
     /// Hosts that do not answer looks.
     pub(crate) silent: BTreeSet<HostId>,
     /// Hosts that answer with nonsense, and hosts whose VMs are larger than anything.
@@ -93,6 +100,10 @@ impl World {
             hypervisors: BTreeMap::new(),
             lacks: BTreeMap::new(),
             cut: BTreeSet::new(),
+            crashed: BTreeSet::new(),
+            lying: BTreeSet::new(),
+            refusing: BTreeMap::new(),
+            alone: vec![],
             silent: BTreeSet::new(),
             garbled: BTreeSet::new(),
             boasts: BTreeSet::new(),
@@ -244,11 +255,31 @@ impl World {
                 self.note(&format!("abort {}", intent.id));
                 None
             }
+            Effect::WakeAlone(host) => {
+                self.alone.push(host);
+                if !self.deaf.contains(&host) && self.up.insert(host) {
+                    *self.boots.entry(host).or_default() += 1;
+                }
+                None
+            }
             Effect::Settle(intent) => {
                 self.note(&format!("settle {}", intent.id));
                 None
             }
         }
+    }
+
+    /// An act that was not answered is carried out and answered now.
+    pub(crate) fn answer(&mut self, intent: &Intent) {
+        self.acts.retain(|act| act.id != intent.id);
+        if let Some(event) = self.act(intent) {
+            self.send(event);
+        }
+    }
+
+    /// An act that was not answered ends like this, and nothing was done.
+    pub(crate) fn end(&mut self, intent: &Intent, outcome: Outcome) {
+        self.send(Event::Ended { intent: intent.id, outcome });
     }
 
     fn act(&mut self, intent: &Intent) -> Option<Event> {
@@ -291,11 +322,21 @@ impl World {
                 }
             }
             Action::Start { vm, host } => {
-                let runs = self.vms.iter().any(|(at, vms)| self.up.contains(at) && vms.contains(&vm.index()));
+                let crashed = self.crashed.remove(&vm.index());
+                let runs = !crashed
+                    && self.vms.iter().any(|(at, vms)| self.up.contains(at) && vms.contains(&vm.index()));
                 assert!(!runs, "started a VM that runs");
                 assert!(self.up.contains(&host), "started a VM on a host that is off");
                 self.vms.values_mut().for_each(|vms| _ = vms.remove(&vm.index()));
                 self.vms.entry(host).or_default().insert(vm.index());
+            }
+            Action::Fence { host } => {
+                if let Some(why) = self.refusing.get(&host) {
+                    outcome = Outcome::Failed(OutcomeError::Driver(why.clone()));
+                } else if !self.lying.contains(&host) {
+                    self.up.remove(&host);
+                    self.vms.remove(&host);
+                }
             }
             Action::Stop { .. } => panic!("no policy stops VMs"),
         }
@@ -317,6 +358,7 @@ impl World {
                 name: vm.name.clone(),
                 state: match self.states.get(&(id, *index)) {
                     Some(state) => *state,
+                    None if self.crashed.contains(index) => DomainState::ShutOff,
                     None if self.paused.contains(index) => DomainState::Paused,
                     None => DomainState::Running,
                 },
@@ -332,6 +374,7 @@ impl World {
                 }),
                 persistent: true,
                 autostart: false,
+                crashed: self.crashed.contains(index),
                 immovable: None,
                 devices: Devices::default(),
             }
@@ -359,6 +402,11 @@ impl World {
             failures: vec![],
             vms: vms.collect(),
         })
+    }
+
+    /// How many lines of the trail contain all of this.
+    pub(crate) fn told(&self, words: &[&str]) -> usize {
+        self.trail.iter().filter(|line| words.iter().all(|word| line.contains(word))).count()
     }
 
     /// The lines of the trail that contain any of these words.
@@ -394,6 +442,7 @@ fn remembered(cluster: &dormouse_model::Cluster) -> Vec<HostMemory> {
             sleep_asked: false,
             maybe_asleep: false,
             fenced: false,
+            proofs: 0,
             aside: None,
             sleeps: vec![],
             tries: 0,

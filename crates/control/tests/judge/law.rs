@@ -79,6 +79,9 @@ impl Court {
             Effect::RememberManager(memory) => self.manager_memory = memory,
             Effect::RememberDemand(batch) => self.demand.extend(batch.rows),
             Effect::Tell(event) => self.told(&event),
+            Effect::WakeAlone(_) => {
+                self.law(false, "nobody acts without a store who was not told that he may")
+            }
         }
     }
 
@@ -183,7 +186,9 @@ impl Court {
                 self.wakes.push(self.now.mono);
                 self.law(self.wakes.len() <= 2, "wakes keep their budget");
             }
-            Action::Start { .. } | Action::Stop { .. } => panic!("no policy starts or stops VMs"),
+            Action::Start { .. } | Action::Stop { .. } | Action::Fence { .. } => {
+                panic!("nobody asked for that")
+            }
         }
         self.book(intent.id, Stage::Acted);
     }

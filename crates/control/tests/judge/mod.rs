@@ -209,6 +209,7 @@ impl Court {
             }),
             persistent: true,
             autostart: false,
+            crashed: false,
             immovable: None,
             devices: Devices::default(),
         });
@@ -327,7 +328,9 @@ impl Court {
                     place.boot += 1;
                 }
             }
-            Action::Start { .. } | Action::Stop { .. } => panic!("no policy starts or stops VMs"),
+            Action::Start { .. } | Action::Stop { .. } | Action::Fence { .. } => {
+                panic!("nobody asked for that")
+            }
         }
     }
 

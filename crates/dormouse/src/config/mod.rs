@@ -75,6 +75,8 @@ impl Config {
             seed_every: self.seed_every,
             confirm_within: self.confirm_within,
             calendar_rate: self.calendar_rate,
+            wake_without_quorum: self.wake_without_quorum,
+            restart: self.restart,
             ..Settings::default()
         }
     }

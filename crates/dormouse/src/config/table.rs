@@ -1,7 +1,7 @@
 //! Every key with its type, its value when nobody sets it, and what it means.
 
 use super::value::{Endpoints, HostCpu, LogFormat, StoreKind, Transport, Value};
-use dormouse_control::Automation;
+use dormouse_control::{Automation, Restart};
 use dormouse_model::Millis;
 use std::path::PathBuf;
 
@@ -65,6 +65,8 @@ keys! {
     shared: Vec<PathBuf> = vec![], "hosts.shared", "folders of the shared storage, which a host must have mounted before it takes VMs";
     require_disk_lock: bool = false, "hosts.require-disk-lock", "use no host on which libvirt does not lock the disks of running VMs";
     host_cpu: HostCpu = HostCpu::Measured, "hosts.cpu", "where a host's CPU use is taken from; guests is for hosts that share one kernel";
+    wake_without_quorum: bool = false, "manager.wake-without-quorum", "a leader that cannot reach its etcd any more still wakes hosts at an opening";
+    restart: Restart = Restart::Never, "vms.restart", "what starts a VM again that is seen to have crashed: never, or on-crash on the same host, three times an hour, in mode auto";
     transport: Transport = Transport::Auto, "moves.transport", "who carries a move: the hosts themselves over TLS, or this daemon, one at a time; auto: the hosts where they have certificates";
     encrypt: bool = false, "moves.encrypt", "encrypt the memory of VMs on its way";
     no_progress: Millis = Millis::from_secs(150), "moves.no-progress", "a move whose rest has not shrunk for so long is aborted";

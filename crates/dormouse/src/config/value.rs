@@ -1,6 +1,6 @@
 //! How a setting's value is written and read.
 
-use dormouse_control::Automation;
+use dormouse_control::{Automation, Restart};
 use dormouse_model::{Millis, text};
 use std::fmt;
 use std::path::PathBuf;
@@ -64,6 +64,7 @@ macro_rules! words {
     };
 }
 
+words!(Restart, "never or on-crash", "never" => Never, "on-crash" => OnCrash);
 words!(Automation, "observe, advise or auto", "observe" => Observe, "advise" => Advise, "auto" => Auto);
 words!(LogFormat, "text or json", "text" => Text, "json" => Json);
 words!(StoreKind, "sqlite or etcd", "sqlite" => Sqlite, "etcd" => Etcd);

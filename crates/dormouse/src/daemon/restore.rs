@@ -5,6 +5,7 @@ use dormouse_driver::{ActionRecord, IntentRecord, Remembered};
 use dormouse_model::{Action, Cluster, HostId, Intent, Mono, VmId};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use uuid::Uuid;
 
 /// The key under which what an operator set for the manager itself is kept.
 pub(crate) const MANAGER: &str = "manager";
@@ -68,6 +69,15 @@ fn all<T: DeserializeOwned>(what: &'static str, records: &[(String, Value)]) -> 
     records.iter().map(read).collect()
 }
 
+/// This VM is owed to this host, on which it crashed.
+pub(crate) fn crashed_there(kept: &Remembered, vm: Uuid, host: &str) -> bool {
+    let memories =
+        kept.vms.iter().filter_map(|(_, value)| serde_json::from_value::<VmMemory>(value.clone()).ok());
+    memories
+        .into_iter()
+        .any(|memory| memory.vm == vm && memory.owed_there && memory.owed.as_deref() == Some(host))
+}
+
 /// The intent as the store keeps it.
 pub(crate) fn record(intent: &Intent, cluster: &Cluster, written_ms: i64) -> IntentRecord {
     let name = |host: HostId| cluster.hosts[host.index()].name.clone();
@@ -76,6 +86,7 @@ pub(crate) fn record(intent: &Intent, cluster: &Cluster, written_ms: i64) -> Int
         Action::Wake { host } => ActionRecord::Wake { host: name(host) },
         Action::Sleep { host } => ActionRecord::Sleep { host: name(host) },
         Action::Start { host, .. } => ActionRecord::Start { host: name(host) },
+        Action::Fence { host } => ActionRecord::Fence { host: name(host) },
         Action::Stop { host, .. } => ActionRecord::Stop { host: name(host) },
     };
     let Intent { id, epoch, plan, step, vm, deadline, .. } = *intent;

@@ -1,7 +1,9 @@
 //! The drivers behind the controller's effects, each call under a deadline of ours and with its panics caught.
 
-use super::{DaemonClock, Definitions};
-use dormouse_driver::{GuardOrder, Hypervisor, Kind, Lease, MemoryRecord, MoveRequest, Power, Probe, Store};
+use super::{DaemonClock, Definitions, restore};
+use dormouse_driver::{
+    GuardOrder, Hypervisor, Kind, Lease, LeaseError, MemoryRecord, MoveRequest, Power, Probe, Store,
+};
 use dormouse_model::{
     Action, Cluster, Epoch, HostFacts, HostId, HostSpec, HostTime, Intent, Millis, Observation,
     ObservationId, Outcome, OutcomeError, ProbeError,
@@ -87,7 +89,18 @@ impl Rim {
                 }
                 outcome
             }
+            (Action::Fence { host }, _) => self.fence(intent.epoch, self.host(host), deadline).await,
             (_, None) => Outcome::Failed(OutcomeError::Driver("the intent names no VM".to_owned())),
+        }
+    }
+
+    /// No guard on the host can refuse this, so the store is asked at the last moment whether we still lead: had we stood
+    /// still, the host might be on again, in the hands of another manager.
+    async fn fence(&self, epoch: Epoch, host: &HostSpec, deadline: Millis) -> Outcome {
+        match self.lease.renew(epoch).await {
+            Ok(_) => self.power.prove_off(host, deadline).await,
+            Err(LeaseError::Held { .. } | LeaseError::Over(_)) => Outcome::Failed(OutcomeError::Fenced),
+            Err(error) => Outcome::Failed(OutcomeError::Driver(format!("nobody says that we lead: {error}"))),
         }
     }
 
@@ -115,6 +128,8 @@ impl Rim {
             return self.hypervisor.start(vm, host, deadline).await;
         }
         let kept = match self.store.load().await {
+            // What crashed there starts as its host has it: somebody may have mended it since we read it.
+            Ok(kept) if there.is_some() && restore::crashed_there(&kept, vm, &host.name) => None,
             Ok(kept) => Definitions::find(&kept, vm),
             Err(error) => return fails(error.to_string()),
         };
@@ -159,6 +174,15 @@ impl Rim {
         match store.remember_all(&records).await {
             Ok(()) => news.iter().for_each(|(vm, _, value)| definitions.kept(*vm, value)),
             Err(error) => tracing::warn!("the definitions of {} VMs were not kept: {error}", news.len()),
+        }
+    }
+
+    /// A wake that nobody could write down. Whether it did anything is seen on the host.
+    pub(crate) async fn wake_alone(self, host: HostId) {
+        let wake = async move { self.power.wake(self.host(host), ADOPT).await };
+        match guarded(wake, ADOPT + LOOK_GRACE).await {
+            Ok(Outcome::Done { .. }) => {}
+            other => tracing::warn!("a wake could not be sent: {other:?}"),
         }
     }
 

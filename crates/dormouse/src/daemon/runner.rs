@@ -112,6 +112,9 @@ impl Runner {
         let lease = tokio::spawn(keep_lead(rim.clone(), lead, sender, trouble));
         let publish_at = rim.shared.then_some(now.mono);
         let pulse = Pulse::new(Arc::default(), settings.observe_every);
+        // Who can be proved off is the drivers' to say.
+        let proves = |id: &HostId| rim.power.can_prove_off(&rim.cluster.hosts[id.index()]);
+        let settings = Settings { provers: rim.cluster.host_ids().filter(proves).collect(), ..settings };
         let controller = Controller::new(settings, Arc::clone(&rim.cluster), memory, now);
         let mut runner = Self {
             controller,
@@ -278,6 +281,7 @@ impl Runner {
                 });
             }
             Effect::Abort(intent) => _ = tokio::spawn(rim.abort(intent)),
+            Effect::WakeAlone(host) => _ = tokio::spawn(rim.wake_alone(host)),
             Effect::Settle(intent) => _ = tokio::spawn(rim.settle(intent)),
             Effect::Close { intent, outcome } => self.journal.close(intent, outcome),
             Effect::RememberHost(memory) => self.remember_host(&memory),

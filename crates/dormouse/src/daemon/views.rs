@@ -129,6 +129,7 @@ fn running(controller: &Controller, intent: &Intent, now: Now) -> RunningView {
         Action::Migrate { from, to, .. } => (from, Some(to)),
         Action::Wake { host }
         | Action::Sleep { host }
+        | Action::Fence { host }
         | Action::Start { host, .. }
         | Action::Stop { host, .. } => (host, None),
     };

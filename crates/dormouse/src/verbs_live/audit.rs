@@ -190,6 +190,7 @@ fn action(intent: &IntentRecord) -> String {
         ActionRecord::Sleep { host } => format!("sleep {host}"),
         ActionRecord::Start { host } => format!("start{vm} on {host}"),
         ActionRecord::Stop { host } => format!("stop{vm} on {host}"),
+        ActionRecord::Fence { host } => format!("fence {host}"),
     };
     format!("{what} (plan {}, step {}, epoch {})", intent.plan, intent.step, intent.epoch)
 }

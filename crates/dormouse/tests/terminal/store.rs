@@ -66,7 +66,7 @@ fn a_store_is_shown_copied_and_brought_back() {
     let terminal = terminal();
     expect![[r#"
         $ dormouse --config dormouse.toml store show
-        DIR/state/dormouse.db  whole, schema 3
+        DIR/state/dormouse.db  whole, schema 4
         cluster  CLUSTER, epoch 1
         holds    1 host, 0 VMs, 0 settings, 0 intents (0 open), 0 rows of demand, 0 events
         audit    up to 3:HASH
@@ -97,7 +97,7 @@ fn a_store_is_shown_copied_and_brought_back() {
     "#]]
     .assert_eq(&shown(&terminal, "store restore copy.db"));
     let view = terminal.json("--config dormouse.toml store show --format json");
-    assert_eq!((&view["hosts"], &view["open"], &view["schema"]), (&json!(1), &json!(0), &json!(3)));
+    assert_eq!((&view["hosts"], &view["open"], &view["schema"]), (&json!(1), &json!(0), &json!(4)));
     assert!(view["epoch"].as_u64().unwrap() > 1_700_000_000_000, "above every epoch that was: {view}");
     let host = terminal.folder.path().join("state/dormouse.db");
     let host = dormouse_store::read(&host).unwrap().hosts[0].1.clone();

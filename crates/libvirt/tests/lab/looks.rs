@@ -4,7 +4,7 @@ use crate::bench::{Bench, LOOK, SHARED};
 use dormouse_driver::{Hypervisor, Probe, conformance};
 use dormouse_lab::{Fault, Load};
 use dormouse_libvirt::Libvirt;
-use dormouse_model::{DomainState, HostFacts, Mib, MilliCpu};
+use dormouse_model::{DomainState, HostFacts, Mib, MilliCpu, Outcome};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -86,6 +86,27 @@ pub(crate) fn changes_are_told(bench: &Bench) {
         assert_eq!(facts.vms[0].state, DomainState::Paused);
         bench.in_host("h02", "virsh", &["resume", "pc02"]);
     });
+}
+
+/// libvirt's own word for it (fault V01).
+pub(crate) fn crashes(bench: &Bench) {
+    let seen = |guest: &str, host: &str| {
+        let vms = bench.healthy(host).vms;
+        let vm = vms.into_iter().find(|vm| vm.uuid == bench.guest(guest)).expect("it is defined there");
+        (vm.state, vm.crashed)
+    };
+    bench.in_host("h02", "sh", &["-c", "kill -KILL $(cat /run/libvirt/qemu/pc02.pid)"]);
+    bench.wait("libvirt notices", || seen("pc02", "h02").0 == DomainState::ShutOff);
+    assert!(seen("pc02", "h02").1);
+    let start = |guest: &str, host: &str| {
+        let outcome = bench.run(bench.libvirt.start(bench.guest(guest), bench.host(host), LOOK));
+        assert_eq!(outcome, Outcome::Done { downtime: None });
+        assert_eq!(seen(guest, host), (DomainState::Running, false));
+    };
+    start("pc02", "h02");
+    bench.in_host("h01", "virsh", &["destroy", "pc01"]);
+    assert_eq!(seen("pc01", "h01"), (DomainState::ShutOff, false));
+    start("pc01", "h01");
 }
 
 pub(crate) fn conformance(bench: &Bench) {

@@ -29,6 +29,7 @@ const SCENARIOS: &[Scenario] = &[
     ("processor use of a guest is its own", looks::load_is_seen),
     ("people, locks and inhibitors are seen", looks::people_and_blocks),
     ("changes are told", looks::changes_are_told),
+    ("a guest whose QEMU dies has crashed, and one that is ended has not", looks::crashes),
     ("addresses, disks and networks are seen in definitions", looks::devices),
     ("the driver keeps the rules", looks::conformance),
     ("a guest moves peer to peer, and back encrypted", moves::peer_to_peer),

@@ -46,7 +46,7 @@ impl Course {
                 Action::Start { vm, host } => course.arrive(step.id, vm, None, host),
                 Action::Stop { vm, host } => course.depart(step.id, vm, host),
                 Action::Wake { host } => _ = course.wakes.entry(host).or_insert(step.id),
-                Action::Sleep { .. } => {}
+                Action::Sleep { .. } | Action::Fence { .. } => {}
             }
         }
         course

@@ -26,6 +26,10 @@ pub(super) fn check(
                 target(before, course, graph, step.id, to, found);
             }
             Action::Start { host, .. } => target(before, course, graph, step.id, host, found),
+            Action::Fence { host } => {
+                let why = "no plan fences a host";
+                found.push(Violation::MustNotSleep { step: step.id, host, why });
+            }
             Action::Stop { vm, .. } => found.push(Violation::Stops { step: step.id, vm }),
             Action::Wake { host } => {
                 if let Some(why) = must_not_wake(before.host(host), plan.goal) {

@@ -42,7 +42,7 @@ pub(super) fn of_steps(snapshot: &Snapshot, steps: &[Step]) -> Pace {
                 bound.add(&way, mem, mem.transfer_time(way.rate));
             }
             Action::Wake { host } => woken.push(host),
-            Action::Sleep { .. } | Action::Start { .. } | Action::Stop { .. } => {}
+            Action::Sleep { .. } | Action::Start { .. } | Action::Stop { .. } | Action::Fence { .. } => {}
         }
     }
     let by_wakes = wakes::bound(snapshot, &woken, |host| bound.of(Port::inward(host)));
@@ -190,7 +190,7 @@ impl<'a> Run<'a> {
                 self.sleeps.send(start);
                 (start, start.saturating_add(self.snapshot.host(host).spec.shutdown))
             }
-            Action::Start { .. } | Action::Stop { .. } => (self.now, self.now),
+            Action::Start { .. } | Action::Stop { .. } | Action::Fence { .. } => (self.now, self.now),
         };
         self.spans[index] = span;
         self.running.push(Reverse((span.1, index)));

@@ -57,6 +57,7 @@ pub(crate) fn show(snapshot: &Snapshot, plan: &Plan, report: &Report) -> String 
             Action::Wake { host: id } => format!("wake {}", host(id)),
             Action::Sleep { host: id } => format!("sleep {}", host(id)),
             Action::Start { vm: id, host: at } => format!("start {} on {}", vm(id), host(at)),
+            Action::Fence { host: at } => format!("fence {}", host(at)),
             Action::Stop { vm: id, host: at } => format!("stop {} on {}", vm(id), host(at)),
         };
         let needs = step.needs.iter().map(|need| format!(" after {need}")).collect::<String>();

@@ -26,7 +26,7 @@ impl SafeStart {
 impl Invariant for SafeStart {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         match note {
-            Note::GuardAgreed { host, .. } => self.proved[host.index()] = true,
+            Note::GuardAgreed { host, .. } | Note::ProvedOff { host } => self.proved[host.index()] = true,
             // A word that is true when it is given: nothing ran there then. What runs there later is on the book again.
             Note::Ordered { order: Order::SayOff { host } | Order::Fence { host }, .. }
                 if !matches!(scene.world.host(*host).power, Power::On | Power::Stopping) =>

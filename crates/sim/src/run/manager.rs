@@ -140,6 +140,7 @@ impl Sim {
                 }
             }
             Effect::Abort(intent) => self.world.abort(&intent),
+            Effect::WakeAlone(host) => self.world.wake_alone(host),
             Effect::Settle(intent) => self.world.settle_move(&intent),
             Effect::Close { intent, outcome } => self.close(intent, outcome),
             Effect::RememberHost(memory) => self.keep(Write::Host(Box::new(memory))),

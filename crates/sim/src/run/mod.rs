@@ -161,7 +161,12 @@ impl Sim {
         let mut sim = Self {
             store: Store::new(&cluster, &world, scenario.script.start),
             world,
-            settings: options.settings,
+            settings: Settings {
+                provers: scenario.script.with.provers.clone(),
+                wake_without_quorum: scenario.script.with.wake_without_quorum,
+                restart: scenario.script.with.restart,
+                ..options.settings
+            },
             seed,
             start: scenario.script.start,
             until: scenario.script.until,

@@ -5,7 +5,7 @@
 //! refuses what it writes, and tells it at the next renewal that another leads.
 
 use dormouse_control::{Controller, Effect, Event};
-use dormouse_model::{Millis, Mono};
+use dormouse_model::{Action, Intent, Millis, Mono, Outcome, OutcomeError};
 use std::collections::VecDeque;
 
 use super::{Happening, Sim};
@@ -133,7 +133,14 @@ impl Sim {
                     self.queue.push(self.now + SYNC, Happening::Tells { incarnation, event });
                 }
             }
+            // Before that the daemon asks the store whether it still leads.
+            Effect::Act(Intent { id, action: Action::Fence { .. }, .. }) => {
+                let outcome = Outcome::Failed(OutcomeError::Fenced);
+                let event = Box::new(Event::Ended { intent: id, outcome });
+                self.queue.push(self.now + SYNC, Happening::Tells { incarnation, event });
+            }
             Effect::Act(intent) => self.world.act_late(&intent, COMMAND),
+            Effect::WakeAlone(host) => self.world.wake_alone(host),
             Effect::Abort(intent) => self.world.abort(&intent),
             Effect::Settle(intent) => self.world.settle_move(&intent),
             Effect::Close { .. }

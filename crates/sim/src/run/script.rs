@@ -99,6 +99,7 @@ impl Sim {
             ByHand::Stop(vm) => {
                 self.world.stop_by_hand(vm);
             }
+            ByHand::Crash(vm) => self.world.crash(vm),
             ByHand::Pause(vm) => self.world.pause_by_hand(vm, true),
             ByHand::Resume(vm) => self.world.pause_by_hand(vm, false),
         }

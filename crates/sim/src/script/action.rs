@@ -7,7 +7,7 @@ use dormouse_model::{HostId, Lack, MilliCpu, Millis, Mono, VmSpec};
 use uuid::Uuid;
 
 use super::words::{Names, Words, Wrong, offset, span};
-use crate::world::{Fault, Lie};
+use crate::world::{Control, Fault, Lie};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
@@ -83,11 +83,16 @@ pub enum CrashPoint {
 /// What users do to VMs behind our back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByHand {
-    Migrate { vm: Uuid, to: HostId },
+    Migrate {
+        vm: Uuid,
+        to: HostId,
+    },
     Start(Uuid),
     Stop(Uuid),
     Pause(Uuid),
     Resume(Uuid),
+    /// It crashes, and its host says so.
+    Crash(Uuid),
 }
 
 /// An order of an operator, with VMs by UUID: the controller's own numbers are not the script's.
@@ -238,12 +243,13 @@ fn crash(words: &mut Words) -> Result<Action, Wrong> {
 
 fn by_hand(words: &mut Words, names: &Names<'_>) -> Result<ByHand, Wrong> {
     type Make = fn(Uuid) -> ByHand;
-    let kinds: [(&str, Option<Make>); 5] = [
+    let kinds: [(&str, Option<Make>); 6] = [
         ("migrate", None),
         ("start", Some(ByHand::Start)),
         ("stop", Some(ByHand::Stop)),
         ("pause", Some(ByHand::Pause)),
         ("resume", Some(ByHand::Resume)),
+        ("crash", Some(ByHand::Crash)),
     ];
     let kind = words.one_of("deed", &kinds)?;
     let vm = names.vm(&words.take("a VM")?)?;
@@ -316,11 +322,12 @@ fn operator(words: &mut Words, names: &Names<'_>) -> Result<Operator, Wrong> {
 }
 
 fn fault(words: &mut Words, names: &Names<'_>) -> Result<Fault, Wrong> {
-    const KINDS: [&str; 16] = [
+    const KINDS: [&str; 17] = [
         "wake",
         "boot",
         "lies",
         "power",
+        "control",
         "lease",
         "manager",
         "off",
@@ -354,6 +361,15 @@ fn fault(words: &mut Words, names: &Names<'_>) -> Result<Fault, Wrong> {
             words.one_of("boot fault", &[("hang", ())])?;
             Fault::BootHangs { host, span }
         }
+        "control" => {
+            let host = host(words)?;
+            let kinds = [
+                ("lies", Control::Lies),
+                ("password", Control::Password),
+                ("certificate", Control::Certificate),
+            ];
+            Fault::Control { host, how: words.one_of("control fault", &kinds)? }
+        }
         "off" => {
             let host = host(words)?;
             words.one_of("off fault", &[("ignored", ())])?;
@@ -361,9 +377,10 @@ fn fault(words: &mut Words, names: &Names<'_>) -> Result<Fault, Wrong> {
         }
         "host" => {
             let host = host(words)?;
-            let kinds = ["dies", "reboots", "lacks"].map(|kind| (kind, kind));
+            let kinds = ["dies", "drops", "reboots", "lacks"].map(|kind| (kind, kind));
             match words.one_of("host fault", &kinds)? {
                 "dies" => Fault::Dies { host },
+                "drops" => Fault::Drops { host },
                 "reboots" => Fault::Reboots { host },
                 _ => {
                     let lacks = [Lack::Cpu, Lack::Machine, Lack::Network].map(|lack| (lack.code(), lack));

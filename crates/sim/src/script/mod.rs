@@ -8,12 +8,13 @@ pub use action::{Action, ByHand, Crash, CrashPoint, Operator};
 pub(crate) use fact::Sight;
 pub use fact::{Compare, Condition, Count, Fact};
 
+use dormouse_control::Restart;
 use dormouse_model::text::quoted;
-use dormouse_model::{Cluster, Millis, Mono};
+use dormouse_model::{Cluster, HostId, Millis, Mono};
 use jiff::Timestamp;
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use words::{Names, Words, Wrong};
 
 /// Nobody reads the log of more than a few years.
@@ -31,6 +32,16 @@ pub struct Script {
     pub expectations: Vec<Expectation>,
     pub until: Mono,
     pub seed: u64,
+    pub with: With,
+}
+
+/// How the manager of this script is set up, beyond the defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct With {
+    /// Hosts whose power control can prove them off.
+    pub provers: BTreeSet<HostId>,
+    pub wake_without_quorum: bool,
+    pub restart: Restart,
 }
 
 /// An action and when it happens, with the words it was written in.
@@ -70,7 +81,7 @@ impl Script {
         let until = instant(&zone, until).unwrap_or(Timestamp::MAX);
         let span = until.as_millisecond().saturating_sub(start.as_millisecond());
         let until = Mono(u64::try_from(span).unwrap_or(0));
-        Self { start, zone, actions: vec![], expectations: vec![], until, seed }
+        Self { start, zone, actions: vec![], expectations: vec![], until, seed, with: With::default() }
     }
 
     /// # Errors
@@ -115,9 +126,25 @@ impl Reader<'_> {
             return Err("nothing may follow `run until`".to_owned());
         }
         let text = line.trim().to_owned();
-        match words
-            .one_of("script line", &[("start", 0), ("at", 1), ("expect", 2), ("never", 3), ("run", 4)])?
-        {
+        match words.one_of(
+            "script line",
+            &[("start", 0), ("at", 1), ("expect", 2), ("never", 3), ("run", 4), ("with", 5)],
+        )? {
+            5 => {
+                if !self.script.actions.is_empty() {
+                    return Err("`with` comes before anything happens".to_owned());
+                }
+                match words
+                    .one_of("setting", &[("power-control", 0), ("wake-without-quorum", 1), ("restart", 2)])?
+                {
+                    0 => self.script.with.provers.extend(self.names.hosts(&words.take("hosts")?)?),
+                    1 => self.script.with.wake_without_quorum = true,
+                    _ => {
+                        let kinds = [("never", Restart::Never), ("on-crash", Restart::OnCrash)];
+                        self.script.with.restart = words.one_of("restart", &kinds)?;
+                    }
+                }
+            }
             0 => {
                 if !self.script.actions.is_empty() || !self.script.expectations.is_empty() {
                     return Err("`start` comes first".to_owned());

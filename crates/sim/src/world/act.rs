@@ -30,6 +30,7 @@ impl Call {
             Action::Migrate { from, .. } => from,
             Action::Wake { host }
             | Action::Sleep { host }
+            | Action::Fence { host }
             | Action::Start { host, .. }
             | Action::Stop { host, .. } => host,
         }
@@ -55,13 +56,13 @@ impl World {
         self.calls.clear();
     }
 
-    fn answer(&mut self, intent: IntentId, outcome: Outcome) {
+    pub(super) fn answer(&mut self, intent: IntentId, outcome: Outcome) {
         let Some(call) = self.calls.get(&intent) else { return };
         let host = call.host();
         let now = self.now;
-        let wakes = matches!(call.intent.action, Action::Wake { .. });
-        // A wake is answered by the manager's own network card.
-        if !wakes && (self.host(host).faults.is_silent(now) || self.host_mut(host).faults.reply_lost.strike())
+        // A wake is answered by the manager's own network card, and a power control has a link of its own.
+        let aside = matches!(call.intent.action, Action::Wake { .. } | Action::Fence { .. });
+        if !aside && (self.host(host).faults.is_silent(now) || self.host_mut(host).faults.reply_lost.strike())
         {
             self.later(KEEPALIVE, Timer::CallDeadline(intent));
             return;
@@ -139,6 +140,7 @@ impl World {
                 self.wake_packet(host);
                 self.answer(intent.id, Outcome::Done { downtime: None });
             }
+            Action::Fence { host } => self.fence(intent, host),
             Action::Sleep { host } => self.with_host(intent, host, |world| world.guard(intent, host)),
             Action::Migrate { from, to, .. } => {
                 self.with_host(intent, from, |world| world.migrate(intent, from, to))

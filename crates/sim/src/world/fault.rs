@@ -16,6 +16,10 @@ pub enum Fault {
     OffIgnored { host: HostId },
     /// Its power is cut.
     Dies { host: HostId },
+    /// It goes off at once, with all that runs there, and has its mains.
+    Drops { host: HostId },
+    /// Its power control says off and does nothing, or refuses us.
+    Control { host: HostId, how: Control },
     /// It crashes and boots again by itself.
     Reboots { host: HostId },
     /// The manager does not hear it; with `oneway` the host still hears the manager.
@@ -68,6 +72,14 @@ pub enum Lie {
     Busy,
     /// Numbers beyond any machine.
     Absurd,
+}
+
+/// What is wrong with the power control of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    Lies,
+    Password,
+    Certificate,
 }
 
 /// A fault that lasts: until a time, or until healed.
@@ -125,6 +137,7 @@ pub(crate) struct HostFaults {
     pub(crate) oneway: bool,
     pub(crate) share_missing: bool,
     pub(crate) lacks: Option<Lack>,
+    pub(crate) control: Option<Control>,
     pub(crate) libvirt_frozen: Option<Lasting>,
     pub(crate) clock_ms: i64,
     pub(crate) reply_lost: Times,

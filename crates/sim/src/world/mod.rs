@@ -16,6 +16,7 @@ mod probe;
 mod vm;
 
 use energy::Sums;
+pub(crate) use fault::Control;
 pub use fault::Fault;
 pub(crate) use fault::Lie;
 pub use flow::{Flow, FlowId};
@@ -82,6 +83,10 @@ pub(crate) enum Timer {
     /// A command reaches its host.
     Arrives(Box<Intent>),
     CallDeadline(IntentId),
+    ReadBack {
+        intent: IntentId,
+        host: HostId,
+    },
     Booted {
         host: HostId,
         generation: u64,
@@ -169,6 +174,7 @@ impl World {
             worst_downtime: Millis::ZERO,
             was_lost: false,
             autostart_at: spec.autostart.then_some(at),
+            crashed: false,
             spec,
         });
         self.set_copy(index, at, if stopped { DomainState::ShutOff } else { DomainState::Running });
@@ -250,6 +256,7 @@ impl World {
         match timer {
             Timer::Arrives(intent) => self.arrives(&intent),
             Timer::CallDeadline(intent) => self.call_deadline(intent),
+            Timer::ReadBack { intent, host } => self.read_back(intent, host),
             Timer::Booted { host, generation } if self.host(host).generation == generation => {
                 self.booted(host)
             }

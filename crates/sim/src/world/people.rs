@@ -71,6 +71,7 @@ impl World {
             }
         }
         self.vms[index].wanted = true;
+        self.vms[index].crashed = false;
         self.set_copy(index, at, DomainState::Running);
         let vm = self.vms[index].spec.uuid;
         self.note(Note::VmStarted { vm, at });
@@ -86,6 +87,18 @@ impl World {
         self.set_copy(index, at, DomainState::ShutOff);
         self.note(Note::VmStopped { vm, at });
         true
+    }
+
+    /// Its QEMU ends by a fault of its own; its users still want it.
+    pub(crate) fn crash(&mut self, vm: Uuid) {
+        let Some(index) = self.index_of(vm) else { return };
+        let Some(at) = self.vms[index].lives_on() else { return };
+        if let Some(flow) = self.vms[index].flow {
+            self.end_flow(flow, MoveEnd::Stayed("the guest crashed"));
+        }
+        self.vms[index].crashed = true;
+        self.set_copy(index, at, DomainState::ShutOff);
+        self.note(Note::VmStopped { vm, at });
     }
 
     pub(crate) fn pause_by_hand(&mut self, vm: Uuid, pause: bool) {
@@ -139,6 +152,8 @@ impl World {
                 }
             }
             Fault::MoveFails { vm, times } => self.faults.moves.push((*vm, Times::of(*times))),
+            Fault::Drops { host } => self.drop_off(*host, "crash"),
+            Fault::Control { host, how } => self.host_mut(*host).faults.control = Some(*how),
             Fault::Lacks { host, lack } => self.host_mut(*host).faults.lacks = Some(*lack),
             Fault::MoveStuck { vm } => self.faults.stuck.push(*vm),
             Fault::MoveCut { vm, early, times } => self.faults.cuts.push((*vm, *early, Times::of(*times))),

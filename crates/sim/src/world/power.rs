@@ -2,10 +2,14 @@
 
 use crate::note::{MoveEnd, Note};
 use dormouse_control::mutants::{self, Mutant};
-use dormouse_model::{DomainState, HostId, Millis};
+use dormouse_model::{DomainState, HostId, Intent, IntentId, Millis, Outcome, OutcomeError};
 use uuid::Uuid;
 
+use super::fault::Control;
 use super::{Power, Timer, World};
+
+/// Between the off command and the second time that off is read.
+const READ_BACK: Millis = Millis::from_secs(10);
 
 impl World {
     fn set_power(&mut self, host: HostId, to: Power, cause: &'static str) {
@@ -27,6 +31,11 @@ impl World {
         if truth.power == Power::Off && !truth.faults.is_deaf(now) && !truth.faults.wake_lost.strike() {
             self.boot(host, "wake");
         }
+    }
+
+    /// A wake outside any intent.
+    pub(crate) fn wake_alone(&mut self, host: HostId) {
+        self.wake_packet(host);
     }
 
     pub(crate) fn boot(&mut self, host: HostId, cause: &'static str) {
@@ -81,6 +90,44 @@ impl World {
         if self.host(host).power != Power::Dead {
             self.set_power(host, Power::Dead, cause);
             self.vms_die(host);
+        }
+    }
+
+    /// It is off from one moment to the next, and could be woken.
+    pub(crate) fn drop_off(&mut self, host: HostId, cause: &'static str) {
+        if matches!(self.host(host).power, Power::On | Power::Booting | Power::Stopping) {
+            self.set_power(host, Power::Off, cause);
+            self.vms_die(host);
+        }
+    }
+
+    /// The power control switches it off without asking anybody on it. It has a link and mains of its own as long as the
+    /// host has mains.
+    pub(super) fn fence(&mut self, intent: &Intent, host: HostId) {
+        let refused = |why: &str| Outcome::Failed(OutcomeError::Driver(why.to_owned()));
+        match self.host(host).faults.control {
+            _ if self.host(host).power == Power::Dead => {}
+            Some(Control::Password) => {
+                self.answer(intent.id, refused("the power control refused our password"));
+            }
+            Some(Control::Certificate) => {
+                self.answer(intent.id, refused("the certificate of the power control is not the pinned one"));
+            }
+            Some(Control::Lies) => self.answer(intent.id, Outcome::Done { downtime: None }),
+            None => {
+                self.drop_off(host, "fence");
+                self.later(READ_BACK, Timer::ReadBack { intent: intent.id, host });
+            }
+        }
+    }
+
+    /// Off was read for the second time, or was not.
+    pub(super) fn read_back(&mut self, intent: IntentId, host: HostId) {
+        if self.host(host).power == Power::Off {
+            self.note(Note::ProvedOff { host });
+            self.answer(intent, Outcome::Done { downtime: None });
+        } else {
+            self.answer(intent, Outcome::Failed(OutcomeError::Driver("it is on again".to_owned())));
         }
     }
 

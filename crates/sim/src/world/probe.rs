@@ -102,6 +102,7 @@ impl World {
             job: flow.map(|flow| self.job(flow, truth.id)),
             persistent: true,
             autostart: vm.autostart_at == Some(truth.id),
+            crashed: state == dormouse_model::DomainState::ShutOff && vm.crashed,
             immovable: vm.spec.local_disk.then(|| "its disk is on this host only".to_owned()),
             devices: vm.spec.devices.clone(),
         })

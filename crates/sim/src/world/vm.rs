@@ -20,6 +20,8 @@ pub struct VmTruth {
     pub autostart_at: Option<HostId>,
     /// It went down with a host.
     pub was_lost: bool,
+    /// It does not run because it crashed.
+    pub(crate) crashed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,8 +12,8 @@ use super::{DaemonClock, Ended, Lead, Listening, Rim, Runner};
 use crate::cli::Exit;
 use disk::Disk;
 use dormouse_control::{Automation, Settings};
-use dormouse_driver::{AuditEntry, AuditLine, EventRecord, Lease as _, Store};
-use dormouse_model::{Millis, ProbeError, text};
+use dormouse_driver::{AuditEntry, AuditLine, EventRecord, Lease as _, Remembered, Store};
+use dormouse_model::{Cluster, Millis, ProbeError, text};
 use dormouse_store::{FileLease, SqliteStore};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -101,24 +101,11 @@ impl Machine {
         let store = SqliteStore::open(&self.dir.path().join("dormouse.db")).expect("a store");
         let (full, hangs) = (Arc::clone(&self.full), Arc::clone(&self.hangs));
         let disk = Arc::new(Disk { store: store.clone(), full, hangs, writes: Arc::clone(&self.writes) });
-        let world = Arc::new(self.world.clone());
         let (runner, listening) = runtime.block_on(async {
             let lease = FileLease::new(&store);
             let term = lease.campaign("test").await.expect("free");
             let kept = store.load().await.expect("whole");
-            let rim = Rim {
-                probe: Arc::clone(&world) as _,
-                hypervisor: Arc::clone(&world) as _,
-                power: world,
-                store: Arc::clone(&disk) as _,
-                lease: Arc::new(lease),
-                shared: false,
-                clock: DaemonClock::system(),
-                cluster,
-                cluster_id: kept.cluster,
-                login_idle: Millis::from_mins(30),
-                definitions: Arc::new(super::Definitions::of(&kept)),
-            };
+            let rim = self.rim(cluster, &disk, lease, &kept);
             let lead = Lead { term, asked: rim.clock.mono() };
             let runner = Runner::start(rim, self.settings.clone(), &kept, lead).expect("reads");
             (runner, Listening::bind(&self.socket()).await.expect("a socket"))
@@ -130,6 +117,23 @@ impl Machine {
         };
         let ended = Some(runtime.spawn(runner.run()));
         Daemon { runtime: Some(runtime), store, socket: self.socket(), handle, ended, _serving: serving }
+    }
+
+    fn rim(&self, cluster: Arc<Cluster>, disk: &Arc<Disk>, lease: FileLease, kept: &Remembered) -> Rim {
+        let world = Arc::new(self.world.clone());
+        Rim {
+            probe: Arc::clone(&world) as _,
+            hypervisor: Arc::clone(&world) as _,
+            power: world,
+            store: Arc::clone(disk) as _,
+            lease: Arc::new(lease),
+            shared: false,
+            clock: DaemonClock::system(),
+            cluster,
+            cluster_id: kept.cluster,
+            login_idle: Millis::from_mins(30),
+            definitions: Arc::new(super::Definitions::of(kept)),
+        }
     }
 }
 

@@ -21,12 +21,16 @@ pub(super) enum Fault {
     Panics,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct FakeHost {
     on: bool,
     boot: u128,
     fault: Option<Fault>,
     vms: BTreeMap<Uuid, String>,
+    /// Its power control can prove it off.
+    proves: bool,
+    /// VMs that crashed there.
+    crashed: BTreeMap<Uuid, String>,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +61,10 @@ impl World {
         for (number, (name, count)) in (1..).zip(hosts) {
             let vm = |n: usize| (Uuid::from_u128(number * 100 + n as u128), format!("{name}-vm{n}"));
             let vms = (1..=*count).map(vm).collect();
-            state.hosts.insert((*name).to_owned(), FakeHost { on: true, boot: 1, fault: None, vms });
+            state.hosts.insert(
+                (*name).to_owned(),
+                FakeHost { on: true, boot: 1, fault: None, vms, ..FakeHost::default() },
+            );
         }
         Self { state: Arc::new(Mutex::new(state)), gate: Arc::new(watch::Sender::new(true)) }
     }
@@ -68,6 +75,18 @@ impl World {
 
     pub(super) fn fault(&self, host: &str, fault: Option<Fault>) {
         self.state().hosts.get_mut(host).expect("a host").fault = fault;
+    }
+
+    pub(super) fn has_power_control(&self, host: &str) {
+        self.state().hosts.get_mut(host).expect("a host").proves = true;
+    }
+
+    /// Its first VM crashes, and libvirt there says so.
+    pub(super) fn crashes(&self, host: &str) {
+        let mut state = self.state();
+        let host = state.hosts.get_mut(host).expect("a host");
+        let (vm, name) = host.vms.pop_first().expect("a VM");
+        host.crashed.insert(vm, name);
     }
 
     /// Its power is cut.
@@ -120,10 +139,10 @@ impl World {
 }
 
 fn facts(name: &str, host: &FakeHost, number: u128) -> HostFacts {
-    let vm = |(uuid, name): (&Uuid, &String)| VmFacts {
+    let vm = |(uuid, name): (&Uuid, &String), crashed: bool| VmFacts {
         uuid: *uuid,
         name: name.clone(),
-        state: DomainState::Running,
+        state: if crashed { DomainState::ShutOff } else { DomainState::Running },
         vcpus: 1,
         mem: Mib(256),
         cpu: Some(MilliCpu(20)),
@@ -131,6 +150,7 @@ fn facts(name: &str, host: &FakeHost, number: u128) -> HostFacts {
         job: None,
         persistent: true,
         autostart: false,
+        crashed,
         immovable: None,
         devices: Devices::default(),
     };
@@ -153,7 +173,12 @@ fn facts(name: &str, host: &FakeHost, number: u128) -> HostFacts {
         blocks: vec![],
         epoch: None,
         failures: vec![],
-        vms: host.vms.iter().map(vm).collect(),
+        vms: host
+            .vms
+            .iter()
+            .map(|one| vm(one, false))
+            .chain(host.crashed.iter().map(|one| vm(one, true)))
+            .collect(),
     }
 }
 
@@ -229,7 +254,8 @@ impl Hypervisor for World {
         let mut state = self.state();
         let runs = state.hosts.values().any(|host| host.on && host.vms.contains_key(&vm));
         assert!(!runs, "{vm} must not be started on {}", host.name);
-        let Some(name) = state.defined.remove(&(host.name.clone(), vm)) else {
+        let crashed = state.hosts.get_mut(&host.name).expect("a host").crashed.remove(&vm);
+        let Some(name) = state.defined.remove(&(host.name.clone(), vm)).or(crashed) else {
             return Outcome::Failed(OutcomeError::Driver("it is not defined there".to_owned()));
         };
         state.hosts.get_mut(&host.name).expect("a host").vms.insert(vm, name);
@@ -253,14 +279,16 @@ impl Hypervisor for World {
     }
 
     async fn definitions(&self, host: &HostSpec, _deadline: Millis) -> Result<Vec<Definition>, DriverError> {
-        let of = |(uuid, name): (&Uuid, &String)| Definition {
+        let of = |(uuid, name): (&Uuid, &String), state: DomainState| Definition {
             uuid: *uuid,
             name: name.clone(),
-            state: DomainState::Running,
+            state,
             persistent: true,
             xml: format!("{uuid} {name}"),
         };
-        Ok(self.state().hosts[&host.name].vms.iter().map(of).collect())
+        let host = &self.state().hosts[&host.name];
+        let run = host.vms.iter().map(|one| of(one, DomainState::Running));
+        Ok(run.chain(host.crashed.iter().map(|one| of(one, DomainState::ShutOff))).collect())
     }
 
     async fn settle(
@@ -277,6 +305,16 @@ impl Hypervisor for World {
 
 #[async_trait]
 impl Power for World {
+    fn can_prove_off(&self, host: &HostSpec) -> bool {
+        self.state().hosts[&host.name].proves
+    }
+
+    async fn prove_off(&self, host: &HostSpec, _deadline: Millis) -> Outcome {
+        self.called(format!("prove {}", host.name));
+        self.dies(&host.name);
+        Outcome::Done { downtime: None }
+    }
+
     async fn wake(&self, host: &HostSpec, _deadline: Millis) -> Outcome {
         self.called(format!("wake {}", host.name));
         let mut state = self.state();

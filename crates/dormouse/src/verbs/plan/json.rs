@@ -175,6 +175,7 @@ impl<'a> Step<'a> {
             Action::Migrate { from, to, .. } => (None, Some(from), Some(to)),
             Action::Wake { host }
             | Action::Sleep { host }
+            | Action::Fence { host }
             | Action::Start { host, .. }
             | Action::Stop { host, .. } => (Some(host), None, None),
         };

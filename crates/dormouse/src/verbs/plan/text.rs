@@ -139,7 +139,9 @@ pub(crate) fn action(snapshot: &Snapshot, action: Action) -> String {
         Action::Migrate { vm, from, to } => {
             format!("{kind} {} {} -> {}", safe(&snapshot.vm(vm).spec.name), host(from), host(to))
         }
-        Action::Wake { host: id } | Action::Sleep { host: id } => format!("{kind} {}", host(id)),
+        Action::Wake { host: id } | Action::Sleep { host: id } | Action::Fence { host: id } => {
+            format!("{kind} {}", host(id))
+        }
         Action::Start { vm, host: id } | Action::Stop { vm, host: id } => {
             format!("{kind} {} on {}", safe(&snapshot.vm(vm).spec.name), host(id))
         }
@@ -172,7 +174,7 @@ fn grouped_steps(out: &mut String, planned: &Planned) {
                 Action::Migrate { to: host, .. } | Action::Start { host, .. } | Action::Stop { host, .. } => {
                     Some(host)
                 }
-                Action::Wake { .. } | Action::Sleep { .. } => None,
+                Action::Wake { .. } | Action::Sleep { .. } | Action::Fence { .. } => None,
             };
             let group = match groups.iter_mut().find(|group| group.to == to && group.because == because) {
                 Some(group) => group,
@@ -227,6 +229,7 @@ impl Group {
             }
             Action::Wake { host }
             | Action::Sleep { host }
+            | Action::Fence { host }
             | Action::Start { host, .. }
             | Action::Stop { host, .. } => {
                 self.hosts.push(host);

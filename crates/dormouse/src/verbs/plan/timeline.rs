@@ -97,7 +97,7 @@ fn parts(planned: &Planned, pace: &Pace) -> BTreeMap<HostId, Part> {
             }
             Action::Wake { host } => enter(host, Doing::Wakes),
             Action::Sleep { host } => enter(host, Doing::GoesOff),
-            Action::Start { .. } | Action::Stop { .. } => {}
+            Action::Start { .. } | Action::Stop { .. } | Action::Fence { .. } => {}
         }
     }
     parts

@@ -21,6 +21,7 @@ fn vm(number: u128, name: &str) -> VmFacts {
         job: None,
         persistent: true,
         autostart: false,
+        crashed: false,
         immovable: None,
         devices: Devices { networks: vec!["br0".into()], ..Devices::default() },
     }

@@ -308,7 +308,7 @@ impl Policy for Ours {
                 Action::Wake { host } => Act::Wake(host),
                 Action::Sleep { host } => Act::Sleep(host),
                 // Who runs is the trace's business.
-                Action::Start { .. } | Action::Stop { .. } => {
+                Action::Start { .. } | Action::Stop { .. } | Action::Fence { .. } => {
                     places.push(None);
                     continue;
                 }
