@@ -71,7 +71,8 @@ fn scenario(line: &str) -> Option<&str> {
     if let Some(rest) = line.strip_prefix("ok ") {
         return rest.rsplit_once(" (").map(|(name, _)| name);
     }
-    line.strip_prefix("test ")?.strip_suffix(" ... ok")
+    let (name, how) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    (how == "ok" || how.starts_with("ok (")).then_some(name)
 }
 
 #[cfg(test)]
@@ -104,6 +105,7 @@ mod tests {
             Some("a wake that is lost twice is sent again")
         );
         assert_eq!(scenario("test moves::deadline ... ok"), Some("moves::deadline"));
+        assert_eq!(scenario("test a move can be aborted ... ok (0.6 s)"), Some("a move can be aborted"));
         assert_eq!(scenario("test moves::deadline ... FAILED"), None);
         assert_eq!(scenario("     a wake that is lost"), None);
     }
