@@ -20,13 +20,15 @@ use crate::run::Run;
 use crate::vms::Vms;
 use crate::{Effect, Event, Level, LogEvent, Memory, Now, Order, Settings};
 use dormouse_model::{
-    Action, Cluster, Epoch, Goal, HostId, HostState, Intent, IntentId, Mono, ObservationId, Plan, PlanId,
-    Report, Snapshot, VmId,
+    Action, Cluster, Epoch, Goal, HostId, HostState, Intent, IntentId, Millis, Mono, ObservationId, Plan,
+    PlanId, Report, Snapshot, VmId,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// A remembered time may be off by so much.
+const REMEMBERED_WITHIN: Millis = Millis::from_secs(2);
 /// A wall clock that jumps by more than this against the monotonic one costs one idle cycle.
 const CLOCK_JUMP_MS: i128 = 60_000;
 
@@ -75,7 +77,7 @@ pub struct Controller {
     pub(crate) configured: crate::Automation,
     pub(crate) remembered: crate::ManagerMemory,
     /// How long a move takes from intent to confirmation, as an exponentially weighted mean.
-    pub(crate) move_mean: Option<dormouse_model::Millis>,
+    pub(crate) move_mean: Option<Millis>,
     /// Times of recent effects, for the budgets.
     pub(crate) wakes: VecDeque<Mono>,
     pub(crate) sleeps: VecDeque<Mono>,
@@ -124,7 +126,7 @@ impl Controller {
                 host
             })
             .collect();
-        let patience = dormouse_model::Millis(settings.observe_every.0 * u64::from(settings.stale_periods));
+        let patience = Millis(settings.observe_every.0 * u64::from(settings.stale_periods));
         let spans = Spans::of(&cluster.policy.knobs, rate, patience);
         let vms = Vms::new(&cluster, &memory, spans, now, rate);
         let pairs =
@@ -146,9 +148,13 @@ impl Controller {
         let void = unsure.map(|host| host.since + settings.off_span);
         let sleeps_after = void.clone().max().unwrap_or(Mono::ZERO);
         let slept = hosts.iter().flat_map(|host| host.sleeps.iter().copied());
-        let mut sleeps: Vec<Mono> = slept.chain(since(HostState::Stopping)).chain(void).collect();
+        // Times are remembered in whole seconds: taken for as late as they may have been.
+        let late = |at: Mono| now.mono.min(at + REMEMBERED_WITHIN);
+        let slept = slept.chain(since(HostState::Stopping));
+        let mut sleeps: Vec<Mono> = slept.map(late).chain(void).collect();
         sleeps.sort_unstable();
-        let mut wakes: Vec<Mono> = since(HostState::Waking).chain(open).collect();
+        let packets = hosts.iter().flat_map(|host| host.packets(settings.t_on)).filter(|at| *at <= now.mono);
+        let mut wakes: Vec<Mono> = packets.map(late).chain(open).collect();
         wakes.sort_unstable();
         let mut controller = Self {
             plan_due: now.mono,
@@ -194,6 +200,13 @@ impl Controller {
             cluster,
         };
         controller.take_up(memory.manager);
+        // A try that is to begin yet: the clock was set back while nobody was there. From here on it has begun now.
+        let to_come = |host: &&crate::HostMemory| host.wake_try.is_some_and(|at| at > now.wall.as_second());
+        for host in memory.hosts.iter().filter(to_come) {
+            if let Some(id) = controller.cluster.host_named(&host.host) {
+                controller.remember_host(id);
+            }
+        }
         for intent in memory.open {
             controller.adopt(intent);
         }
@@ -255,18 +268,47 @@ impl Controller {
             .min(Mono(self.now.mono.0 + if mutants::has(Mutant::TicksLate) { 60_000 } else { beat }))
     }
 
-    /// Wall time that does not go along with monotonic time costs one idle cycle (faults I29, T01).
+    /// Wall time that does not go along with monotonic time costs one idle cycle (faults I29, T01), and so does standing still.
     fn keep_time(&mut self, now: Now) {
         let wall_ms = i128::from(now.wall.as_millisecond()) - i128::from(self.now.wall.as_millisecond());
         let mono_ms = (i128::from(now.mono.0) - i128::from(self.now.mono.0))
             * i128::from(self.settings.calendar_rate.max(1));
-        if (wall_ms - mono_ms).abs() > CLOCK_JUMP_MS && !mutants::has(Mutant::IgnoresClockJumps) {
+        let jumped = (wall_ms - mono_ms).abs() > CLOCK_JUMP_MS && !mutants::has(Mutant::IgnoresClockJumps);
+        if jumped {
             self.tell(LogEvent::new(Level::Warn, "clock.jump").with("seconds", (wall_ms - mono_ms) / 1000));
             self.drop_run("clock.jump");
             self.quiet_until = self.quiet_until.max(now.mono + self.settings.observe_every);
         }
+        // Somebody asks at least once a period. What was seen before is old, and what comes in now waited for us.
+        let stood = now.mono.since(self.now.mono);
+        if stood > self.stale() {
+            self.tell(LogEvent::new(Level::Warn, "stood.still").with("seconds", stood.as_secs()));
+            self.drop_run("stood-still");
+            self.quiet_until = self.quiet_until.max(now.mono + self.settings.observe_every);
+        }
         self.now = Now { mono: now.mono.max(self.now.mono), wall: now.wall };
+        if jumped {
+            self.remember_anew();
+        }
         self.keep_hour();
+    }
+
+    /// What is remembered is told in calendar time. On a clock that was set, a successor would take a try that goes on for
+    /// one that just began, and a pause for one that is over.
+    fn remember_anew(&mut self) {
+        self.remember_manager();
+        for id in self.host_ids() {
+            let host = self.host(id);
+            if host.wake.is_some() || !host.sleeps.is_empty() || !host.state.is_down() {
+                self.remember_host(id);
+            }
+        }
+        for vm in (0..self.vms.records.len()).map(VmId::at) {
+            let record = self.vms.record(vm);
+            if !record.moves.is_empty() || self.pairs.has(vm) {
+                self.remember_vm(vm, record.remembered_at);
+            }
+        }
     }
 
     pub(crate) fn tell(&mut self, event: LogEvent) {
@@ -460,10 +502,7 @@ impl Controller {
 
     /// The last answer or failure of a host's look, and its age.
     #[must_use]
-    pub fn last_look(
-        &self,
-        id: HostId,
-    ) -> (Option<dormouse_model::Millis>, Option<&dormouse_model::ProbeError>) {
+    pub fn last_look(&self, id: HostId) -> (Option<Millis>, Option<&dormouse_model::ProbeError>) {
         let host = self.host(id);
         (host.age(self.now.mono), host.error.as_ref())
     }

@@ -4,7 +4,7 @@ use crate::controller::Controller;
 use crate::mutants::{self, Mutant};
 use crate::{Level, LogEvent, Now};
 use dormouse_model::schedule::{Schedule, WindowGoal};
-use dormouse_model::{Goal, HostState, Millis, PolicyName};
+use dormouse_model::{Circuit, Goal, HostState, Millis, PolicyName};
 use jiff::{SignedDuration, Timestamp};
 
 /// Without windows a host is expected to sleep for so long.
@@ -56,8 +56,9 @@ impl Controller {
         Goal::Compact { horizon: closed_until.map_or(HORIZON_OPEN_ENDED, |until| rest(until, Millis::ZERO)) }
     }
 
-    /// How long before up-by waking has to begin: the slowest boot of those that sleep, the stagger of wakes,
-    /// and the moves home at the pace that was measured.
+    /// How long before up-by waking has to begin: the slowest boot of those that sleep, one after the other where their
+    /// circuit bears no more, and once more for good measure; the stagger of wakes; and the moves home at the pace that
+    /// was measured.
     pub(crate) fn lead_time(&self) -> Millis {
         let knobs = &self.cluster.policy.knobs;
         let asleep =
@@ -79,7 +80,23 @@ impl Controller {
         if let Some(each) = self.move_mean.filter(|_| knobs.moves_all > 0) {
             most = most.max(all.div_ceil(u64::from(knobs.moves_all)) * each.0);
         }
-        Millis(2 * boot.0 + bursts * WAKE_SPAN_S * 1000 + 2 * most) + LEAD_MARGIN
+        let in_turn = self.boots_in_turn();
+        Millis((1 + in_turn) * boot.0 + bursts * WAKE_SPAN_S * 1000 + 2 * most)
+            + Millis(LEAD_MARGIN.0 * in_turn)
+    }
+
+    /// How many of the hosts that sleep boot one after the other on the circuit that bears the fewest.
+    fn boots_in_turn(&self) -> u64 {
+        let asleep = |circuit: &Circuit| {
+            let on_it = |host: &&crate::hosts::HostRecord| {
+                matches!(host.state, HostState::Asleep | HostState::Waking)
+                    && host.spec.circuit.as_ref() == Some(&circuit.name)
+            };
+            self.hosts.iter().filter(on_it).count() as u64
+        };
+        let turns =
+            self.cluster.circuits.iter().map(|circuit| asleep(circuit).div_ceil(circuit.wakes.max(1).into()));
+        turns.max().unwrap_or(1).max(1)
     }
 
     /// Takes in what the calendar says; a new goal ends the plan made for the old one.

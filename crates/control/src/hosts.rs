@@ -165,7 +165,7 @@ impl HostRecord {
             record.sleeps = memory.sleeps.iter().map(|at| past(now, *at, rate)).collect();
             record.boots = memory.boots_s.iter().map(|secs| Millis::from_secs(*secs)).collect();
             // It was accepted before we fell: the guard's word was given.
-            record.guard_agreed = memory.state == HostState::Stopping;
+            record.guard_agreed = memory.state == HostState::Stopping && !memory.word_gone;
             let try_began = memory.wake_try.map(|at| past(now, at, rate));
             let began = match memory.state {
                 HostState::Waking => Some((record.since, try_began.unwrap_or(record.since))),
@@ -196,6 +196,7 @@ impl HostRecord {
             sleeps: self.sleeps.iter().map(|at| wall(now, *at, rate)).collect(),
             tries: self.tries,
             wake_try: self.wake.map(|wake| wall(now, wake.try_began, rate)),
+            word_gone: self.state == HostState::Stopping && !self.guard_agreed,
             offs: self.offs.iter().copied().collect(),
             aside: self.aside,
             boots_s: self.boots.iter().map(|boot| boot.as_secs()).collect(),

@@ -43,6 +43,9 @@ pub struct HostMemory {
     /// When the present try to wake it began, while one goes on.
     #[serde(default)]
     pub wake_try: Option<i64>,
+    /// It answered with its doors open after the guard's word: silence proves nothing any longer.
+    #[serde(default)]
+    pub word_gone: bool,
     /// Off commands to this boot that the guard may have agreed to.
     #[serde(default)]
     pub offs: Vec<IntentId>,

@@ -149,6 +149,9 @@ impl Controller {
             // It did go after all: from here on health counts again.
             host.aside = host.aside.filter(|why| *why != Aside::NeverWent);
             let name = host.spec.name.clone();
+            if host.state == HostState::On {
+                host.since = now;
+            }
             if matches!(host.state, HostState::On | HostState::Draining) {
                 // It has been up for a moment only, and plans were made for what it was before.
                 let knobs = &self.cluster.policy.knobs;
@@ -222,13 +225,21 @@ impl Controller {
             HostState::Draining => {}
             // Its doors are closed, so failing checks are to be expected; a new boot is not.
             HostState::Stopping if rebooted => {
-                self.host_mut(id).guard_agreed = false;
+                let now = self.now.mono;
+                let host = self.host_mut(id);
+                // It went, and was back before anybody heard it silent.
+                if std::mem::take(&mut host.guard_agreed) {
+                    host.slept(now);
+                }
                 self.set_state(id, HostState::On, "rebooted");
             }
             // The guard closed its doors before it spoke. They are open again, so it does not go: from here on silence
             // says nothing.
             HostState::Stopping if healthy && self.looked_since(id, self.host(id).since_look) => {
-                self.host_mut(id).guard_agreed = false;
+                // Our successor must know that, or it would take a cut cable for sleep.
+                if std::mem::take(&mut self.host_mut(id).guard_agreed) {
+                    self.remember_host(id);
+                }
             }
             HostState::Stopping => {}
             HostState::Asleep | HostState::Off => {
@@ -249,6 +260,8 @@ impl Controller {
             HostState::Unusable | HostState::Unknown if healthy => {
                 self.set_state(id, HostState::On, cause);
                 self.woke(id);
+                // Its VMs count again: whoever is to sleep may be needed for them.
+                self.disturb(id, "host.back");
             }
             HostState::Unknown => self.turn_unusable(id, failures),
             HostState::Unusable => {}

@@ -67,6 +67,11 @@ impl Pairs {
         Self(pairs)
     }
 
+    /// A way of this VM rests, or did.
+    pub(crate) fn has(&self, vm: VmId) -> bool {
+        self.0.contains_key(&vm)
+    }
+
     pub(crate) fn memory(
         &self,
         vm: VmId,

@@ -19,6 +19,15 @@ impl HostRecord {
         let Some(wake) = &mut self.wake else { return };
         wake.sends = sends_due(now.since(wake.try_began), settings.t_on);
     }
+
+    /// When packets of the present try may have gone out.
+    pub(crate) fn packets(&self, t_on: Millis) -> impl Iterator<Item = Mono> + use<> {
+        let began = self.wake.map(|wake| wake.try_began);
+        let after = std::iter::once(0).chain(RESEND_PERCENT);
+        began
+            .into_iter()
+            .flat_map(move |began| after.clone().map(move |share| began + Millis(t_on.0 * share / 100)))
+    }
 }
 
 /// Packets that a try should have sent by now.
@@ -32,6 +41,11 @@ impl Controller {
     pub(crate) fn silent_while_stopping(&mut self, id: HostId) {
         let now = self.now.mono;
         let host = self.host(id);
+        // An answer that waited while we stood still says nothing of now.
+        let recent = self.settings.look_deadline + self.settings.fresh;
+        if host.last_look.is_none_or(|asked| now.since(asked) > recent) {
+            return self.look_soon(id);
+        }
         if !host.guard_agreed {
             // It answered with its doors open since: whether it went after all, a wake will tell.
             if host.misses >= self.settings.stale_periods {

@@ -123,7 +123,11 @@ fn survives(
     dead: &[usize],
 ) -> bool {
     let mut vms: Vec<VmId> = dead.iter().flat_map(|index| layout.vms_on(hosts[*index])).collect();
+    // One that is on its way, or in doubt, may be lost with either end.
+    let dies = |host: &HostId| dead.iter().any(|index| hosts[*index] == *host);
+    vms.extend(picture.uncertain.iter().filter(|(host, _)| dies(host)).map(|(_, vm)| *vm));
     vms.sort_unstable_by_key(|vm| (Reverse(picture.vm(*vm).mem), *vm));
+    vms.dedup();
     let mut free: Vec<(Mib, Mib)> = others
         .iter()
         .filter(|index| !dead.contains(index))

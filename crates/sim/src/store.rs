@@ -79,6 +79,7 @@ impl Store {
                     sleeps: vec![],
                     tries: 0,
                     wake_try: None,
+                    word_gone: false,
                     offs: vec![],
                     maybe_asleep: false,
                     fenced: false,

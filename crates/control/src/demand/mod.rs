@@ -1,5 +1,6 @@
 //! What a VM has needed, from its samples. Two bands: a long look back decides what may sleep, a short one what must
-//! wake. Both take the 90th of 100: a busy spell counts, a single sample does not.
+//! wake. Both take the 90th of 100: a busy spell counts, a single sample does not. For waking a spell that is over counts
+//! no longer, either.
 //!
 //! Samples are kept one by one as long as a window needs them and there is room, then as roll-ups of five minutes and of
 //! an hour, whose bands are never below what the samples would give ([`rollup`]); each hour of the week leaves one byte
@@ -237,10 +238,17 @@ impl History {
         // A VM with less history than the window counts at its limit. For waking, too little history is no reason to
         // wake hosts: what was seen last counts, and before that nothing.
         let last = self.samples.back().map_or(MilliCpu::ZERO, |sample| MilliCpu(u64::from(sample.used)));
+        let wake = band(&self.wake, spans.wake).unwrap_or(last);
         Demand {
             sleep: band(&self.sleep, spans.sleep).unwrap_or(limit),
-            wake: band(&self.wake, spans.wake).unwrap_or(last),
+            wake: self.peak(now, spans.patience).map_or(wake, |peak| wake.min(peak)),
         }
+    }
+
+    /// The most that the last looks showed. An overload that is over moves nobody and wakes nothing, however long it was.
+    fn peak(&self, now: Mono, span: Millis) -> Option<MilliCpu> {
+        let lately = self.samples.iter().rev().take_while(|sample| now.since(sample.at) <= span);
+        lately.map(|sample| sample.used).max().map(|used| MilliCpu(u64::from(used)))
     }
 
     /// Place of the first sample inside.

@@ -4,13 +4,15 @@ use super::*;
 use proptest::prelude::*;
 
 const LIMIT: MilliCpu = MilliCpu(1_000_000);
+/// A pause between looks of at most so long is no gap.
+const PATIENCE_S: u64 = 45;
 
 fn spans(settings: &[(&str, &str)]) -> Spans {
     let mut knobs = Knobs::default();
     for (knob, value) in settings {
         knobs.set(knob, value).expect("a knob");
     }
-    Spans::of(&knobs, 1, Millis::from_secs(45))
+    Spans::of(&knobs, 1, Millis::from_secs(PATIENCE_S))
 }
 
 /// Samples at these seconds, and what became of them.
@@ -55,6 +57,13 @@ fn one_spike_is_no_demand_but_a_spell_is() {
         sample.1 = 900;
     }
     assert_eq!(read(&samples), Demand { sleep: MilliCpu(900), wake: MilliCpu(900) });
+    // It was over before the last looks: nobody has to go, and nobody may sleep yet.
+    for sample in &mut samples[37..] {
+        sample.1 = 20;
+    }
+    samples[33].1 = 900;
+    samples[32].1 = 900;
+    assert_eq!(read(&samples), Demand { sleep: MilliCpu(900), wake: MilliCpu(20) });
 }
 
 #[test]
@@ -182,6 +191,9 @@ proptest! {
         prop_assert_eq!(Some(read.sleep), sleep);
         let last = Some(MilliCpu(samples[samples.len() - 1].1));
         let wake = if old(120) { naive(&samples, now, 120).map(MilliCpu) } else { last };
+        // What is over counts no longer: no more than the looks of the last `PATIENCE_S`.
+        let lately = samples.iter().filter(|(at, _)| now - at <= PATIENCE_S).map(|(_, used)| MilliCpu(*used)).max();
+        let wake = wake.map(|wake| lately.map_or(wake, |lately| wake.min(lately)));
         prop_assert_eq!(Some(read.wake), wake);
     }
 

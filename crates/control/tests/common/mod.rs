@@ -447,6 +447,7 @@ fn remembered(cluster: &dormouse_model::Cluster) -> Vec<HostMemory> {
             sleeps: vec![],
             tries: 0,
             wake_try: None,
+            word_gone: false,
             offs: vec![],
             boots_s: vec![],
         })

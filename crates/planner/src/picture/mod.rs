@@ -26,6 +26,8 @@ pub(crate) struct Picture<'a> {
     pub(crate) largest: Mib,
     /// The most that any host adds to a VM's memory.
     pub(crate) overhead_max: Mib,
+    /// VMs that may be on more than one host, or of which nobody knows: each with each host where it may be.
+    pub(crate) uncertain: Vec<(HostId, VmId)>,
     rules: Rules,
 }
 
@@ -104,6 +106,13 @@ impl Load {
     }
 }
 
+fn uncertain(snapshot: &Snapshot) -> Vec<(HostId, VmId)> {
+    let certain = |state: &VmState| matches!(state, VmState::Running { .. } | VmState::Paused { .. });
+    let vms = snapshot.vms.iter().enumerate().filter(|(_, vm)| !certain(&vm.state));
+    vms.flat_map(|(index, vm)| vm.state.hosts().into_iter().map(move |host| (host, VmId::at(index))))
+        .collect()
+}
+
 /// A share of a capacity, rounded down; shares above 1 stay shares.
 pub(crate) fn share(whole: MilliCpu, of: Permille) -> MilliCpu {
     let part = u128::from(whole.0) * u128::from(of.0) / 1000;
@@ -158,6 +167,7 @@ impl<'a> Picture<'a> {
             vms,
             largest: Mib::ZERO,
             overhead_max: Mib::ZERO,
+            uncertain: uncertain(snapshot),
             rules,
         };
         picture.root_the_lonely();

@@ -1,6 +1,7 @@
 //! Retries end (I7), effects come in measured numbers (I11), nothing flaps (I12).
 
-use dormouse_model::{Action, HostId, HostState, Millis, Mono};
+use dormouse_control::{Automation, Order};
+use dormouse_model::{Action, HostId, HostState, IntentId, Millis, Mono, Outcome, PolicyName};
 use std::collections::{BTreeMap, VecDeque};
 use uuid::Uuid;
 
@@ -15,6 +16,9 @@ const SECONDS: Millis = Millis::from_secs(2);
 /// Packets within one try (fault P01: three sends with back-off within T_on).
 const SENDS_PER_TRY: u32 = 3;
 
+/// Writing down anew what is remembered takes no longer.
+const RECORDS: Millis = Millis::from_secs(1);
+
 /// A wake's way to its host.
 const PACKET: Millis = Millis(100);
 
@@ -27,27 +31,85 @@ pub(super) struct BoundedRetry {
     epoch: u64,
     /// When its lease was last renewed, and until when it holds.
     lease: Option<(Mono, Mono)>,
+    down: bool,
+    /// The calendar's clock was set back while nobody was there.
+    set_back: bool,
+    jumped_back: Option<Mono>,
+    paused: bool,
+    observing: bool,
+    /// Since when we are kept from going on.
+    held_since: Option<Mono>,
 }
 
 impl BoundedRetry {
     pub(super) fn new(hosts: usize) -> Self {
-        Self { wakes: vec![None; hosts], agreed: vec![0; hosts], epoch: 0, lease: None }
+        Self {
+            wakes: vec![None; hosts],
+            agreed: vec![0; hosts],
+            epoch: 0,
+            lease: None,
+            down: false,
+            set_back: false,
+            jumped_back: None,
+            paused: false,
+            observing: false,
+            held_since: None,
+        }
+    }
+
+    /// Nobody knows how long a try went on that began on a clock which was then set back: it begins anew.
+    fn starts(&mut self, at: Mono, t_on: Millis) {
+        self.down = false;
+        if std::mem::take(&mut self.set_back) {
+            for (first, sent) in self.wakes.iter_mut().flatten() {
+                *first = (*first).max(Mono(at.0.saturating_sub(t_on.0)));
+                *sent = sent.saturating_sub(SENDS_PER_TRY);
+            }
+        }
     }
 
     /// While nobody led, dead, frozen or cut off from the store, no try went on.
     fn leads(&mut self, at: Mono, until: Mono) {
         let idle =
             self.lease.filter(|(_, until)| *until <= at).map_or(Millis::ZERO, |(was, _)| at.since(was));
+        self.went_idle(idle);
+        self.lease = Some((at, until));
+    }
+
+    fn went_idle(&mut self, idle: Millis) {
         for (first, _) in self.wakes.iter_mut().flatten() {
             *first = *first + idle;
         }
-        self.lease = Some((at, until));
+    }
+
+    /// While a person keeps us from it, or the store takes no intent, no try goes on either.
+    fn held(&mut self, note: &Note, scene: &Scene<'_>) {
+        match note {
+            Note::Ordered { order: Order::Pause { .. }, .. } => self.paused = true,
+            Note::Ordered { order: Order::Resume, .. } => self.paused = false,
+            Note::Ordered { order: Order::Automation(automation), .. } => {
+                self.observing = *automation == Automation::Observe;
+            }
+            Note::Told(event) if event.name == "resumed" => self.paused = false,
+            Note::Told(event) if event.name == "kept" => {
+                self.paused |= event.field("order") == Some("pause");
+                self.observing |= event.field("automation") == Some("observe");
+            }
+            Note::ManagerUp { .. } => (self.paused, self.observing) = (false, false),
+            _ => {}
+        }
+        if self.paused || self.observing || scene.world.faults.is_store_full(scene.at) {
+            self.held_since.get_or_insert(scene.at);
+        } else if let Some(since) = self.held_since.take() {
+            self.went_idle(scene.at.since(since));
+        }
     }
 }
 
 impl Invariant for BoundedRetry {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         let tries = scene.settings.tries;
+        self.held(note, scene);
         match note {
             Note::Ordered { host: Some(host), .. } | Note::Power { host, to: Power::On, .. } => {
                 self.wakes[host.index()] = None;
@@ -69,6 +131,16 @@ impl Invariant for BoundedRetry {
                 if let Some(host) = event.field("host").and_then(|name| scene.cluster.host_named(name)) {
                     self.wakes[host.index()] = None;
                 }
+            }
+            Note::ManagerDown => {
+                self.down = true;
+                // What is remembered anew after a jump, record by record, was not durable yet.
+                self.set_back |= self.jumped_back.is_some_and(|jumped| scene.at.since(jumped) <= RECORDS);
+            }
+            Note::ManagerUp { .. } => self.starts(scene.at, scene.settings.t_on),
+            Note::ClockJumped { by_ms } if *by_ms < 0 => {
+                self.set_back |= self.down;
+                self.jumped_back = Some(scene.at);
             }
             Note::Leased { epoch, until } => {
                 self.epoch = *epoch;
@@ -210,6 +282,8 @@ pub(super) struct Hysteresis {
     ours: Vec<bool>,
     /// Up by a wake of ours or a person's hand; of a crash that nobody saw nothing is remembered.
     meant: Vec<bool>,
+    /// Moves that a person asked for.
+    asked: BTreeMap<Uuid, HostId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -218,6 +292,9 @@ struct Moved {
     begun: Mono,
     from: HostId,
     to: HostId,
+    /// A person had it moved there.
+    asked: bool,
+    intent: IntentId,
 }
 
 impl Hysteresis {
@@ -230,6 +307,7 @@ impl Hysteresis {
             jumped: Millis::ZERO,
             ours: vec![false; hosts],
             meant: vec![false; hosts],
+            asked: BTreeMap::new(),
         }
     }
 
@@ -247,7 +325,11 @@ impl Hysteresis {
         if lately(HOUR) >= knobs.moves_vm_hour as usize || lately(DAY) >= knobs.moves_vm_day as usize {
             found.add("I12", scene.at, format!("{} is moved more often than allowed", scene.vm(vm)));
         }
-        let back = past.last().is_some_and(|last| {
+        // It makes room for one that belongs there.
+        let makes_room = scene.cluster.vms.iter().any(|other| other.home == Some(from) && other.uuid != vm);
+        // Policy `seed` knows nothing of it.
+        let minds = scene.cluster.policy.name == PolicyName::Balanced && !makes_room;
+        let back = past.last().filter(|last| minds && !last.asked).is_some_and(|last| {
             last.from == to
                 && last.to == from
                 && scene.at.since(last.at) < knobs.scaled(HOUR)
@@ -267,7 +349,15 @@ impl Invariant for Hysteresis {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         let knobs = &scene.cluster.policy.knobs;
         match note {
-            Note::Script { .. } | Note::Ordered { .. } | Note::ManagerUp { .. } => self.cause_at = scene.at,
+            Note::Script { .. } | Note::Ordered { .. } | Note::ManagerUp { .. } => {
+                self.cause_at = scene.at;
+                if let Note::Ordered { order: Order::Move { vm, to }, .. } = note
+                    && let Some(truth) =
+                        scene.world.vms.get(vm.index()).filter(|_| vm.index() < scene.cluster.vms.len())
+                {
+                    self.asked.insert(truth.spec.uuid, *to);
+                }
+            }
             Note::ClockJumped { by_ms } => self.jumped += Millis(by_ms.unsigned_abs()),
             Note::Told(event) if event.name == "goal" => self.cause_at = scene.at,
             Note::Told(event) if event.name == "host.state" => {
@@ -278,9 +368,15 @@ impl Invariant for Hysteresis {
                 }
             }
             Note::MoveStarted { vm, from, to, intent: Some(_) } => self.moved(*vm, *from, *to, scene, found),
-            Note::MoveEnded { vm, from, to, end: MoveEnd::Done { .. }, intent: Some(_), took } => {
+            // Somebody took it back before we saw it there: that was no move for us.
+            Note::Closed { intent, outcome } if !matches!(outcome, Outcome::Done { .. }) => {
+                self.moves.values_mut().for_each(|moves| moves.retain(|moved| moved.intent != *intent));
+            }
+            Note::MoveEnded { vm, from, to, end: MoveEnd::Done { .. }, intent: Some(intent), took } => {
                 let begun = Mono(scene.at.0.saturating_sub(took.0));
-                self.moves.entry(*vm).or_default().push(Moved { at: scene.at, begun, from: *from, to: *to });
+                let asked = self.asked.remove(vm).is_some_and(|host| host == *to);
+                let moved = Moved { at: scene.at, begun, from: *from, to: *to, asked, intent: *intent };
+                self.moves.entry(*vm).or_default().push(moved);
             }
             Note::Power { host, to: Power::Booting, cause, .. } => {
                 self.meant[host.index()] = matches!(*cause, "wake" | "by hand");

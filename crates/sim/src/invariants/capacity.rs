@@ -1,6 +1,6 @@
 //! Enough stays on (I8), with the reserves the policy promises (I9), and nothing is overfilled (I10).
 
-use dormouse_model::{HostId, HostState, Mib, Millis, Mono, PolicyName};
+use dormouse_model::{Action, HostId, HostState, Mib, Millis, Mono, PolicyName};
 
 use super::{Found, Invariant, Scene};
 use crate::note::Note;
@@ -45,13 +45,15 @@ fn leads(leader: &mut u64, note: &Note) {
 #[derive(Debug)]
 pub(super) struct MinimumOn {
     fell: Vec<Option<Mono>>,
+    /// Who was relied on when each host was last sent its off command: what changes while that is on its way is too late.
+    on_then: Vec<Vec<HostId>>,
     /// The epoch that leads: what an earlier one sent late is not the present one's doing.
     epoch: u64,
 }
 
 impl MinimumOn {
     pub(super) fn new(hosts: usize) -> Self {
-        Self { fell: vec![None; hosts], epoch: 0 }
+        Self { fell: vec![None; hosts], on_then: vec![vec![]; hosts], epoch: 0 }
     }
 }
 
@@ -59,12 +61,21 @@ impl Invariant for MinimumOn {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         falls(&mut self.fell, note, scene);
         leads(&mut self.epoch, note);
+        if let Note::Acted(intent) = note
+            && let Action::Sleep { host } = intent.action
+        {
+            let on = |host: &HostId| scene.belief[host.index()] == HostState::On;
+            self.on_then[host.index()] = scene.cluster.host_ids().filter(on).collect();
+        }
         if let Note::GuardAgreed { host, epoch } = note
             && epoch.0 >= self.epoch
         {
             // A host that missed its last look is not relied on.
             let unseen = scene.settings.observe_every + scene.settings.look_deadline;
-            let left = usable(scene, &self.fell, *host, unseen, &[HostState::On]).count();
+            let on = |other: &HostId| {
+                scene.belief[other.index()] == HostState::On || self.on_then[host.index()].contains(other)
+            };
+            let left = usable(scene, &self.fell, *host, unseen, &HostState::ALL).filter(on).count();
             if left < scene.cluster.policy.knobs.min_on as usize {
                 found.add(
                     "I8",

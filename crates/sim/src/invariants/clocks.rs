@@ -1,7 +1,7 @@
 //! Moves end (I21), peace returns (I28), the calendar's clock may jump (I29), and one event has bounded effects (I30).
 
 use dormouse_control::Level;
-use dormouse_model::{Action, DomainState, HostState, IntentId, Millis, Mono};
+use dormouse_model::{Action, DomainState, HostState, Intent, IntentId, Millis, Mono};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Found, Invariant, Scene};
@@ -139,7 +139,7 @@ impl Invariant for Converges {
     }
 }
 
-/// I29: a jump of the wall clock costs one idle cycle, and no more.
+/// I29: a jump of the wall clock costs one idle cycle, and no more. What a person asked for has nothing to do with it.
 #[derive(Debug, Default)]
 pub(super) struct TwoClocks {
     jumped: Option<Mono>,
@@ -149,14 +149,14 @@ impl Invariant for TwoClocks {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         match note {
             Note::ClockJumped { by_ms } if by_ms.abs() > 60_000 => self.jumped = Some(scene.at),
-            Note::Acted(intent) if matches!(intent.action, Action::Sleep { .. }) => {
+            // Who was not there saw no jump.
+            Note::ManagerUp { .. } => self.jumped = None,
+            Note::Acted(Intent { id, action: Action::Sleep { host }, .. })
+                if !scene.ordered.contains(host) =>
+            {
                 let idle = scene.settings.observe_every;
                 if self.jumped.is_some_and(|jumped| scene.at.since(jumped) < idle) {
-                    found.add(
-                        "I29",
-                        scene.at,
-                        format!("i{} was carried out right after a clock jump", intent.id.0),
-                    );
+                    found.add("I29", scene.at, format!("i{} was carried out right after a clock jump", id.0));
                 }
             }
             _ => {}

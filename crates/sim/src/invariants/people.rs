@@ -1,11 +1,15 @@
 //! People win (I17), and nobody saws the branch we sit on (I18).
 
 use dormouse_control::{Automation, Order};
-use dormouse_model::{Action, HostId, Intent, Mono};
+use dormouse_model::{Action, HostId, Intent, Millis, Mono};
 
 use super::{Found, Invariant, Scene};
 use crate::note::Note;
 use crate::store::SYNC;
+
+/// Writing down anew what is remembered takes no longer.
+const RECORDS: Millis = Millis::from_secs(1);
+const FOR_EVER: Mono = Mono(u64::MAX);
 
 /// I17: what a person does or has said stops our steps there; only a person's order goes past a mark.
 #[derive(Debug)]
@@ -14,6 +18,9 @@ pub(super) struct PeopleWin {
     busy: Vec<bool>,
     looked: Vec<Mono>,
     said: Said,
+    down: bool,
+    /// When the calendar's clock was last set.
+    jumped: Option<Mono>,
     /// Orders whose answer a dying manager may not have given: when, whether its store took nothing, what held before.
     unanswered: Vec<(Mono, bool, Said)>,
 }
@@ -35,6 +42,8 @@ impl PeopleWin {
             busy: vec![false; hosts],
             looked: vec![Mono::ZERO; hosts],
             said: Said { maintenance: vec![None; hosts], paused: None, automation: None, applied: false },
+            down: false,
+            jumped: None,
             unanswered: vec![],
         }
     }
@@ -48,12 +57,26 @@ impl PeopleWin {
         self.said.ordered(order);
     }
 
+    /// Of what was not told to be kept it may be that, or what held before: only what both say binds our successor.
     fn manager_died(&mut self, scene: &Scene<'_>) {
         let lost = |(at, unkept, _): &(Mono, bool, Said)| *unkept || scene.at.since(*at) <= SYNC;
         if let Some(first) = self.unanswered.iter().position(lost) {
-            self.said = self.unanswered.swap_remove(first).2;
+            let before = self.unanswered.swap_remove(first).2;
+            self.said.or(before);
         }
         self.unanswered.clear();
+        self.down = true;
+        if self.jumped.is_some_and(|jumped| scene.at.since(jumped) <= RECORDS) {
+            self.said.pause_may_be_over();
+        }
+    }
+
+    /// A pause outlives its manager in calendar time: set the clock while nobody is there, and nobody knows how much is left.
+    fn clock_was_set(&mut self, scene: &Scene<'_>) {
+        self.jumped = Some(scene.at);
+        if self.down {
+            self.said.pause_may_be_over();
+        }
     }
 
     fn is_busy(host: HostId, scene: &Scene<'_>) -> bool {
@@ -116,11 +139,28 @@ impl PeopleWin {
 }
 
 impl Said {
+    fn or(&mut self, other: Self) {
+        for (said, other) in self.maintenance.iter_mut().zip(other.maintenance) {
+            if *said != other {
+                *said = Some(false);
+            }
+        }
+        self.paused = self.paused.min(other.paused);
+        if self.automation != other.automation {
+            self.automation = None;
+        }
+        self.applied |= other.applied;
+    }
+
+    fn pause_may_be_over(&mut self) {
+        self.paused = self.paused.filter(|until| *until == FOR_EVER);
+    }
+
     fn ordered(&mut self, order: &Order) {
         match order {
             Order::Maintenance { host, on } => self.maintenance[host.index()] = Some(*on),
             Order::Clear { host } => self.maintenance[host.index()] = Some(false),
-            Order::Pause { until } => self.paused = Some(until.unwrap_or(Mono(u64::MAX))),
+            Order::Pause { until } => self.paused = Some(until.unwrap_or(FOR_EVER)),
             Order::Resume => self.paused = None,
             Order::Automation(automation) => {
                 (self.automation, self.applied) = (Some(*automation), false);
@@ -140,6 +180,8 @@ impl Invariant for PeopleWin {
             }
             Note::Ordered { order, .. } => self.ordered(order, scene),
             Note::ManagerDown => self.manager_died(scene),
+            Note::ManagerUp { .. } => self.down = false,
+            Note::ClockJumped { .. } => self.clock_was_set(scene),
             Note::GuardAgreed { host, .. } if Self::is_busy(*host, scene) => {
                 found.add("I17", scene.at, format!("{} went off under people", scene.name(*host)));
             }

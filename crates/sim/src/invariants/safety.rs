@@ -1,5 +1,6 @@
 //! Nothing is lost by switching off (I1), nothing runs twice (I2), a move is over only when both ends say so (I22).
 
+use dormouse_control::Order;
 use dormouse_model::{Action, DomainState, HostId, IntentId, Mono, Outcome};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -107,6 +108,10 @@ impl Invariant for ConfirmedMove {
                 self.actions.insert(intent.id, (intent.action, intent.vm));
             }
             Note::Looked { host, seen, boot: Some(_), .. } => self.looked[host.index()] = *seen,
+            // A person went and saw.
+            Note::Ordered { order: Order::Fence { host } | Order::SayOff { host }, .. } => {
+                self.looked[host.index()] = scene.at;
+            }
             Note::MoveEnded { vm, from, to, .. } => {
                 self.ended.insert((*vm, *from, *to), scene.at);
             }
@@ -117,10 +122,12 @@ impl Invariant for ConfirmedMove {
                 if !matches!(outcome, Outcome::Done { .. }) {
                     return;
                 }
-                // VM ids are the controller's own; those of the text are also places in the world's list.
+                // VM ids are the controller's own; those of the text are also places in the world's list. A host that
+                // died since it was seen with the VM took nothing of the move back.
                 if let Some(truth) =
                     scene.world.vms.get(vm.index()).filter(|_| vm.index() < scene.cluster.vms.len())
                     && truth.flow.is_none()
+                    && scene.world.host(to).power == Power::On
                     && (truth.copy_on(from).is_some_and(DomainState::is_present)
                         || !truth.copy_on(to).is_some_and(DomainState::is_present))
                 {

@@ -158,11 +158,13 @@ impl Invariant for FreshInput {
 #[derive(Debug)]
 pub(super) struct UnknownMeansOn {
     agreed: Vec<Option<Mono>>,
+    /// Up again since then: a look that was under way may still have found it silent.
+    up: Vec<Option<Mono>>,
 }
 
 impl UnknownMeansOn {
     pub(super) fn new(hosts: usize) -> Self {
-        Self { agreed: vec![None; hosts] }
+        Self { agreed: vec![None; hosts], up: vec![None; hosts] }
     }
 }
 
@@ -172,8 +174,12 @@ const SPOKEN: Millis = Millis::from_secs(5);
 impl Invariant for UnknownMeansOn {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         match note {
-            Note::GuardAgreed { host, .. } => self.agreed[host.index()] = Some(scene.at),
-            Note::Power { host, to: Power::On, .. } => self.agreed[host.index()] = None,
+            Note::GuardAgreed { host, .. } => {
+                (self.agreed[host.index()], self.up[host.index()]) = (Some(scene.at), None);
+            }
+            Note::Power { host, to: Power::On, .. } => {
+                self.up[host.index()].get_or_insert(scene.at);
+            }
             Note::Looked { host, asked, boot: Some(_), .. } => {
                 let agreed = &mut self.agreed[host.index()];
                 if agreed.is_some_and(|agreed| *asked > agreed + SPOKEN)
@@ -188,7 +194,9 @@ impl Invariant for UnknownMeansOn {
                 };
                 let by_person = matches!(event.field("cause"), Some("operator" | "fenced"));
                 let down = matches!(event.field("to"), Some("asleep" | "off"));
-                if down && !by_person && self.agreed[host.index()].is_none() {
+                let late = scene.settings.look_deadline + scene.settings.fresh;
+                let up = self.up[host.index()].is_some_and(|up| scene.at.since(up) > late);
+                if down && !by_person && (up || self.agreed[host.index()].is_none()) {
                     found.add("I6", scene.at, format!("{} was called down without proof", scene.name(host)));
                 }
             }
