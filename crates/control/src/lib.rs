@@ -20,6 +20,7 @@ mod freeze;
 mod gate;
 mod goal;
 mod hosts;
+mod jobs;
 mod memory;
 pub mod mutants;
 mod observe;

@@ -171,6 +171,7 @@ impl Controller {
             let before = self.ran_here(id, &crashed);
             for vm in self.vms.sighted(id, vms, look) {
                 self.judge_vm(vm);
+                self.note_job(vm);
             }
             for vm in before {
                 self.crashed(vm, id);

@@ -224,7 +224,10 @@ impl Controller {
                 // A person may try again what we let rest.
                 picture.vm_mut(*vm).barred.clear();
                 match dormouse_planner::check(&picture, &plan).first() {
-                    Some(violation) => Err(violation.to_string()),
+                    Some(violation) => {
+                        let (vm, to) = (self.vm_name(*vm), self.host_name(*to));
+                        Err(format!("{vm} cannot go to {to}: {violation}"))
+                    }
                     None => Ok(plan),
                 }
             }

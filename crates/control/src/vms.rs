@@ -63,6 +63,10 @@ pub(crate) struct VmRecord {
     told: Devices,
     /// The look that first sighted it on more than one host.
     double_since: Option<ObservationId>,
+    /// Since when a job runs on it that is no move.
+    pub(crate) job_since: Option<Mono>,
+    /// That it does not end was told.
+    pub(crate) job_told: bool,
 }
 
 /// A VM of a host that is proved off.
@@ -189,6 +193,8 @@ impl Vms {
             owed: None,
             named: false,
             double_since: None,
+            job_since: None,
+            job_told: false,
         });
         id
     }
@@ -249,6 +255,10 @@ impl Vms {
                 record
                     .history
                     .push(look.asked, cpu, vm.mem, *hour, spans, |rollup| closed.push((id, rollup)));
+            }
+            if vm.state.is_present() {
+                let busy = vm.job.as_ref().is_some_and(|job| job.kind == JobKind::Other);
+                record.job_since = busy.then(|| record.job_since.unwrap_or(look.asked));
             }
             record.seen.insert(host, Sighting { facts: vm, look: look.id });
             now_on.push(id);

@@ -47,6 +47,8 @@ pub(crate) struct World {
     /// VMs that their users paused, and VMs on which a job runs, by place.
     pub(crate) paused: BTreeSet<usize>,
     pub(crate) jobs: BTreeSet<usize>,
+    /// Those jobs are backups, not moves.
+    pub(crate) backups: bool,
     /// What a host says of a VM, where that is not simply running.
     pub(crate) states: BTreeMap<(HostId, usize), DomainState>,
     pub(crate) people: BTreeMap<HostId, Vec<Millis>>,
@@ -110,6 +112,7 @@ impl World {
             unlocked: BTreeSet::new(),
             paused: BTreeSet::new(),
             jobs: BTreeSet::new(),
+            backups: false,
             states: BTreeMap::new(),
             people: BTreeMap::new(),
             clock_offset: BTreeMap::new(),
@@ -367,7 +370,7 @@ impl World {
                 cpu: Some(vm.cpu),
                 dirty_mib_s: 0,
                 job: self.jobs.contains(index).then_some(Job {
-                    kind: JobKind::MigrationOut,
+                    kind: if self.backups { JobKind::Other } else { JobKind::MigrationOut },
                     elapsed: Millis(0),
                     remaining: Mib(100),
                     processed: Mib(1),

@@ -52,6 +52,25 @@ fn a_move_that_cannot_be_ended_is_stuck_and_its_hosts_stay_on() {
     assert_eq!(vm(&world, 0).as_str(), "running", "{}", world.trail.join("\n"));
 }
 
+/// A backup runs on v1 all night (fault V08): its host stays on, and after four hours somebody is told, once.
+#[test]
+fn a_backup_that_does_not_end_keeps_its_host_on_and_is_told() {
+    let mut world = three();
+    let h1 = world.host("h1");
+    world.backups = true;
+    world.jobs.insert(0);
+    world.order(Order::Automation(Automation::Auto));
+    world.run(3 * 3600);
+    assert!(world.trail_of(&["vm.job-long"]).is_empty(), "{}", world.trail.join("\n"));
+    world.run(3 * 3600);
+    assert_eq!(world.trail_of(&["ev=vm.job-long vm=v1"]).lines().count(), 1);
+    let disturbs = |action: Action| action == Action::Sleep { host: h1 } || action.vm() == Some(VmId(0));
+    assert!(!world.acts.iter().any(|intent| disturbs(intent.action)), "{}", world.trail.join("\n"));
+    world.jobs.clear();
+    world.run(60);
+    assert_eq!(world.trail_of(&["alarm.over alarm=vm.job-long"]).lines().count(), 1);
+}
+
 /// Its user removed it (fault V03): it is gone, and nothing makes it again.
 #[test]
 fn a_vm_that_was_removed_is_not_made_again() {

@@ -63,6 +63,8 @@ pub(super) struct Converges {
     alarmed: BTreeSet<String>,
     /// VMs that are held by a move that is over, since when.
     held: BTreeMap<usize, Mono>,
+    /// Of our moves: one that goes on has its time.
+    deadlines: BTreeMap<IntentId, Millis>,
 }
 
 const T_CONV: Millis = Millis::from_mins(15);
@@ -74,6 +76,7 @@ impl Converges {
             since: vec![Mono::ZERO; hosts],
             alarmed: BTreeSet::new(),
             held: BTreeMap::new(),
+            deadlines: BTreeMap::new(),
         }
     }
 }
@@ -81,6 +84,9 @@ impl Converges {
 impl Invariant for Converges {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, _found: &mut Found) {
         match note {
+            Note::Acted(intent) if matches!(intent.action, Action::Migrate { .. }) => {
+                self.deadlines.insert(intent.id, intent.deadline);
+            }
             Note::Script { is_fault: true, .. } => self.calm_since = None,
             Note::Healed => self.calm_since = Some(scene.at),
             Note::ManagerUp { .. } => self.calm_since = self.calm_since.map(|_| scene.at),
@@ -128,7 +134,13 @@ impl Invariant for Converges {
                     | HostState::Unusable
             );
             let since = self.since[host.id.index()].max(calm);
+            let moves = scene.world.flows.iter().any(|flow| {
+                let deadline = flow.intent.and_then(|intent| self.deadlines.get(&intent));
+                (flow.from == host.id || flow.to == host.id)
+                    && deadline.is_some_and(|deadline| scene.at.since(since) <= *deadline + ABORT_SLACK)
+            });
             if unsettled
+                && !moves
                 && scene.at.since(since) > T_CONV
                 && host.is_healthy(scene.at)
                 && !scene.ordered.contains(&host.id)
