@@ -91,6 +91,11 @@ impl Invariant for Converges {
             Note::Healed => self.calm_since = Some(scene.at),
             Note::ManagerUp { .. } => self.calm_since = self.calm_since.map(|_| scene.at),
             Note::Power { host, .. } => self.since[host.index()] = scene.at,
+            Note::MoveEnded { from, to, .. } => {
+                for host in [from, to] {
+                    self.since[host.index()] = scene.at;
+                }
+            }
             Note::Told(event) if event.name == "host.state" => {
                 if let Some(host) = event.field("host").and_then(|name| scene.cluster.host_named(name)) {
                     self.since[host.index()] = scene.at;
