@@ -259,6 +259,8 @@ impl Budget {
                 other.id != host
                     && other.spec.circuit.as_ref() == Some(name)
                     && other.power == Power::Booting
+                    // Given up after all its tries, which began before a packet arrived: it hangs just so.
+                    && scene.belief[other.id.index()] != HostState::SetAside
                     && boots(&other.id)
             })
             .count();
