@@ -184,8 +184,11 @@ fn unseen(kind: JobKind) -> Job {
 /// A job on one of its drives: a copy, a merge of snapshots. While it lasts, libvirt moves the VM nowhere.
 pub(crate) fn block_job(domain: &Domain<'_>, drives: &[String]) -> Result<Option<Job>, Error> {
     for drive in drives {
-        if domain.has_block_job(drive)? {
-            return Ok(Some(unseen(JobKind::Other)));
+        match domain.has_block_job(drive) {
+            Ok(true) => return Ok(Some(unseen(JobKind::Other))),
+            Ok(false) => {}
+            Err(error) if error.has_ended() => return Ok(None),
+            Err(error) => return Err(error),
         }
     }
     Ok(None)
@@ -193,8 +196,12 @@ pub(crate) fn block_job(domain: &Domain<'_>, drives: &[String]) -> Result<Option
 
 /// The job that runs on a present VM, ours or someone else's.
 pub(crate) fn job(domain: &Domain<'_>) -> Result<Option<Job>, Error> {
-    if domain.is_stuck()? {
-        return Ok(Some(unseen(JobKind::Other)));
+    match domain.is_stuck() {
+        Ok(true) => return Ok(Some(unseen(JobKind::Other))),
+        Ok(false) => {}
+        // A guest that goes down while it is looked at is nothing that its host could be blamed for.
+        Err(error) if error.has_ended() => return Ok(None),
+        Err(error) => return Err(error),
     }
     match domain.job(false) {
         Ok(numbers) if numbers.is_empty() => Ok(None),
@@ -202,7 +209,7 @@ pub(crate) fn job(domain: &Domain<'_>) -> Result<Option<Job>, Error> {
         // Statistics of a move are told at its source only.
         Err(error) if error.is_unsupported_here() => Ok(Some(unseen(JobKind::MigrationIn))),
         // It ended between two questions, or this driver knows no jobs.
-        Err(error) if error.is_wrong_state() || error.is_no_domain() || error.is_unsupported() => Ok(None),
+        Err(error) if error.has_ended() || error.is_unsupported() => Ok(None),
         Err(error) => Err(error),
     }
 }

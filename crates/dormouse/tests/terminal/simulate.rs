@@ -77,7 +77,7 @@ fn a_mistake_in_the_script_is_a_usage_error_and_a_missing_folder_is_not() {
     scenario(CLUSTER, "expct awake <= 1\nrun until 12:10 seed=7\n").check("simulate s", expect![[r#"
         $ dormouse simulate s
         stderr: Error: scenario `s` cannot be played
-        stderr: Caused by: s/script: line 1: unknown script line `expct` (one of: start, at, expect, never, run); did you mean `expect`?
+        stderr: Caused by: s/script: line 1: unknown script line `expct` (one of: start, at, expect, never, run, with); did you mean `expect`?
         exit status 2
     "#]]);
     Terminal::new().check(

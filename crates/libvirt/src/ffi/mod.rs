@@ -44,6 +44,11 @@ impl Error {
         self.is(sys::VIR_ERR_OPERATION_INVALID)
     }
 
+    /// The guest is not running any more, or is not even defined.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.is_wrong_state() || self.is_no_domain()
+    }
+
     /// Asked for a job's numbers at the destination of a move, where there are none.
     pub(crate) fn is_unsupported_here(&self) -> bool {
         self.is(sys::VIR_ERR_OPERATION_UNSUPPORTED)

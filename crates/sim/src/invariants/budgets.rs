@@ -361,7 +361,8 @@ impl Invariant for Hysteresis {
                 }
             }
             Note::ClockJumped { by_ms } => self.jumped += Millis(by_ms.unsigned_abs()),
-            Note::Told(event) if event.name == "goal" => self.cause_at = scene.at,
+            // A way that failed is taken by nobody for a while, and what was meant for it goes another.
+            Note::Told(event) if matches!(event.name, "goal" | "way.rests") => self.cause_at = scene.at,
             Note::Told(event) if event.name == "host.state" => {
                 let routine =
                     [HostState::Draining, HostState::Stopping, HostState::Asleep].map(HostState::as_str);
