@@ -160,8 +160,10 @@ impl Invariant for BoundedRetry {
                 let Action::Wake { host } = intent.action else { return };
                 let (first, sent) = self.wakes[host.index()].get_or_insert((scene.at, 0));
                 *sent += 1;
+                // A try may have to wait for its circuit, so it is late only if packets of more than `tries` went out.
                 let span = Millis(scene.settings.t_on.0 * u64::from(tries) + 60_000);
-                if *sent > SENDS_PER_TRY * tries || scene.at.since(*first) > span {
+                let late = scene.at.since(*first) > span && *sent > tries;
+                if *sent > SENDS_PER_TRY * tries || late {
                     found.add(
                         "I7",
                         scene.at,
@@ -221,6 +223,11 @@ impl Invariant for Budget {
                 }
                 self.circuit(host, scene, found);
             }
+            // Given up after all its tries, which began before a packet arrived: such a boot hangs, too.
+            Note::Told(event) if event.name == "host.state" && event.field("to") == Some("set-aside") => {
+                let host = event.field("host").and_then(|name| scene.cluster.host_named(name));
+                host.map(|host| self.woken.remove(&host));
+            }
             Note::Power { host, to: Power::Booting, cause, .. } => {
                 if *cause == "wake" {
                     self.woken.insert(*host, scene.at);
@@ -259,8 +266,6 @@ impl Budget {
                 other.id != host
                     && other.spec.circuit.as_ref() == Some(name)
                     && other.power == Power::Booting
-                    // Given up after all its tries, which began before a packet arrived: it hangs just so.
-                    && scene.belief[other.id.index()] != HostState::SetAside
                     && boots(&other.id)
             })
             .count();
