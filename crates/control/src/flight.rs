@@ -407,6 +407,16 @@ impl Controller {
         let leads = self.leading();
         let again = self.settings.confirm_within;
         let under_way = [source, target].into_iter().flatten().any(|(_, job)| job);
+        // What is held at the source is let run there again if the destination has none that runs. A person may have moved it
+        // to a third host meanwhile: then that would be a second one.
+        let runs_there = matches!(target, Some((DomainState::Running, _)));
+        let elsewhere = if under_way || runs_there { Some(false) } else { self.is_elsewhere(id) };
+        if elsewhere == Some(true) {
+            let why = OutcomeError::Driver("it is on a third host".to_owned());
+            let vm = self.flights.get(&id).and_then(Flight::migration).map(|(vm, ..)| vm);
+            return vm.into_iter().for_each(|vm| self.move_failed(id, vm, Outcome::Failed(why.clone())));
+        }
+        let may_settle = leads && elsewhere == Some(false);
         let Some(flight) = self.flights.get_mut(&id) else { return };
         let Some((_, from, to)) = flight.migration() else { return };
         let intent = flight.intent.clone();
@@ -417,7 +427,7 @@ impl Controller {
             if spent > deadline + again {
                 self.doubt(id, Doubt::Stuck);
             }
-        } else if !under_way && !flight.settle_sent && leads {
+        } else if !under_way && !flight.settle_sent && may_settle {
             flight.settle_sent = true;
             self.out.push(Effect::Settle(intent));
             self.look_soon(from);
@@ -425,6 +435,27 @@ impl Controller {
         } else if spent > deadline + self.settings.confirm_within {
             self.doubt(id, Doubt::Stuck);
         }
+    }
+
+    /// Whether any host but the two of this move has its VM, by looks asked for since; `None`: not everybody was heard yet.
+    fn is_elsewhere(&mut self, id: IntentId) -> Option<bool> {
+        let flight = self.flights.get(&id)?;
+        let (vm, from, to) = flight.migration()?;
+        let since = flight.since_look;
+        let others = self.host_ids().filter(|host| *host != from && *host != to);
+        let others: Vec<HostId> = others.filter(|host| !self.host(*host).state.is_down()).collect();
+        let present = |host| self.sighting(vm, host).is_some_and(|(state, _)| state.is_present());
+        let (heard, unheard): (Vec<HostId>, Vec<HostId>) =
+            others.into_iter().partition(|host| self.looked_since(*host, since));
+        if heard.into_iter().any(present) {
+            return Some(true);
+        }
+        for host in
+            unheard.iter().filter(|host| self.hosts[host.index()].look.is_none()).copied().collect::<Vec<_>>()
+        {
+            self.look_soon(host);
+        }
+        unheard.is_empty().then_some(false)
     }
 
     /// A definition was left at the source, as by a libvirtd that ended before it got to that (fault M21): the driver looks

@@ -184,9 +184,10 @@ impl Controller {
         if host.spec.role.is_some() {
             return Err("role");
         }
-        // One that missed its last look may be dying: nobody else sleeps on its account.
+        // One that missed its last look, or should have been looked at again, may be dying: nobody else sleeps on its account.
+        let unseen = self.settings.observe_every + self.settings.look_deadline;
         let relied_on = |other: &&crate::hosts::HostRecord| {
-            other.id != id && other.state == HostState::On && other.misses == 0
+            other.id != id && other.state == HostState::On && other.is_fresh(now, unseen)
         };
         let others_usable = self.hosts.iter().filter(relied_on).count();
         if others_usable < knobs.min_on as usize {
@@ -251,7 +252,6 @@ impl Controller {
         let Some(circuit) = self.cluster.circuits.iter().find(|circuit| circuit.name == name) else {
             return true;
         };
-        let (now, t_on) = (self.now.mono, self.settings.t_on);
         let soon: Vec<HostId> = self
             .flights
             .values()
@@ -264,8 +264,7 @@ impl Controller {
         let boots = |host: &&crate::hosts::HostRecord| {
             host.state == HostState::Waking
                 || soon.contains(&host.id)
-                || host.state == HostState::Unknown
-                    && host.wake.is_some_and(|wake| now.since(wake.try_began) < t_on)
+                || host.state == HostState::Unknown && host.wake.is_some()
         };
         let on_circuit =
             |host: &&crate::hosts::HostRecord| host.spec.circuit.as_ref() == Some(&name) && host.id != id;

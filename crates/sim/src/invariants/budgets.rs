@@ -2,7 +2,7 @@
 
 use dormouse_control::{Automation, Order};
 use dormouse_model::{Action, HostId, HostState, IntentId, Millis, Mono, Outcome, PolicyName};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use uuid::Uuid;
 
 use super::{Found, Invariant, Scene};
@@ -58,11 +58,11 @@ impl BoundedRetry {
     }
 
     /// Nobody knows how long a try went on that began on a clock which was then set back: it begins anew.
-    fn starts(&mut self, at: Mono, t_on: Millis) {
+    fn starts(&mut self, at: Mono) {
         self.down = false;
         if std::mem::take(&mut self.set_back) {
             for (first, sent) in self.wakes.iter_mut().flatten() {
-                *first = (*first).max(Mono(at.0.saturating_sub(t_on.0)));
+                *first = at;
                 *sent = sent.saturating_sub(SENDS_PER_TRY);
             }
         }
@@ -137,7 +137,7 @@ impl Invariant for BoundedRetry {
                 // What is remembered anew after a jump, record by record, was not durable yet.
                 self.set_back |= self.jumped_back.is_some_and(|jumped| scene.at.since(jumped) <= RECORDS);
             }
-            Note::ManagerUp { .. } => self.starts(scene.at, scene.settings.t_on),
+            Note::ManagerUp { .. } => self.starts(scene.at),
             Note::ClockJumped { by_ms } if *by_ms < 0 => {
                 self.set_back |= self.down;
                 self.jumped_back = Some(scene.at);
@@ -291,6 +291,8 @@ pub(super) struct Hysteresis {
     meant: Vec<bool>,
     /// Moves that a person asked for.
     asked: BTreeMap<Uuid, HostId>,
+    /// Hosts that a person has emptied, until that is taken back.
+    emptied: BTreeSet<HostId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -315,6 +317,7 @@ impl Hysteresis {
             ours: vec![false; hosts],
             meant: vec![false; hosts],
             asked: BTreeMap::new(),
+            emptied: BTreeSet::new(),
         }
     }
 
@@ -326,7 +329,9 @@ impl Hysteresis {
             let span = knobs.scaled(span).saturating_sub(slack);
             past.iter().filter(|moved| scene.at.since(moved.at) < span).count()
         };
-        if scene.ordered.contains(&from) || scene.ordered.contains(&to) {
+        let theirs =
+            [from, to].iter().any(|host| scene.ordered.contains(host)) || self.emptied.contains(&from);
+        if theirs {
             return;
         }
         if lately(HOUR) >= knobs.moves_vm_hour as usize || lately(DAY) >= knobs.moves_vm_day as usize {
@@ -358,6 +363,15 @@ impl Invariant for Hysteresis {
         match note {
             Note::Script { .. } | Note::Ordered { .. } | Note::ManagerUp { .. } => {
                 self.cause_at = scene.at;
+                match note {
+                    Note::Ordered { order: Order::Drain { host } | Order::Sleep { host }, .. } => {
+                        self.emptied.insert(*host);
+                    }
+                    Note::Ordered { order: Order::Clear { host } | Order::Wake { host }, .. } => {
+                        self.emptied.remove(host);
+                    }
+                    _ => {}
+                }
                 if let Note::Ordered { order: Order::Move { vm, to }, .. } = note
                     && let Some(truth) =
                         scene.world.vms.get(vm.index()).filter(|_| vm.index() < scene.cluster.vms.len())
@@ -376,6 +390,8 @@ impl Invariant for Hysteresis {
                 }
             }
             Note::MoveStarted { vm, from, to, intent: Some(_) } => self.moved(*vm, *from, *to, scene, found),
+            // A person's move may overload a host just so.
+            Note::MoveEnded { intent: None, .. } => self.cause_at = scene.at,
             // Somebody took it back before we saw it there: that was no move for us.
             Note::Closed { intent, outcome } if !matches!(outcome, Outcome::Done { .. }) => {
                 self.moves.values_mut().for_each(|moves| moves.retain(|moved| moved.intent != *intent));
@@ -395,7 +411,8 @@ impl Invariant for Hysteresis {
                 let up = scene.at.since(self.up_since[host.index()]);
                 let woken = self.up_since[host.index()] > Mono::ZERO && self.meant[host.index()];
                 let least = knobs.scaled(knobs.min_up).saturating_sub(Millis(self.jumped.0 + SECONDS.0));
-                if woken && up < least && !scene.ordered.contains(&host) {
+                let theirs = scene.ordered.contains(&host) || self.emptied.contains(&host);
+                if woken && up < least && !theirs {
                     found.add("I12", scene.at, format!("{} was up for {up} only", scene.name(host)));
                 }
             }

@@ -2,6 +2,9 @@
 
 use dormouse_model::{Action, HostId, HostState, Mib, Millis, Mono, PolicyName};
 
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
 use super::{Found, Invariant, Scene};
 use crate::note::Note;
 use crate::world::{Power, VmTruth};
@@ -93,12 +96,14 @@ impl Invariant for MinimumOn {
 #[derive(Debug)]
 pub(super) struct Reserves {
     fell: Vec<Option<Mono>>,
+    /// When a user started them: nobody can know before the next look.
+    started: BTreeMap<Uuid, Mono>,
     epoch: u64,
 }
 
 impl Reserves {
     pub(super) fn new(hosts: usize) -> Self {
-        Self { fell: vec![None; hosts], epoch: 0 }
+        Self { fell: vec![None; hosts], started: BTreeMap::new(), epoch: 0 }
     }
 }
 
@@ -106,6 +111,9 @@ impl Invariant for Reserves {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         falls(&mut self.fell, note, scene);
         leads(&mut self.epoch, note);
+        if let Note::VmStarted { vm, .. } = note {
+            self.started.insert(*vm, scene.at);
+        }
         let Note::GuardAgreed { host, epoch } = note else { return };
         if epoch.0 < self.epoch {
             return;
@@ -120,8 +128,10 @@ impl Invariant for Reserves {
         let hosts: Vec<HostId> = usable(scene, &self.fell, *host, unseen, &states)
             .filter(|host| scene.belief[host.index()] == HostState::On || !scene.ordered.contains(host))
             .collect();
+        let look = scene.settings.observe_every + scene.settings.look_deadline;
+        self.started.retain(|_, at| scene.at.since(*at) <= look);
         for moved in [true, false] {
-            if let Some(broken) = broken_reserve(scene, &hosts, moved) {
+            if let Some(broken) = broken_reserve(scene, &hosts, moved, &self.started) {
                 let text = format!("{} went off{broken}", scene.name(*host));
                 return found.add("I9", scene.at, text);
             }
@@ -130,14 +140,21 @@ impl Invariant for Reserves {
 }
 
 /// What is wrong with the reserves on these hosts once all moves under way have ended, at their destinations or not.
-fn broken_reserve(scene: &Scene<'_>, hosts: &[HostId], moved: bool) -> Option<String> {
+fn broken_reserve(
+    scene: &Scene<'_>,
+    hosts: &[HostId],
+    moved: bool,
+    new: &BTreeMap<Uuid, Mono>,
+) -> Option<String> {
     let (knobs, world) = (&scene.cluster.policy.knobs, scene.world);
     let leaves = |vm: &VmTruth, host: HostId| {
         let flow = vm.flow.and_then(|flow| world.flows.iter().find(|other| other.id == flow));
         flow.is_some_and(|flow| host == if moved { flow.from } else { flow.to })
     };
-    let held =
-        |host: HostId| world.present_on(host).filter(move |vm| !leaves(vm, host)).map(|vm| vm.spec.mem);
+    let held = |host: HostId| {
+        let here = world.present_on(host).filter(move |vm| !leaves(vm, host));
+        here.filter(|vm| !new.contains_key(&vm.spec.uuid)).map(|vm| vm.spec.mem)
+    };
     let overhead = |host: HostId| world.host(host).spec.overhead;
     let used = |host: HostId| held(host).map(|mem| mem + overhead(host)).sum::<Mib>();
     let free = |host: HostId| world.host(host).spec.mem_for_vms().saturating_sub(used(host));

@@ -27,12 +27,13 @@ impl Invariant for SafeStart {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
         match note {
             Note::GuardAgreed { host, .. } | Note::ProvedOff { host } => self.proved[host.index()] = true,
-            // A word that is true when it is given: nothing ran there then. What runs there later is on the book again.
-            Note::Ordered { order: Order::SayOff { host } | Order::Fence { host }, .. }
-                if !matches!(scene.world.host(*host).power, Power::On | Power::Stopping) =>
-            {
-                for held in &mut self.may_hold {
-                    held.retain(|at| at != host);
+            // A word that is true when it is given, of those that do not run there then: it may have been off and back again.
+            // What runs there later is on the book again.
+            Note::Ordered { order: Order::SayOff { host } | Order::Fence { host }, .. } => {
+                let up = matches!(scene.world.host(*host).power, Power::On | Power::Stopping);
+                for (held, vm) in self.may_hold.iter_mut().zip(&scene.world.vms) {
+                    let runs = up && vm.copy_on(*host).is_some_and(DomainState::is_present);
+                    held.retain(|at| at != host || runs);
                 }
             }
             Note::Power { host, to: Power::On, .. } => self.proved[host.index()] = false,
