@@ -40,6 +40,8 @@ pub(crate) struct Flight {
     settle_sent: bool,
     /// A person asked for it, or it goes on with what was begun: a pause does not end it.
     by_order: bool,
+    /// A manager before us began it, and nobody watched since.
+    adopted: bool,
     /// The store did not answer in time. Should it become durable after all, it is withdrawn.
     given_up: bool,
     /// Both ends could not be seen in time, or show something that must not be touched.
@@ -128,6 +130,7 @@ impl Controller {
                 abort_sent: None,
                 settle_sent: false,
                 by_order,
+                adopted: false,
                 given_up: false,
                 in_doubt: None,
             },
@@ -407,10 +410,12 @@ impl Controller {
         let leads = self.leading();
         let again = self.settings.confirm_within;
         let under_way = [source, target].into_iter().flatten().any(|(_, job)| job);
-        // What is held at the source is let run there again if the destination has none that runs. A person may have moved it
-        // to a third host meanwhile: then that would be a second one.
+        // What is held at the source is let run there again if the destination has none that runs. Where nobody watched, a
+        // person may have moved it to a third host: then that would be a second one.
         let runs_there = matches!(target, Some((DomainState::Running, _)));
-        let elsewhere = if under_way || runs_there { Some(false) } else { self.is_elsewhere(id) };
+        let unwatched = self.flights.get(&id).is_some_and(|flight| flight.adopted);
+        let elsewhere =
+            if under_way || runs_there || !unwatched { Some(false) } else { self.is_elsewhere(id) };
         if elsewhere == Some(true) {
             let why = OutcomeError::Driver("it is on a third host".to_owned());
             let vm = self.flights.get(&id).and_then(Flight::migration).map(|(vm, ..)| vm);
