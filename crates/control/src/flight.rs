@@ -410,12 +410,10 @@ impl Controller {
         let leads = self.leading();
         let again = self.settings.confirm_within;
         let under_way = [source, target].into_iter().flatten().any(|(_, job)| job);
-        // What is held at the source is let run there again if the destination has none that runs. Where nobody watched, a
+        // What is held at the source is let run there again if the destination has nothing of it. Where nobody watched, a
         // person may have moved it to a third host: then that would be a second one.
-        let runs_there = matches!(target, Some((DomainState::Running, _)));
-        let unwatched = self.flights.get(&id).is_some_and(|flight| flight.adopted);
-        let elsewhere =
-            if under_way || runs_there || !unwatched { Some(false) } else { self.is_elsewhere(id) };
+        let unwatched = target.is_none() && self.flights.get(&id).is_some_and(|flight| flight.adopted);
+        let elsewhere = if under_way || !unwatched { Some(false) } else { self.is_elsewhere(id) };
         if elsewhere == Some(true) {
             let why = OutcomeError::Driver("it is on a third host".to_owned());
             let vm = self.flights.get(&id).and_then(Flight::migration).map(|(vm, ..)| vm);
