@@ -5,6 +5,7 @@ use crate::world::{POLICY, PROGRAM, Trail, Typed, World};
 use dormouse_lab::{Lab, LabSpec};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 const ID: &str = "trust";
 const HOSTS: [&str; 3] = ["h01", "h02", "h03"];
@@ -303,11 +304,17 @@ fn fallback(world: &World) {
 fn back_again(world: &World) {
     let typed = world.type_at_manager("host add h03 --yes");
     expect(&typed, 0, &["h03: certificate h03-"]);
-    // The others' lists, too: a host whose list is older than another's has a note of it.
+    let added = Instant::now();
+    // The others' lists, too, by looks asked for since: a host whose list is older than another's has a note of it.
     world.wait("its new certificate and all lists are seen", |world| {
         HOSTS.iter().all(|host| {
-            let moves = &world.host(host)["moves"];
-            moves["way"] == "peer-to-peer-listed" && moves["notes"].as_array().is_none_or(Vec::is_empty)
+            let host = world.host(host);
+            let since =
+                u128::from(host["seen_ms"].as_u64().unwrap_or(u64::MAX)) < added.elapsed().as_millis();
+            let moves = &host["moves"];
+            since
+                && moves["way"] == "peer-to-peer-listed"
+                && moves["notes"].as_array().is_none_or(Vec::is_empty)
         })
     });
     let after = world.now();
