@@ -30,6 +30,8 @@ const FIRST_VM: [&str; 4] = ["vm", "name", "at", "moves"];
 
 /// A write is durable after this.
 pub(crate) const SYNC: Millis = Millis(2);
+/// Writing down anew all that is remembered takes no longer.
+pub(crate) const RECORDS: Millis = Millis::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(crate) struct Store {

@@ -11,9 +11,17 @@ vm   v[1-3]@h[1-3] vcpus=1 mem=512M cpu=0.02
 policy balanced spare.min=0 spare.target=0 failover=0 window.sleep=10h min_up=10h
 ";
 
-/// All hosts have a power control that can prove them off.
 fn three(text: &str) -> World {
-    let provers = (0..3).map(HostId::at).collect();
+    proving(text, 3)
+}
+
+fn six() -> World {
+    proving(&THREE.replace("h[1-3] cpus", "h[1-6] cpus").replace("v[1-3]@h[1-3]", "v[1-6]@h[1-6]"), 6)
+}
+
+/// All hosts have a power control that can prove them off.
+fn proving(text: &str, hosts: usize) -> World {
+    let provers = (0..hosts).map(HostId::at).collect();
     let settings = Settings { automation: Automation::Auto, provers, ..Settings::default() };
     let mut world = World::with(text, settings);
     world.run(20);
@@ -194,11 +202,7 @@ fn nobody_is_fenced_who_is_in_hand_or_needed_or_empty() {
 
 #[test]
 fn many_that_vanish_at_once_are_rather_our_own_fault() {
-    let text = THREE.replace("h[1-3] cpus", "h[1-6] cpus").replace("v[1-3]@h[1-3]", "v[1-6]@h[1-6]");
-    let provers = (0..6).map(HostId::at).collect();
-    let settings = Settings { automation: Automation::Auto, provers, ..Settings::default() };
-    let mut world = World::with(&text, settings);
-    world.run(20);
+    let mut world = six();
     for name in ["h1", "h2", "h3", "h4"] {
         falls_silent(&mut world, name);
     }
@@ -208,11 +212,7 @@ fn many_that_vanish_at_once_are_rather_our_own_fault() {
 
 #[test]
 fn many_that_vanish_one_after_the_other_are_not_shot_one_after_the_other() {
-    let text = THREE.replace("h[1-3] cpus", "h[1-6] cpus").replace("v[1-3]@h[1-3]", "v[1-6]@h[1-6]");
-    let provers = (0..6).map(HostId::at).collect();
-    let settings = Settings { automation: Automation::Auto, provers, ..Settings::default() };
-    let mut world = World::with(&text, settings);
-    world.run(20);
+    let mut world = six();
     for name in ["h1", "h2", "h3", "h4"] {
         falls_silent(&mut world, name);
         world.run(600);

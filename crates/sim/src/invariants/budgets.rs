@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{Found, Invariant, Scene};
 use crate::note::{MoveEnd, Note};
+use crate::store::RECORDS;
 use crate::world::Power;
 
 const HOUR: Millis = Millis::from_mins(60);
@@ -15,9 +16,6 @@ const DAY: Millis = Millis::from_mins(24 * 60);
 const SECONDS: Millis = Millis::from_secs(2);
 /// Packets within one try (fault P01: three sends with back-off within T_on).
 const SENDS_PER_TRY: u32 = 3;
-
-/// Writing down anew what is remembered takes no longer.
-const RECORDS: Millis = Millis::from_secs(1);
 
 /// A wake's way to its host.
 const PACKET: Millis = Millis(100);

@@ -1,14 +1,12 @@
 //! People win (I17), and nobody saws the branch we sit on (I18).
 
 use dormouse_control::{Automation, Order};
-use dormouse_model::{Action, HostId, Intent, Millis, Mono};
+use dormouse_model::{Action, HostId, Intent, Mono};
 
 use super::{Found, Invariant, Scene};
 use crate::note::Note;
-use crate::store::SYNC;
+use crate::store::{RECORDS, SYNC};
 
-/// Writing down anew what is remembered takes no longer.
-const RECORDS: Millis = Millis::from_secs(1);
 const FOR_EVER: Mono = Mono(u64::MAX);
 
 /// I17: what a person does or has said stops our steps there; only a person's order goes past a mark.
