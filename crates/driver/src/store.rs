@@ -168,8 +168,15 @@ pub enum StoreError {
 
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Everything, read once at the start. A damaged store is an error, never an empty one.
+    /// Everything that a leader begins with, each record of it verified. A damaged store is an error, never an empty one.
     async fn load(&self) -> Result<Remembered, StoreError>;
+
+    /// Whether all of it is whole, also what [`Self::load`] left unread because nothing is begun from it. Takes the longer
+    /// the more history there is, and may run beside everything else. A store that reads all of itself in `load` has nothing
+    /// to add.
+    async fn verify(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Makes an intent durable: when this returns `Ok`, a power cut does not lose it. Refused (`Fenced`) in the same
     /// transaction when the intent's epoch is not the current one.

@@ -218,6 +218,32 @@ impl Members {
         })
     }
 
+    /// How often those that run have seen their leader change, all together.
+    #[must_use]
+    pub fn elections(&self) -> u64 {
+        let seen = |member: &Member| {
+            let page = answers(member.pages.number(), "/metrics")?;
+            let line =
+                page.lines().find_map(|line| line.strip_prefix("etcd_server_leader_changes_seen_total "));
+            line?.trim().parse::<u64>().ok()
+        };
+        self.members.iter().filter_map(seen).sum()
+    }
+
+    /// Writes past every check, as somebody would who has the etcd's password. Words of plain text, without TLS.
+    ///
+    /// # Panics
+    /// It is not taken.
+    pub fn put(&self, key: &str, value: &str) {
+        let body = format!("{{\"key\":\"{}\",\"value\":\"{}\"}}", base64(key), base64(value));
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port(0))).expect("reached");
+        let length = body.len();
+        write!(stream, "POST /v3/kv/put HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}").expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        assert!(answer.contains(" 200 OK"), "{answer}");
+    }
+
     /// As a power cut ends it.
     pub fn kill(&mut self, at: usize) {
         self.members[at].end();
@@ -256,6 +282,20 @@ impl Drop for Members {
 fn copy_folder(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
     assert!(copied.expect("cp is there").success());
+}
+
+fn base64(text: &str) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for three in text.as_bytes().chunks(3) {
+        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..4 {
+            let letter = char::from(LETTERS[(bits >> (18 - 6 * at) & 63) as usize]);
+            out.push(if at <= three.len() { letter } else { '=' });
+        }
+    }
+    out
 }
 
 /// One page for operators.

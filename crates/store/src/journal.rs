@@ -101,12 +101,22 @@ pub(crate) fn all(db: &Connection) -> Result<Journal, StoreError> {
 /// Intents without an outcome, in the order written, and the highest id ever written.
 pub(crate) fn open(journal: &Journal) -> Result<(Vec<IntentRecord>, u64), StoreError> {
     let (intents, outcomes) = journal;
-    let mut closed: HashSet<IntentId> = outcomes.iter().map(|(id, _)| *id).collect();
-    let open = intents.iter().filter(|intent| !closed.remove(&intent.id)).cloned().collect();
+    let open = unclosed(intents.iter().map(|intent| intent.id), outcomes.iter().map(|(id, _)| *id))?;
+    let open: HashSet<IntentId> = open.into_iter().collect();
     let last = intents.last().map_or(0, |intent| intent.id.0);
+    Ok((intents.iter().filter(|intent| open.contains(&intent.id)).cloned().collect(), last))
+}
+
+/// Those that have no outcome, in their order.
+pub(crate) fn unclosed(
+    intents: impl IntoIterator<Item = IntentId>,
+    outcomes: impl IntoIterator<Item = IntentId>,
+) -> Result<Vec<IntentId>, StoreError> {
+    let mut closed: HashSet<IntentId> = outcomes.into_iter().collect();
+    let open = intents.into_iter().filter(|id| !closed.remove(id)).collect();
     match closed.into_iter().next() {
         Some(intent) => Err(damaged("an outcome without its intent,", intent)),
-        None => Ok((open, last)),
+        None => Ok(open),
     }
 }
 

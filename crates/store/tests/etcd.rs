@@ -402,6 +402,59 @@ fn a_store_moves_there_and_back_whole_and_its_epochs_only_rise() {
 
 #[test]
 #[ignore = "needs etcd"]
+fn a_leader_begins_with_what_is_open_and_what_is_behind_it_is_verified_all_the_same() {
+    let members = Members::start(1);
+    runtime().block_on(async {
+        let (store, _lease, term) = led(&settings(&members, "one")).await;
+        // More open ones than are asked for at once, among closed ones.
+        for id in 1..=120 {
+            store.append(&of(sleep(id, 1), term)).await.expect("written");
+            if id % 10 == 0 {
+                store.close(IntentId(id), &DONE).await.expect("closed");
+            }
+        }
+        let begins = store.load().await.expect("whole");
+        let ids: Vec<u64> = begins.open.iter().map(|intent| intent.id.0).collect();
+        assert_eq!(ids, (1..=120).filter(|id| id % 10 != 0).collect::<Vec<u64>>());
+        assert_eq!((&begins.open[0], begins.last_intent), (&of(sleep(1, 1), term), 120));
+        assert_eq!(store.verify().await, Ok(()));
+
+        let mut client = etcd_client::Client::connect(members.endpoints(), None).await.expect("reached");
+        let key = |folder: &str, number: u64| format!("/dormouse/{folder}/{number:020}");
+        let changed = |key: &str| format!("the record {key} does not read back as it was written");
+        let orphan = "an outcome without its intent, i10 does not read back as it was written".to_owned();
+        let missing = "line 9 of the audit log is missing".to_owned();
+        let (open, closed) = (key("intents", 7), key("intents", 10));
+        let (outcome, line) = (key("outcomes", 10), key("audit", 9));
+        // Changed, or gone; and whether a leader does not even begin.
+        let cases = [
+            (&open, false, true, changed(&open)),
+            (&closed, false, false, changed(&closed)),
+            (&closed, true, true, orphan),
+            (&outcome, false, false, changed(&outcome)),
+            (&line, false, false, changed(&line)),
+            (&line, true, false, missing),
+        ];
+        for (key, gone, needed, why) in cases {
+            let found = client.get(key.as_str(), None).await.expect("read").take_kvs().remove(0);
+            if gone {
+                client.delete(key.as_str(), None).await.expect("removed");
+            } else {
+                let other = found.value_str().expect("text").replace(':', ";");
+                client.put(key.as_str(), other, None).await.expect("changed");
+            }
+            let named = StoreError::Damaged(why);
+            let begins = if needed { Err(named.clone()) } else { Ok(begins.clone()) };
+            assert_eq!(store.load().await, begins);
+            assert_eq!(store.verify().await, Err(named));
+            client.put(key.as_str(), found.value(), None).await.expect("put back");
+        }
+        assert_eq!(store.verify().await, Ok(()));
+    });
+}
+
+#[test]
+#[ignore = "needs etcd"]
 fn a_changed_record_is_named_and_a_store_that_is_gone_is_not_a_new_one() {
     let members = Members::start(1);
     runtime().block_on(async {
@@ -423,6 +476,7 @@ fn a_changed_record_is_named_and_a_store_that_is_gone_is_not_a_new_one() {
         // Another record's value, whole in itself.
         client.put("/dormouse/memory/host/lab08", found.value(), None).await.expect("copied");
         assert_eq!(store.load().await.map(drop), named("/dormouse/memory/host/lab08"));
+        assert_eq!(store.verify().await, named("/dormouse/memory/host/lab08"));
         lease.resign(term.epoch).await.expect("given up");
         client
             .delete("/dormouse", Some(etcd_client::DeleteOptions::new().with_prefix()))

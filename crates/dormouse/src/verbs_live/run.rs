@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 pub(crate) fn run(ctx: &Ctx) -> Result<(), Failure> {
@@ -45,6 +46,14 @@ async fn serve(ctx: &Ctx, mut config: Config) -> Result<(), Failure> {
     let mut cluster = live_cluster(&config.cluster)?;
     prepare(&config)?;
     let Some(store) = open_store(&config, &mut signals).await? else { return Ok(()) };
+    // Before the first look: whoever starts on a damaged history does nothing, and stands by for nobody.
+    tokio::select! {
+        damage = damage(store.store()) => if let Some(error) = damage {
+            return Err(damaged(&store, &error));
+        },
+        _ = signals.terminate.recv() => return Ok(()),
+        _ = signals.interrupt.recv() => return Ok(()),
+    }
     let swept = dormouse_libvirt::sweep();
     if swept > 0 {
         tracing::debug!("{swept} folders of connections of a killed program were removed");
@@ -60,6 +69,9 @@ async fn serve(ctx: &Ctx, mut config: Config) -> Result<(), Failure> {
         first = false;
     }
 }
+
+/// Between two tries to read the whole store.
+const VERIFY_AGAIN: Duration = Duration::from_secs(2);
 
 enum Next {
     Stop,
@@ -147,10 +159,39 @@ async fn live(
     let usual = format!("{} on cluster {}", config.mode, config.cluster.display());
     systemd.ready(config.observe_every, &usual);
     let told = (&**systemd, usual.as_str());
-    obeying(tokio::spawn(runner.run()), &handle, ctx, config, signals, told).await.map(|(_, next)| next)
+    let mut verifying = JoinSet::new();
+    verifying.spawn(damage(store.store()));
+    let mut running =
+        std::pin::pin!(obeying(tokio::spawn(runner.run()), &handle, ctx, config, signals, told));
+    let found = loop {
+        tokio::select! {
+            ended = &mut running => return ended.map(|(_, next)| next),
+            Some(verified) = verifying.join_next() => match verified {
+                Ok(None) => {}
+                Ok(Some(error)) => break error,
+                Err(error) => break StoreError::Unknown(format!("verifying it failed: {error}")),
+            },
+        }
+    };
+    tracing::error!("{found}; this manager stops");
+    handle.stop(Ended::Stopped).await;
+    running.await?;
+    Err(damaged(store, &found))
 }
 
-/// Everything from the store, with the lead kept meanwhile.
+/// What is damaged anywhere in the store. A new leader does not wait for it: what it begins with was verified when it was read.
+async fn damage(store: Arc<dyn Store>) -> Option<StoreError> {
+    loop {
+        match store.verify().await {
+            Ok(()) => return None,
+            Err(error @ (StoreError::Damaged(_) | StoreError::Newer { .. })) => return Some(error),
+            Err(error) => tracing::warn!("the store could not be verified, and will be: {error}"),
+        }
+        tokio::time::sleep(VERIFY_AGAIN).await;
+    }
+}
+
+/// What a leader begins with, with the lead kept meanwhile.
 async fn load(store: &dyn Store, lease: &dyn Lease, lead: Lead) -> Result<Remembered, StoreError> {
     let mut loading = std::pin::pin!(store.load());
     let mut renewals = tokio::time::interval(Duration::from_millis(lead.term.lasts.0 / 3));

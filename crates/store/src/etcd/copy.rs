@@ -1,11 +1,13 @@
-//! Reading all of it at one revision, and writing all of it: for copies, for moving, for accepting an etcd that went back.
+//! Reading all of it at one revision, and writing all of it: for copies, for moving, for accepting an etcd that went back,
+//! and to see that it is whole.
 
 use super::keys::{end_of, seal, unseal};
 use super::record::{self, Record, State};
 use super::store::{BYTES, OPS};
-use super::{EtcdSettings, EtcdStore};
+use super::{EtcdSettings, EtcdStore, begin};
 use crate::audit::Judge;
 use crate::dump::Dump;
+use crate::journal::unclosed;
 use dormouse_driver::{Kind, StoreError};
 use dormouse_model::{DemandRow, IntentId};
 use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, KeyValue, Txn, TxnOp};
@@ -18,17 +20,38 @@ use std::io::{Read, Write};
 
 /// Why nothing is put in the place of a store while anyone leads.
 pub const IN_USE: &str = "a manager is at work on it";
-/// Records read at once.
-const PAGE: i64 = 500;
+/// What is read of a range, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Range {
+    pub(super) keys_only: bool,
+    /// Records read at once.
+    pub(super) page: i64,
+    /// 0: the newest there is.
+    pub(super) revision: i64,
+    pub(super) limit: usize,
+}
+
+impl Range {
+    pub(super) const ALL: Self = Self { keys_only: false, page: 500, revision: 0, limit: usize::MAX };
+    pub(super) const KEYS: Self = Self { keys_only: true, page: 5_000, ..Self::ALL };
+}
+
 /// What the standbys are shown, unpacked: no view is larger.
 const VIEW_BYTES_MAX: u64 = 64 << 20;
 
 /// Everything from a key to another, all of one revision.
-async fn all(store: &EtcdStore, from: &str, to: &[u8], limit: usize) -> Result<Vec<KeyValue>, StoreError> {
-    let (mut found, mut from, mut revision) = (vec![], from.to_owned(), 0);
+pub(super) async fn all(
+    store: &EtcdStore,
+    from: &str,
+    to: &[u8],
+    range: Range,
+) -> Result<Vec<KeyValue>, StoreError> {
+    let Range { keys_only, page, mut revision, limit } = range;
+    let (mut found, mut from) = (vec![], from.to_owned());
     loop {
-        let page = PAGE.min(i64::try_from(limit - found.len()).unwrap_or(i64::MAX));
+        let page = page.min(i64::try_from(limit - found.len()).unwrap_or(i64::MAX));
         let options = GetOptions::new().with_range(to).with_limit(page).with_revision(revision);
+        let options = if keys_only { options.with_keys_only() } else { options };
         let mut answer = store.link().get(&from, Some(options)).await?;
         if revision == 0 {
             revision = record::place(answer.header()).1;
@@ -55,16 +78,16 @@ pub(super) async fn range<T: DeserializeOwned>(
     if limit == 0 {
         return Ok(vec![]);
     }
-    all(store, from, to, limit).await?.iter().map(unseal).collect()
+    all(store, from, to, Range { limit, ..Range::ALL }).await?.iter().map(unseal).collect()
 }
 
 /// All of it, every record verified.
 pub(super) async fn read(store: &EtcdStore) -> Result<Dump, StoreError> {
     let keys = store.keys();
-    let found = all(store, keys.all(), &end_of(keys.all()), usize::MAX).await?;
+    let found = all(store, keys.all(), &end_of(keys.all()), Range::ALL).await?;
     let mut dump = Dump::empty(uuid::Uuid::nil(), 0);
     let mut judge = Judge::default();
-    let mut record = None;
+    let (mut record, mut demand) = (None, vec![]);
     for kv in &found {
         let key = String::from_utf8_lossy(kv.key()).into_owned();
         let below = |prefix: &str| key.strip_prefix(prefix);
@@ -82,8 +105,7 @@ pub(super) async fn read(store: &EtcdStore) -> Result<Dump, StoreError> {
         } else if below(&keys.events()).is_some() {
             dump.events.push(unseal(kv)?);
         } else if below(&keys.demands()).is_some() {
-            // One that does not read is left out: without it less is known, and nothing wrong believed.
-            dump.demand.extend(unseal::<Vec<DemandRow>>(kv).unwrap_or_default());
+            demand.push(kv);
         } else {
             for (kind, into) in [
                 (Kind::Host, &mut dump.hosts),
@@ -100,7 +122,9 @@ pub(super) async fn read(store: &EtcdStore) -> Result<Dump, StoreError> {
     record.usable()?;
     dump.cluster = record.cluster;
     dump.epoch = dump.intents.iter().map(|intent| intent.epoch.0).max().unwrap_or(0).max(record.base);
-    dump.demand.sort_by_key(|row| (row.roll_up, row.start, row.vm));
+    dump.demand = begin::rows(demand);
+    // Outcomes without their intent are found here.
+    unclosed(dump.intents.iter().map(|intent| intent.id), dump.outcomes.iter().map(|(id, _)| *id))?;
     // The log of a store that was just made is still empty.
     if !(dump.audit.is_empty() && dump.intents.is_empty()) {
         judge.end(&dump.intents, &dump.outcomes)?;

@@ -10,6 +10,7 @@
 //! An etcd that went back (restored from a backup, or another one under the same name) is refused until a person
 //! accepts it. Nothing here repairs, compacts or defragments: that is the etcd's owner's.
 
+mod begin;
 mod copy;
 mod keys;
 mod lease;

@@ -3,7 +3,7 @@
 use super::keys::{Keys, end_of, seal, unseal};
 use super::link::Link;
 use super::record::{self, Seen};
-use super::{EtcdSettings, copy};
+use super::{EtcdSettings, begin, copy};
 use crate::chain::{Chain, now_ms};
 use async_trait::async_trait;
 use dormouse_driver::{
@@ -272,8 +272,11 @@ impl EtcdStore {
     /// Closed intents far below this one.
     async fn forget_closed(&self, id: IntentId) {
         let before = IntentId(id.0.saturating_sub(KEEP_INTENTS));
-        let options =
-            GetOptions::new().with_range(self.keys().outcome(before)).with_keys_only().with_limit(500);
+        // Twice what has come since the last time: a backlog, as after a move, goes too.
+        let options = GetOptions::new()
+            .with_range(self.keys().outcome(before))
+            .with_keys_only()
+            .with_limit(2 * BUNCH.cast_signed());
         let Ok(closed) = self.link().get(&self.keys().outcomes(), Some(options)).await else { return };
         let ids = closed.kvs().iter().filter_map(|kv| kv.key_str().ok()?.rsplit('/').next()?.parse().ok());
         let ops: Vec<TxnOp> = ids
@@ -309,18 +312,11 @@ impl EtcdStore {
 #[async_trait]
 impl Store for EtcdStore {
     async fn load(&self) -> Result<Remembered, StoreError> {
-        let dump = copy::read(self).await?;
-        let journal = (dump.intents, dump.outcomes);
-        let (open, last_intent) = crate::journal::open(&journal)?;
-        Ok(Remembered {
-            cluster: dump.cluster,
-            hosts: dump.hosts,
-            vms: dump.vms,
-            settings: dump.settings,
-            demand: dump.demand,
-            open,
-            last_intent,
-        })
+        begin::read(self).await
+    }
+
+    async fn verify(&self) -> Result<(), StoreError> {
+        copy::read(self).await.map(drop)
     }
 
     async fn append(&self, intent: &IntentRecord) -> Result<(), StoreError> {
