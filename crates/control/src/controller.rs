@@ -144,7 +144,8 @@ impl Controller {
         let open = memory.open.iter().filter(wake).map(|_| now.mono);
         // A call of which nobody knows the end may have come so much later, or come yet.
         let sent = |host: &&HostRecord| host.maybe_asleep || !host.offs.is_empty();
-        let unsure = hosts.iter().filter(sent).filter(|host| host.state != HostState::Stopping);
+        let is_told = |state: HostState| state == HostState::Stopping || state.is_down();
+        let unsure = hosts.iter().filter(sent).filter(|host| !is_told(host.state));
         let void = unsure.map(|host| host.since + settings.off_span);
         let sleeps_after = void.clone().max().unwrap_or(Mono::ZERO);
         let slept = hosts.iter().flat_map(|host| host.sleeps.iter().copied());
@@ -154,7 +155,10 @@ impl Controller {
         let mut sleeps: Vec<Mono> = slept.map(late).chain(void).collect();
         sleeps.sort_unstable();
         let packets = hosts.iter().flat_map(|host| host.packets(settings.t_on)).filter(|at| *at <= now.mono);
-        let mut wakes: Vec<Mono> = packets.map(late).chain(open).collect();
+        // To one that is late a packet may have gone at any moment; to one that is up, before it was.
+        let is_late = hosts.iter().filter(|host| host.is_late(now.mono)).map(|_| now.mono);
+        let before = packets.chain(since(HostState::On)).map(late);
+        let mut wakes: Vec<Mono> = before.chain(is_late).chain(open).collect();
         wakes.sort_unstable();
         let mut controller = Self {
             plan_due: now.mono,

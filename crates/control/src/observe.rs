@@ -138,12 +138,10 @@ impl Controller {
         let disk_lock = facts.disk_lock;
         host.facts = Some((facts, look.asked, look.id));
         self.heard(id);
-        let host = self.host_mut(id);
         if rebooted {
-            if std::mem::take(&mut host.maybe_asleep) {
-                // So it had gone, although the guard's word was lost: that counts among the day's cycles.
-                host.slept(now);
-            }
+            // So it had gone, although the guard's word was lost.
+            self.slept_after_all(id);
+            let host = self.host_mut(id);
             host.tries = 0;
             host.offs.clear();
             // It did go after all: from here on health counts again.
@@ -304,7 +302,9 @@ impl Controller {
             }
             host.tries = 0;
         }
-        host.proven |= host.boot.is_some() && host.cycles(now, Millis(u64::MAX)) > 0;
+        // One that was only taken for asleep is on the boot of before, and its off commands stand.
+        let slept = host.cycles(now, Millis(u64::MAX)) > 0 && host.offs.is_empty();
+        host.proven |= host.boot.is_some() && slept;
         host.failures = 0;
         host.guard_agreed = false;
         host.maybe_asleep = false;
@@ -420,9 +420,11 @@ impl Controller {
         let first = !std::mem::replace(&mut record.known, true);
         let name = record.spec.name.clone();
         self.tell_vm(id, &name, &was, &next, first);
-        // A VM that left, came or changed hands without us: plans made before do not hold.
-        let expected =
-            first || matches!((&was, &next), (_, VmState::Migrating { .. }) | (VmState::Migrating { .. }, _));
+        // A VM that left, came or changed hands without us: plans made before do not hold. One that nobody knew and that
+        // holds nothing is no news to a plan.
+        let first_look = first && next.hosts().is_empty();
+        let expected = first_look
+            || matches!((&was, &next), (_, VmState::Migrating { .. }) | (VmState::Migrating { .. }, _));
         if !expected {
             self.drop_run("vm.changed");
         }

@@ -146,14 +146,24 @@ impl Controller {
     }
 
     fn clear(&mut self, id: HostId) {
+        let now = self.now.mono;
         let host = self.host_mut(id);
-        host.drain = false;
+        let drained = std::mem::take(&mut host.drain);
         host.sleep_asked = false;
         host.maintenance = false;
-        if host.state == HostState::Draining && !self.has_flight_on(id) {
+        let draining = host.state == HostState::Draining;
+        let busy = self.has_flight_on(id);
+        if draining && !busy {
             self.set_state(id, HostState::On, "cleared");
         }
         self.trust_again(id, "cleared");
+        if draining && busy && drained {
+            // It opens when that has ended. A plan that put it to sleep meanwhile would take the person's word back.
+            let knobs = &self.cluster.policy.knobs;
+            let rests = now + knobs.scaled(knobs.min_up);
+            self.host_mut(id).rest_until = rests;
+            self.remember_host(id);
+        }
         self.disturb(id, "cleared");
     }
 
@@ -168,9 +178,8 @@ impl Controller {
                 for vm in held {
                     self.judge_vm(vm);
                 }
-                let host = self.host_mut(id);
-                host.wake = None;
-                host.maybe_asleep = false;
+                self.host_mut(id).wake = None;
+                self.slept_after_all(id);
                 self.remember_host(id);
             }
             state => {

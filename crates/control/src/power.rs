@@ -67,7 +67,6 @@ impl Controller {
         let host = self.host_mut(id);
         host.guard_agreed = false;
         host.tries = 0;
-        host.offs.clear();
         host.sleep_asked = false;
         host.slept(now);
         for vm in self.vms.forget_host(id) {
@@ -195,10 +194,8 @@ impl Controller {
         match host.wake {
             Some(wake) if now.since(wake.try_began) < t_on => return,
             Some(_) if host.tries + 1 >= tries => {
-                // Whether it slept is not known; among the day's cycles it counts.
-                host.slept(now);
-                host.maybe_asleep = false;
                 host.wake = None;
+                self.slept_after_all(id);
                 return self.set_aside(id, Aside::NeverWoke);
             }
             Some(wake) => {
@@ -212,6 +209,15 @@ impl Controller {
             }
         }
         self.send_wake(id, false);
+    }
+
+    /// It may have gone off by our word, which was lost: whether it did is not known, among the day's cycles it counts.
+    pub(crate) fn slept_after_all(&mut self, id: HostId) {
+        let now = self.now.mono;
+        let host = self.host_mut(id);
+        if std::mem::take(&mut host.maybe_asleep) {
+            host.slept(now);
+        }
     }
 
     /// One more packet for a host that is on its way up already: its own intent, outside any plan. `under_way`: it goes on

@@ -68,9 +68,9 @@ impl Controller {
         let host = self.host_mut(id);
         host.fenced = true;
         host.wake = None;
-        host.maybe_asleep = false;
         // What its libvirt starts when it comes back, wherever those VMs run by then: told as soon as they do.
         host.autostarts = starts;
+        self.slept_after_all(id);
         let held = self.vms.forget_host(id);
         let event = LogEvent::new(Level::Warn, "host.fenced")
             .with("host", &name)

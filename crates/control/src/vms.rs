@@ -382,7 +382,13 @@ impl VmRecord {
                 });
                 let asked_again = present.iter().all(|(_, seen)| seen.look > since);
                 if present.len() == 2 && (under_way || !asked_again) {
-                    VmState::Migrating { from: present[0].0, to: newest.0 }
+                    // Told the same way round as long as it lasts, whoever was looked at last.
+                    let (from, to) = (present[0].0, newest.0);
+                    if self.state == (VmState::Migrating { from: to, to: from }) {
+                        self.state.clone()
+                    } else {
+                        VmState::Migrating { from, to }
+                    }
                 } else {
                     // In one order, whoever was looked at last: the same conflict is no news.
                     let mut hosts: Vec<HostId> = present.iter().map(|(host, _)| *host).collect();

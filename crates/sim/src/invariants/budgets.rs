@@ -319,6 +319,10 @@ impl Hysteresis {
         }
     }
 
+    fn cause(&mut self, at: Mono) {
+        self.cause_at = self.cause_at.max(at);
+    }
+
     fn moved(&mut self, vm: Uuid, from: HostId, to: HostId, scene: &Scene<'_>, found: &mut Found) {
         let knobs = &scene.cluster.policy.knobs;
         let past = self.moves.entry(vm).or_default();
@@ -357,10 +361,14 @@ impl Hysteresis {
 
 impl Invariant for Hysteresis {
     fn note(&mut self, note: &Note, scene: &Scene<'_>, found: &mut Found) {
-        let knobs = &scene.cluster.policy.knobs;
+        let (knobs, settings) = (&scene.cluster.policy.knobs, scene.settings);
+        let look = settings.observe_every + settings.look_deadline;
         match note {
             Note::Script { .. } | Note::Ordered { .. } | Note::ManagerUp { .. } => {
-                self.cause_at = scene.at;
+                // A load that has changed is acted upon by the last looks' most.
+                let seen_by = Millis(settings.observe_every.0 * u64::from(settings.stale_periods)) + look;
+                let is_load = matches!(note, Note::Script { line, .. } if line.starts_with("load "));
+                self.cause(if is_load { scene.at + seen_by } else { scene.at });
                 match note {
                     Note::Ordered { order: Order::Drain { host } | Order::Sleep { host }, .. } => {
                         self.emptied.insert(*host);
@@ -379,17 +387,17 @@ impl Invariant for Hysteresis {
             }
             Note::ClockJumped { by_ms } => self.jumped += Millis(by_ms.unsigned_abs()),
             // A way that failed is taken by nobody for a while, and what was meant for it goes another.
-            Note::Told(event) if matches!(event.name, "goal" | "way.rests") => self.cause_at = scene.at,
+            Note::Told(event) if matches!(event.name, "goal" | "way.rests") => self.cause(scene.at),
             Note::Told(event) if event.name == "host.state" => {
                 let routine =
                     [HostState::Draining, HostState::Stopping, HostState::Asleep].map(HostState::as_str);
                 if event.field("to").is_some_and(|to| !routine.contains(&to)) {
-                    self.cause_at = scene.at;
+                    self.cause(scene.at);
                 }
             }
             Note::MoveStarted { vm, from, to, intent: Some(_) } => self.moved(*vm, *from, *to, scene, found),
-            // A person's move may overload a host just so.
-            Note::MoveEnded { intent: None, .. } => self.cause_at = scene.at,
+            // A person's move may overload a host just so, which the next look shows.
+            Note::MoveEnded { intent: None, .. } => self.cause(scene.at + look),
             // Somebody took it back before we saw it there: that was no move for us.
             Note::Closed { intent, outcome } if !matches!(outcome, Outcome::Done { .. }) => {
                 self.moves.values_mut().for_each(|moves| moves.retain(|moved| moved.intent != *intent));
