@@ -342,7 +342,10 @@ impl Controller {
 
     pub(crate) fn set_aside(&mut self, id: HostId, why: Aside) {
         let cause = why.cause();
-        self.host_mut(id).aside = Some(why);
+        let host = self.host_mut(id);
+        host.aside = Some(why);
+        // No try goes on: neither its late boot nor its circuit waits for one.
+        host.wake = None;
         self.set_state(id, HostState::SetAside, cause);
         let name = self.host_name(id).to_owned();
         let event = LogEvent::new(Level::Alarm, "host.set-aside").with("host", &name).with("cause", cause);

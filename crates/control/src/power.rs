@@ -127,7 +127,6 @@ impl Controller {
             let host = self.host_mut(id);
             host.tries += 1;
             if host.tries >= tries {
-                host.wake = None;
                 return self.set_aside(id, Aside::NeverWoke);
             }
             host.wake = Some(Wake { try_began: now, sends: 1, ..wake });
@@ -194,7 +193,6 @@ impl Controller {
         match host.wake {
             Some(wake) if now.since(wake.try_began) < t_on => return,
             Some(_) if host.tries + 1 >= tries => {
-                host.wake = None;
                 self.slept_after_all(id);
                 return self.set_aside(id, Aside::NeverWoke);
             }
