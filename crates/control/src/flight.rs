@@ -37,8 +37,6 @@ pub(crate) struct Flight {
     settle_sent: bool,
     /// A person asked for it, or it goes on with what was begun: a pause does not end it.
     by_order: bool,
-    /// A manager before us began it, and nobody watched since.
-    adopted: bool,
     /// The store did not answer in time. Should it become durable after all, it is withdrawn.
     given_up: bool,
     /// Both ends could not be seen in time, or show something that must not be touched.
@@ -127,7 +125,6 @@ impl Controller {
                 abort_sent: None,
                 settle_sent: false,
                 by_order,
-                adopted: false,
                 given_up: false,
                 in_doubt: None,
             },

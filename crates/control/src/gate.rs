@@ -260,14 +260,11 @@ impl Controller {
                 _ => None,
             })
             .collect();
-        // A host of which nobody knows whether it slept is woken, too, and boots as any other: as long as all tries take.
-        let (now, tries) = (self.now.mono, u64::from(self.settings.tries));
-        let longest = Millis(self.settings.t_on.0.saturating_mul(tries));
+        // A host of which nobody knows whether it slept is woken, too, and boots as any other.
         let boots = |host: &&crate::hosts::HostRecord| {
             host.state == HostState::Waking
                 || soon.contains(&host.id)
-                || host.state == HostState::Unknown
-                    && host.wake.is_some_and(|wake| now.since(wake.first) < longest)
+                || host.state == HostState::Unknown && host.maybe_asleep && host.wake.is_some()
         };
         let on_circuit =
             |host: &&crate::hosts::HostRecord| host.spec.circuit.as_ref() == Some(&name) && host.id != id;

@@ -36,7 +36,6 @@ impl Controller {
                     abort_sent: None,
                     settle_sent: false,
                     by_order: false,
-                    adopted: true,
                     given_up: false,
                     in_doubt: None,
                     intent,

@@ -88,10 +88,9 @@ impl Controller {
         let leads = self.leading();
         let again = self.settings.confirm_within;
         let under_way = [source, target].into_iter().flatten().any(|(_, job)| job);
-        // What is held at the source is let run there again if the destination has nothing of it. Where nobody watched, a
-        // person may have moved it to a third host: then that would be a second one.
-        let unwatched = target.is_none() && self.flights.get(&id).is_some_and(|flight| flight.adopted);
-        let elsewhere = if under_way || !unwatched { Some(false) } else { self.is_elsewhere(id) };
+        // What is held at the source is let run there again if the destination has nothing of it. A person may have moved it
+        // to a third host, before our call came or while we saw nothing: then that would be a second one.
+        let elsewhere = if under_way || target.is_some() { Some(false) } else { self.is_elsewhere(id) };
         if elsewhere == Some(true) {
             let why = OutcomeError::Driver("it is on a third host".to_owned());
             let vm = self.flights.get(&id).and_then(Flight::migration).map(|(vm, ..)| vm);
@@ -199,7 +198,12 @@ impl Controller {
         if flight.in_doubt.replace(doubt) != Some(doubt)
             && let Some((vm, ..)) = flight.migration()
         {
+            let planned = flight.step.is_some();
             self.judge_vm(vm);
+            // What the plan does next may wait for days.
+            if planned {
+                self.drop_run("move.in-doubt");
+            }
         }
     }
 

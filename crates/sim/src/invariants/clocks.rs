@@ -14,6 +14,8 @@ pub(super) struct MigrationsEnd {
     deadlines: BTreeMap<IntentId, Millis>,
     /// Since when somebody can end them.
     endable: BTreeMap<FlowId, Mono>,
+    /// Only who leads may.
+    leads_until: Mono,
 }
 
 /// Asking, aborting and noticing take this long.
@@ -26,6 +28,7 @@ impl Invariant for MigrationsEnd {
                 self.deadlines.insert(intent.id, intent.deadline);
             }
             Note::ManagerUp { .. } | Note::Script { is_fault: true, .. } => self.endable.clear(),
+            Note::Leased { until, .. } => self.leads_until = *until,
             _ => {}
         }
     }
@@ -40,7 +43,7 @@ impl Invariant for MigrationsEnd {
             let reachable = !source.faults.is_silent(scene.at)
                 && !source.faults.is_frozen(scene.at)
                 && !scene.world.abort_hangs(flow.vm);
-            if !reachable || !scene.manager_up {
+            if !reachable || !scene.manager_up || self.leads_until <= scene.at {
                 self.endable.remove(&flow.id);
                 continue;
             }
