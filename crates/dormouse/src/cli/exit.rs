@@ -22,6 +22,39 @@ pub(crate) enum Exit {
     Nothing = 5,
 }
 
+impl Exit {
+    /// The one of this number, where one has it.
+    pub(crate) fn of(code: i32) -> Option<Self> {
+        Some(match code {
+            0 => Self::Done,
+            1 => Self::Failed,
+            2 => Self::Usage,
+            #[cfg(feature = "live")]
+            3 => Self::Refused,
+            #[cfg(feature = "live")]
+            4 => Self::Unreachable,
+            #[cfg(feature = "live")]
+            5 => Self::Nothing,
+            _ => return None,
+        })
+    }
+
+    /// In a word or two.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            #[cfg(feature = "live")]
+            Self::Refused => "refused by a safety rule",
+            #[cfg(feature = "live")]
+            Self::Unreachable => "not reachable",
+            #[cfg(feature = "live")]
+            Self::Nothing => "nothing to do",
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

@@ -23,7 +23,7 @@ pub(crate) use text::{counted, fold, safe};
 use crate::verbs;
 #[cfg(feature = "live")]
 use crate::verbs_live;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -71,6 +71,8 @@ enum Command {
     /// Give the cluster's hosts and VMs to other programs
     #[command(subcommand)]
     Export(verbs::export::Command),
+    /// All verbs at a prompt, with completion and history; or a script of them
+    Shell(verbs::shell::Args),
     #[cfg(feature = "live")]
     #[command(flatten)]
     Live(verbs_live::Command),
@@ -97,6 +99,7 @@ impl Command {
             Self::Replay(args) => verbs::replay::run(&args, ctx),
             Self::Config(command) => verbs::config::run(&command, ctx),
             Self::Export(command) => verbs::export::run(&command, ctx),
+            Self::Shell(args) => verbs::shell::run(&args, ctx),
             #[cfg(feature = "live")]
             Self::Live(command) => verbs_live::run(command, ctx),
             #[cfg(feature = "live")]
@@ -105,6 +108,11 @@ impl Command {
             Self::LabInternal { args } => crate::lab::internal(&args),
         }
     }
+}
+
+/// Every verb with its arguments, for whoever completes, explains or prints them.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command line of this process. Errors go to stderr once, here, and nowhere else.
@@ -138,11 +146,8 @@ fn not_understood(error: &clap::Error) -> Exit {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
     #[test]
     fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
+        super::command().debug_assert();
     }
 }

@@ -28,11 +28,16 @@ impl Client {
     }
 
     pub(crate) fn to(path: &Path) -> Result<Self, Failure> {
+        Self::within(path, PATIENCE)
+    }
+
+    /// To one that must answer within so long.
+    pub(crate) fn within(path: &Path, patience: Duration) -> Result<Self, Failure> {
         let path = path.to_owned();
         let connect = || -> io::Result<UnixStream> {
             let stream = UnixStream::connect(&path)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(patience))?;
+            stream.set_write_timeout(Some(patience))?;
             Ok(stream)
         };
         match connect() {

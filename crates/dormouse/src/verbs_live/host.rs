@@ -10,6 +10,8 @@ use super::{age, orders};
 use crate::cli::{Ctx, Exit, Failure, Format, Table};
 use crate::daemon::client::Client;
 use crate::daemon::wire::{HostView, MovesView, OrderWord, Verb};
+use clap::builder::PossibleValuesParser;
+use dormouse_model::HostState;
 use dormouse_model::text::did_you_mean;
 use std::io::BufRead as _;
 
@@ -43,6 +45,10 @@ pub(crate) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
+    /// Only hosts in these states, like asleep,off
+    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = state())]
+    states: Vec<String>,
+
     /// For people or for programs
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -72,6 +78,11 @@ pub(crate) struct MaintenanceArgs {
     /// End it
     #[arg(long)]
     off: bool,
+}
+
+/// One of the states there are.
+fn state() -> PossibleValuesParser {
+    HostState::ALL.map(HostState::as_str).into()
 }
 
 pub(crate) fn run(command: &Command, ctx: &Ctx) -> Result<(), Failure> {
@@ -149,7 +160,10 @@ fn find<'a>(hosts: &'a [HostView], name: &str) -> Result<&'a HostView, Failure> 
 }
 
 fn list(args: &ListArgs, ctx: &Ctx) -> Result<(), Failure> {
-    let hosts = all(ctx)?;
+    let mut hosts = all(ctx)?;
+    if !args.states.is_empty() {
+        hosts.retain(|host| args.states.contains(&host.state));
+    }
     if args.format == Format::Json {
         return ctx.print_json(&hosts);
     }

@@ -18,6 +18,7 @@ mod replay;
 mod secrets;
 #[cfg(feature = "live")]
 mod service;
+mod shell;
 mod simulate;
 #[cfg(feature = "live")]
 mod store;
@@ -26,6 +27,7 @@ mod systemd;
 mod why;
 
 use expect_test::Expect;
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
@@ -57,15 +59,27 @@ impl Terminal {
 
     /// Types `dormouse …` and shows everything that comes back.
     fn type_in(&self, line: &str) -> String {
-        let out = Command::new(env!("CARGO_BIN_EXE_dormouse"))
+        self.feed(line, "")
+    }
+
+    /// The same with something on its stdin.
+    fn feed(&self, line: &str, input: &str) -> String {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_dormouse"))
             .args(line.split_whitespace())
             .current_dir(self.folder.path())
             .env_clear()
             // Programs of this machine are no part of what is shown.
             .env("PATH", self.folder.path())
-            .stdin(Stdio::null())
-            .output()
+            .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .unwrap();
+        if let Some(mut stdin) = process.stdin.take() {
+            // One that ends at a mistake does not read on.
+            _ = stdin.write_all(input.as_bytes());
+        }
+        let out = process.wait_with_output().unwrap();
         let mut shown = format!("$ dormouse {line}\n");
         shown += &masked(&String::from_utf8(out.stdout).unwrap());
         for stderr in String::from_utf8(out.stderr).unwrap().lines() {
