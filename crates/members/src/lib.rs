@@ -218,16 +218,16 @@ impl Members {
         })
     }
 
-    /// How often those that run have seen their leader change, all together.
+    /// How often each has seen their leader change since it was started; `None`: it does not run.
     #[must_use]
-    pub fn elections(&self) -> u64 {
+    pub fn elections(&self) -> Vec<Option<u64>> {
         let seen = |member: &Member| {
             let page = answers(member.pages.number(), "/metrics")?;
             let line =
                 page.lines().find_map(|line| line.strip_prefix("etcd_server_leader_changes_seen_total "));
             line?.trim().parse::<u64>().ok()
         };
-        self.members.iter().filter_map(seen).sum()
+        self.members.iter().map(seen).collect()
     }
 
     /// Writes past every check, as somebody would who has the etcd's password. Words of plain text, without TLS.
