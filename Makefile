@@ -11,6 +11,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DESTDIR ?=
 PREFIX ?= /usr
 UNITS ?= $(PREFIX)/lib/systemd/system
+COMPLETIONS = bash-completion/completions/dormouse zsh/vendor-completions/_dormouse fish/vendor_completions.d/dormouse.fish
 # For `make lab-faults`: which part (moves, kills, soak, starts, rows), and what is drawn follows from which seed.
 PART ?=
 SEED ?=
@@ -18,7 +19,7 @@ SEED ?=
 TARGET ?= cluster_text
 SECONDS ?= 60
 
-.PHONY: help deps deps-lab deps-test build build-etcd demo install check lint test fuzz lab-night lab-faults bless bench clean
+.PHONY: help deps deps-lab deps-test build build-etcd demo install install-only check lint test fuzz lab-night lab-faults bless bench clean
 
 help: ## this list
 	@echo 'dormouse puts idle hosts to sleep. On a fresh machine with Rust, start with: make demo'
@@ -45,11 +46,20 @@ build-etcd: deps ## the same with the store for several managers (installs proto
 demo: build ## 62 simulated hosts fall asleep on your screen
 	@$(DORMOUSE) demo
 
-install: build ## program, unit and user into DESTDIR; starts and enables nothing (docs/daemon.md)
+install: build ## program, unit, user, pages and completions into DESTDIR; starts and enables nothing (docs/daemon.md)
+	@$(MAKE) --no-print-directory install-only
+
+install-only: # what was built, as it is
 	install -D -m 755 $(DORMOUSE) $(DESTDIR)$(PREFIX)/bin/dormouse
 	install -D -m 644 packaging/dormouse.service $(DESTDIR)$(UNITS)/dormouse.service
 	install -D -m 644 packaging/dormouse.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/dormouse.conf
 	install -d -m 755 $(DESTDIR)/etc/dormouse
+	install -D -m 755 packaging/dormouse-inventory $(DESTDIR)$(PREFIX)/share/dormouse/dormouse-inventory
+	install -d -m 755 $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man1 $(dir $(COMPLETIONS)))
+	$(DORMOUSE) man --dir $(DESTDIR)$(PREFIX)/share/man/man1
+	$(DORMOUSE) completions bash >$(DESTDIR)$(PREFIX)/share/$(word 1,$(COMPLETIONS))
+	$(DORMOUSE) completions zsh >$(DESTDIR)$(PREFIX)/share/$(word 2,$(COMPLETIONS))
+	$(DORMOUSE) completions fish >$(DESTDIR)$(PREFIX)/share/$(word 3,$(COMPLETIONS))
 
 check: deps ## the quick loop: house rules, format, clippy, pure crates, scenarios
 	@$(CARGO) xtask check

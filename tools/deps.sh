@@ -4,7 +4,7 @@
 #   tools/deps.sh build   what compiling needs: nothing that runs by itself
 #   tools/deps.sh etcd    what compiling with the feature `etcd` needs on top
 #   tools/deps.sh lab     what the real lab and the other tests need on top: libvirt, QEMU, sshd, shells, Ganeti's planner,
-#                         systemd-analyze and systemd-nspawn
+#                         systemd-analyze and systemd-nspawn, Ansible
 #   tools/deps.sh fuzz    cargo-fuzz, for long runs of `make fuzz`; needs a nightly compiler
 #
 # Nothing is done when nothing is missing. Services that such a package brings (a libvirtd, an sshd) are neither
@@ -15,7 +15,7 @@ set -eu
 BUILD="pkg-config libvirt-dev build-essential"
 LAB="libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 openssh-server
 openssh-client iproute2 iptables kmod xz-utils gnutls-bin busybox-static ganeti-htools systemd systemd-container
-etcd-server protobuf-compiler libprotobuf-dev"
+etcd-server protobuf-compiler libprotobuf-dev fish ansible-core"
 ETCD="protobuf-compiler libprotobuf-dev"
 # Units of those packages that would start by themselves.
 UNITS="libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirt-guests.service

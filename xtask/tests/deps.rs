@@ -63,7 +63,7 @@ impl System {
 
 const LAB_BUT_SSHD: &str = "libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients \
                             qemu-system-x86 openssh-client iproute2 iptables kmod xz-utils gnutls-bin busybox-static ganeti-htools systemd systemd-container \
-                            etcd-server protobuf-compiler libprotobuf-dev";
+                            etcd-server protobuf-compiler libprotobuf-dev fish ansible-core";
 
 #[test]
 fn nothing_missing_is_nothing_done() {

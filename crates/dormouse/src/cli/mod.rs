@@ -71,8 +71,14 @@ enum Command {
     /// Give the cluster's hosts and VMs to other programs
     #[command(subcommand)]
     Export(verbs::export::Command),
+    /// The hosts as a dynamic inventory of Ansible
+    Inventory(verbs::inventory::Args),
     /// All verbs at a prompt, with completion and history; or a script of them
     Shell(verbs::shell::Args),
+    /// Print what makes Tab complete in a shell: source <(dormouse completions bash)
+    Completions(verbs::completions::Args),
+    /// Write the manual pages
+    Man(verbs::completions::ManArgs),
     #[cfg(feature = "live")]
     #[command(flatten)]
     Live(verbs_live::Command),
@@ -99,7 +105,10 @@ impl Command {
             Self::Replay(args) => verbs::replay::run(&args, ctx),
             Self::Config(command) => verbs::config::run(&command, ctx),
             Self::Export(command) => verbs::export::run(&command, ctx),
+            Self::Inventory(args) => verbs::inventory::run(&args, ctx),
             Self::Shell(args) => verbs::shell::run(&args, ctx),
+            Self::Completions(args) => verbs::completions::run(&args, ctx),
+            Self::Man(args) => verbs::completions::man(&args, ctx),
             #[cfg(feature = "live")]
             Self::Live(command) => verbs_live::run(command, ctx),
             #[cfg(feature = "live")]
@@ -118,13 +127,20 @@ pub(crate) fn command() -> clap::Command {
 /// Runs the command line of this process. Errors go to stderr once, here, and nowhere else.
 pub(crate) fn main() -> ExitCode {
     panic::tell();
+    if let Some(answer) = verbs::completions::answer() {
+        return ended(answer);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return not_understood(&error).into(),
     };
     cli.color.apply();
     let ctx = Ctx { config: cli.config };
-    match cli.command.run(&ctx) {
+    ended(cli.command.run(&ctx))
+}
+
+fn ended(result: Result<(), Failure>) -> ExitCode {
+    match result {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
             failure.print();
