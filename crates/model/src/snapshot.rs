@@ -200,21 +200,30 @@ impl Snapshot {
     /// Power now, by each host's curve and the demand on it. Unknown hosts draw their full power.
     #[must_use]
     pub fn watts(&self) -> Watts {
+        self.power(|host, used| match host.state {
+            HostState::Asleep | HostState::Off => host.spec.watts_asleep,
+            HostState::Unknown | HostState::SetAside | HostState::Waking => host.spec.watts_busy,
+            _ => host.spec.watts_at(used),
+        })
+    }
+
+    /// The same load with every host on: what the cluster would draw if nothing was ever put to sleep.
+    #[must_use]
+    pub fn watts_all_on(&self) -> Watts {
+        self.power(|host, used| match host.state {
+            HostState::Unknown | HostState::SetAside => host.spec.watts_busy,
+            _ => host.spec.watts_at(used),
+        })
+    }
+
+    fn power(&self, of: impl Fn(&Host, MilliCpu) -> Watts) -> Watts {
         let mut used = vec![MilliCpu::ZERO; self.hosts.len()];
         for vm in &self.vms {
             if let Some(at) = vm.state.host() {
                 used[at.index()] += vm.demand.wake;
             }
         }
-        self.hosts
-            .iter()
-            .zip(used)
-            .map(|(host, used)| match host.state {
-                HostState::Asleep | HostState::Off => host.spec.watts_asleep,
-                HostState::Unknown | HostState::SetAside | HostState::Waking => host.spec.watts_busy,
-                _ => host.spec.watts_at(used),
-            })
-            .sum()
+        self.hosts.iter().zip(used).map(|(host, used)| of(host, used)).sum()
     }
 
     /// Hosts that are not known to be down.

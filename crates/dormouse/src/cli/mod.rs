@@ -9,6 +9,7 @@ mod failure;
 mod log;
 mod out;
 mod panic;
+mod screen;
 mod table;
 mod text;
 
@@ -17,6 +18,7 @@ pub(crate) use failure::Failure;
 #[cfg(feature = "live")]
 pub(crate) use log::CleanLog;
 pub(crate) use out::{Ctx, Format, style};
+pub(crate) use screen::Screen;
 pub(crate) use table::Table;
 pub(crate) use text::{counted, fold, safe};
 

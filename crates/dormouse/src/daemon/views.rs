@@ -1,14 +1,16 @@
 //! The controller's picture as verbs show it.
 
 use super::wire::{
-    Answer, Code, Count, DoubleView, HostView, MovesView, PlanView, RunningView, StatusView, TallyView,
-    TroubleView, View, VmView, WhyView,
+    Answer, Code, Count, DoubleView, HostView, MovesView, NextView, PlanView, RunningView, StatusView,
+    TallyView, TroubleView, View, VmView, WhyView,
 };
 use crate::verbs::plan::{Exactly, Planned};
 use dormouse_control::{Controller, Level, LogEvent, Now, Single};
 use dormouse_driver::{EventRecord, Hypervisor};
+use dormouse_model::schedule::Schedule;
 use dormouse_model::text::did_you_mean;
 use dormouse_model::{Action, Goal, Host, HostId, HostState, Intent, Obstacle, Snapshot, Vm, VmId, VmState};
+use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -34,6 +36,8 @@ pub(super) fn status(controller: &Controller, moves: &dyn Hypervisor, now: Now) 
         hosts_on: picture.hosts_on(),
         vms: counts(picture.vms.iter().map(|vm| vm.state.as_str())),
         watts: picture.watts().0,
+        watts_all_on: picture.watts_all_on().0,
+        next: next(&picture.cluster.schedule, now),
         running: controller.in_flight().map(|intent| running(controller, intent, now)).collect(),
         trouble: picture.host_ids().filter_map(|id| trouble(controller, &picture, id)).collect(),
         doubles: doubles(controller),
@@ -47,6 +51,31 @@ pub(super) fn status(controller: &Controller, moves: &dyn Hypervisor, now: Now) 
         moves: counts(
             picture.hosts.iter().filter_map(|host| Some(moves.carried_at(&host.spec)?.by.as_str())),
         ),
+    }
+}
+
+/// The end of the window in force, or the next opening, whichever comes first.
+fn next(schedule: &Schedule, now: Now) -> Option<NextView> {
+    let local = |at: Timestamp| schedule.zone.rules().to_datetime(at);
+    let words = |at: Timestamp, beside: Timestamp| {
+        let near = local(at).date() == local(beside).date();
+        local(at).strftime(if near { "%H:%M" } else { "%a %H:%M" }).to_string()
+    };
+    let view = |event: &str, window: &str, at: Timestamp, up_by: Option<Timestamp>| NextView {
+        event: event.to_owned(),
+        window: window.to_owned(),
+        at: words(at, now.wall),
+        in_ms: u64::try_from(at.duration_since(now.wall).as_millis()).unwrap_or(0),
+        up_by: up_by.filter(|up_by| *up_by != at).map(|up_by| words(up_by, at)),
+    };
+    let moment = schedule.at(now.wall);
+    let ends = moment.window.zip(moment.until);
+    match (ends, moment.next_opening) {
+        (Some((window, until)), opening) if opening.is_none_or(|opening| until <= opening.opens) => {
+            Some(view("ends", &window.name, until, None))
+        }
+        (_, Some(opening)) => Some(view("opens", &opening.window.name, opening.opens, Some(opening.up_by))),
+        _ => None,
     }
 }
 
@@ -325,5 +354,21 @@ mod tests {
         assert_eq!(read("s0: host#1 is asleep, not on"), "h2 is asleep, not on");
         assert_eq!(read("s0: pin, ban or fence keeps vm#0 off host#1"), "pin, ban or fence keeps web off h2");
         assert_eq!(read("host#9 and #1 vm# host"), "host#9 and #1 vm# host");
+    }
+
+    #[test]
+    fn what_the_calendar_does_next() {
+        let text =
+            "cluster x zone=Europe/Rome\nhost a cpus=2 mem=2G\nwindow open mon-fri 08:00-20:00 up-by=30m\n";
+        let cluster = dormouse_model::text::parse(text).expect("a cluster");
+        let at = |wall: &str| {
+            let now = Now { mono: dormouse_model::Mono::ZERO, wall: wall.parse().expect("a time") };
+            let next = next(&cluster.schedule, now).expect("something");
+            let up_by = next.up_by.map_or_else(String::new, |up_by| format!(", up by {up_by}"));
+            format!("{} {} {}{up_by}, in {} min", next.window, next.event, next.at, next.in_ms / 60_000)
+        };
+        assert_eq!(at("2026-11-23T10:00:00Z"), "open ends 20:00, in 540 min");
+        assert_eq!(at("2026-11-23T19:30:00Z"), "open opens Tue 08:00, up by 07:30, in 690 min");
+        assert_eq!(at("2026-11-27T22:00:00Z"), "open opens Mon 08:00, up by 07:30, in 3420 min");
     }
 }

@@ -168,6 +168,12 @@ pub(crate) struct StatusView {
     pub(crate) hosts_on: u32,
     pub(crate) vms: Vec<Count>,
     pub(crate) watts: u64,
+    /// The same load with every host on.
+    #[serde(default)]
+    pub(crate) watts_all_on: u64,
+    /// What the calendar does next; `null`: nothing within 400 days.
+    #[serde(default)]
+    pub(crate) next: Option<NextView>,
     pub(crate) running: Vec<RunningView>,
     /// Hosts that are not as they should be, each with the reason.
     pub(crate) trouble: Vec<TroubleView>,
@@ -197,6 +203,18 @@ pub(crate) struct View {
     pub(crate) hosts: Vec<HostView>,
     pub(crate) vms: Vec<VmView>,
     pub(crate) plan: Option<PlanView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NextView {
+    /// `opens` or `ends`.
+    pub(crate) event: String,
+    pub(crate) window: String,
+    /// In the cluster's zone.
+    pub(crate) at: String,
+    pub(crate) in_ms: u64,
+    /// When hosts shall be up for it.
+    pub(crate) up_by: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,6 +12,7 @@ mod secrets;
 mod shared;
 pub(crate) mod status;
 pub(crate) mod store;
+pub(crate) mod top;
 pub(crate) mod vm;
 
 use crate::cli::{Ctx, Failure, Format};
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Doctor(doctor::Args),
     /// One look at everything
     Status(status::Args),
+    /// The same on the whole screen, kept up to date: hosts, VMs, moves, events; keys to filter, sort, ask and drain
+    Top(top::Args),
     /// The trail of what happened
     Events(events::Args),
     /// The audit log: what was intended, done and asked for, in a chain that shows every change
@@ -58,6 +61,7 @@ pub(crate) fn run(command: Command, ctx: &Ctx) -> Result<(), Failure> {
         Command::Run => run::run(ctx),
         Command::Doctor(args) => doctor::run(&args, ctx),
         Command::Status(args) => status::run(&args, ctx),
+        Command::Top(args) => top::run(&args, ctx),
         Command::Events(args) => events::run(&args, ctx),
         Command::Audit(command) => audit::run(&command, ctx),
         Command::Store(command) => store::run(&command, ctx),

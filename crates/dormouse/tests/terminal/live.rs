@@ -302,3 +302,15 @@ fn a_second_daemon_on_one_store_is_told_who_leads() {
     let leads = format!("stderr: Error: another manager leads: dormouse, process {} on ", daemon.0.id());
     assert!(second.contains(&leads) && second.ends_with("exit status 3\n"), "{second}");
 }
+
+#[test]
+fn top_needs_a_terminal_and_says_what_does_not() {
+    let terminal = terminal(SETTINGS, "cluster x\nhost a address=10.0.0.1 mac=52:54:00:00:00:01\n");
+    expect![[r#"
+        $ dormouse --config dormouse.toml top
+        stderr: Error: `top` needs a terminal
+        stderr: Hint: `dormouse status` and `dormouse host list` print what it shows; both know --format json
+        exit status 2
+    "#]]
+    .assert_eq(&shown(&terminal, "--config dormouse.toml top"));
+}

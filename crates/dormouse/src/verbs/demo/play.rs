@@ -4,13 +4,10 @@
 use super::frame::Frame;
 use super::night::{Night, Prank};
 use super::screen::{self, View};
-use crate::cli::Failure;
+use crate::cli::{Failure, Screen};
 use dormouse_model::{HostState, Millis};
-use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// While hosts or VMs are on their way, a minute takes two seconds: slow enough to watch.
@@ -47,34 +44,19 @@ impl Gear {
     }
 }
 
-/// Gives the terminal back when dropped; `ratatui` does so on a panic.
-struct Screen(DefaultTerminal);
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        ratatui::restore();
-    }
-}
-
 /// Plays until the night is over or the user leaves.
 pub(super) fn play(night: &mut Night, mut gear: Gear) -> Result<(), Failure> {
-    let failed = |error: io::Error| {
-        Failure::new("the terminal cannot be used").because(&error).hint("`dormouse demo --night` needs none")
-    };
-    // A terminal that goes away or a polite kill ends the demo as `q` does.
-    let leave = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP, signal_hook::consts::SIGINT] {
-        signal_hook::flag::register(signal, Arc::clone(&leave)).map_err(failed)?;
-    }
-    let mut screen = Screen(ratatui::try_init().map_err(failed)?);
+    const INSTEAD: &str = "dormouse demo --night";
+    let failed = |error: io::Error| Screen::failure(INSTEAD, &error);
+    let mut screen = Screen::take(INSTEAD)?;
     let mut history = History::default();
     let mut paused = false;
     let mut due = Instant::now();
-    while !night.is_over() && !leave.load(Ordering::Relaxed) {
+    while !night.is_over() && !screen.shall_leave() {
         let frame = night.frame();
         let speed = gear.speed(is_busy(&frame));
         let view = View { frame: &frame, history: &history.samples, trail: night.trail(), speed, paused };
-        screen.0.draw(|canvas| screen::draw(canvas, &view)).map_err(failed)?;
+        screen.draw(|canvas| screen::draw(canvas, &view)).map_err(failed)?;
         due += PICTURE;
         // Keys that never end (a terminal whose input is gone, a cat on the keyboard) do not stop the clock.
         for _ in 0..KEYS_MAX {
