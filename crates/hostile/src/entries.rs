@@ -3,9 +3,11 @@
 use dormouse_control::{HostMemory, ManagerMemory, VmMemory};
 use dormouse_driver::{EventRecord, IntentRecord};
 use dormouse_model::Cluster;
-use dormouse_model::text::{self, TextError};
+use dormouse_model::schedule::Zone;
+use dormouse_model::text::{self, TextError, ics};
 use dormouse_sim::script::Script;
 use dormouse_sim::trace::Trace;
+use jiff::civil::date;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -18,8 +20,9 @@ pub struct Entry {
     pub run: fn(&[u8]),
 }
 
-pub const ENTRIES: [Entry; 9] = [
+pub const ENTRIES: [Entry; 10] = [
     Entry { name: "cluster_text", run: cluster_text },
+    Entry { name: "calendar_ics", run: calendar_ics },
     Entry { name: "script", run: script },
     Entry { name: "trace_csv", run: trace_csv },
     Entry { name: "trace_memory", run: trace_memory },
@@ -41,6 +44,29 @@ fn cluster_text(bytes: &[u8]) {
                 text::parse(&printed).unwrap_or_else(|error| panic!("{}", error.render("printed", &printed)));
             assert_eq!(again, cluster);
             assert_eq!(text::print(&again), printed);
+        }
+        Err(error) => harmless(&error, source),
+    }
+}
+
+/// Each event lies where it was asked for and runs forwards; what it is called is one harmless line.
+fn calendar_ics(bytes: &[u8]) {
+    let Ok(source) = std::str::from_utf8(bytes) else { return };
+    let zone = Zone::named("Europe/Rome").expect("known");
+    let (from, until) = (date(2026, 11, 23), date(2028, 12, 31));
+    match ics::parse(source, &zone, from, until) {
+        Ok(events) => {
+            for event in events {
+                let (first, last) = match event.when {
+                    ics::When::Days { from, to } => (from, to),
+                    ics::When::Hours { start, end } => {
+                        assert!(start < end, "{event:?}");
+                        (start.date(), end.date())
+                    }
+                };
+                assert!(first <= last && last >= from && first <= until, "{event:?}");
+                shown(event.summary.as_deref().unwrap_or_default());
+            }
         }
         Err(error) => harmless(&error, source),
     }

@@ -67,6 +67,9 @@ enum Command {
     Simulate(verbs::simulate::Args),
     /// Play days of measured demand under policies, side by side
     Replay(verbs::replay::Args),
+    /// Opening hours, holidays, exams: show what comes, change it
+    #[command(subcommand)]
+    Calendar(verbs::calendar::Command),
     /// Check the configuration, or explain what it amounts to
     #[command(subcommand)]
     Config(verbs::config::Command),
@@ -105,6 +108,7 @@ impl Command {
             Self::Why(args) => verbs::why::run(&args, ctx),
             Self::Simulate(args) => verbs::simulate::run(&args, ctx),
             Self::Replay(args) => verbs::replay::run(&args, ctx),
+            Self::Calendar(command) => verbs::calendar::run(command, ctx),
             Self::Config(command) => verbs::config::run(&command, ctx),
             Self::Export(command) => verbs::export::run(&command, ctx),
             Self::Inventory(args) => verbs::inventory::run(&args, ctx),

@@ -161,21 +161,13 @@ fn explain(args: &ExplainArgs, ctx: &Ctx) -> Result<(), Failure> {
     args.policy.apply(&mut policy)?;
     let from = match args.from {
         Some(shown) => input::instant(&schedule, shown)?,
-        None => now(),
+        None => input::now(),
     };
     let explanation = Explanation::of(settings, path, &policy, &schedule, from);
     match args.format {
         Format::Json => ctx.print_json(&explanation),
         Format::Text => ctx.print(&explanation.text()),
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the calendar's own time; the driver's clock is not there without `live`"
-)]
-fn now() -> Timestamp {
-    Timestamp::now()
 }
 
 impl Explanation {

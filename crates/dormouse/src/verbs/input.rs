@@ -106,6 +106,15 @@ pub(crate) fn shown_time(text: &str) -> Result<DateTime, String> {
     text.parse().map_err(|_| "write a day and a time like 2026-12-01T20:00".to_owned())
 }
 
+/// The wall clock, for calendars.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the calendar's own time; the driver's clock is not there without `live`"
+)]
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
+}
+
 /// The instant at which clocks of the cluster's zone show this.
 pub(crate) fn instant(schedule: &Schedule, shown: DateTime) -> Result<Timestamp, Failure> {
     shown.to_zoned(schedule.zone.rules().clone()).map(|zoned| zoned.timestamp()).map_err(|error| {

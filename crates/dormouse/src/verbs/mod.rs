@@ -1,5 +1,6 @@
 //! The verbs that need no real host. One module each: its arguments and `run`.
 
+pub(crate) mod calendar;
 mod chaos;
 pub(crate) mod completions;
 pub(crate) mod config;

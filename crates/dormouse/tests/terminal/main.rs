@@ -1,6 +1,7 @@
 //! The program as a person or a script meets it: what is typed, what comes back on both streams, and the exit status.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
+mod calendar;
 mod completions;
 mod demo;
 #[cfg(feature = "live")]

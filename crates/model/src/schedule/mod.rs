@@ -4,7 +4,8 @@
 //! shows twice in autumn happens the first time. So each span opens once and closes once on each of its days, and one
 //! that lies wholly inside the skipped hour keeps its length. `up-by` counts back from the opening in real time.
 //! A span belongs to the day on which it starts: on a holiday none starts (or those of the `as` day), and one that
-//! began the evening before runs to its end. The later of two holiday lines wins, and the later of two windows.
+//! began the evening before runs to its end. A span of a date starts on it whatever else is said of that day: who writes
+//! a date means it. The later of two holiday lines wins, and the later of two windows.
 
 mod moment;
 #[cfg(test)]
@@ -43,9 +44,18 @@ pub struct Window {
 /// From `start` on each of `days` to `end`, which lies on the next day when it is not after `start`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    pub days: Vec<Weekday>,
+    pub days: Days,
     pub start: Time,
     pub end: Time,
+}
+
+/// On which days a span starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Days {
+    /// Every week, but for holidays.
+    Week(Vec<Weekday>),
+    /// Once on each, both ends of a range included; also on holidays.
+    Dates(Vec<(Date, Date)>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,12 +65,25 @@ pub enum WindowGoal {
     Hold,
 }
 
-/// Dates, both ends included, that count as another weekday; `None`: closed, no window starts on them.
+/// Dates, both ends included, that count as another weekday; `None`: closed, no weekly span starts on them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holiday {
     pub from: Date,
     pub to: Date,
     pub as_day: Option<Weekday>,
+    /// What people call it.
+    pub why: Option<String>,
+}
+
+impl Span {
+    /// Whether it starts on this date, which counts as `weekday`, or as none.
+    #[must_use]
+    pub fn starts_on(&self, date: Date, weekday: Option<Weekday>) -> bool {
+        match &self.days {
+            Days::Week(days) => weekday.is_some_and(|weekday| days.contains(&weekday)),
+            Days::Dates(dates) => dates.iter().any(|(from, to)| (*from..=*to).contains(&date)),
+        }
+    }
 }
 
 impl WindowGoal {

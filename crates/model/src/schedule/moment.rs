@@ -1,6 +1,6 @@
 //! From the calendar to instants: when each window is open, what holds at a given time, what comes next.
 
-use super::{Schedule, Span, Window, WindowGoal};
+use super::{Holiday, Schedule, Span, Window, WindowGoal};
 use crate::Millis;
 use jiff::civil::{Date, Weekday};
 use jiff::{SignedDuration, Timestamp, ToSpan};
@@ -124,9 +124,9 @@ impl Schedule {
         let today = self.today(from);
         let mut found = vec![];
         for date in (-2..=days).filter_map(|offset| today.checked_add(offset.days()).ok()) {
-            let Some(weekday) = self.weekday(date) else { continue };
+            let weekday = self.weekday(date);
             for (index, window) in self.windows.iter().enumerate() {
-                for span in window.spans.iter().filter(|span| span.days.contains(&weekday)) {
+                for span in window.spans.iter().filter(|span| span.starts_on(date, weekday)) {
                     let Some((start, end)) = self.open(span, date) else { continue };
                     found.push(Occurrence { start, end, window: index, up_by: before(start, window.up_by) });
                 }
@@ -138,8 +138,13 @@ impl Schedule {
 
     /// The day of the week that a date counts as; `None`: closed.
     fn weekday(&self, date: Date) -> Option<Weekday> {
-        let holiday = self.holidays.iter().rev().find(|holiday| (holiday.from..=holiday.to).contains(&date));
-        holiday.map_or_else(|| Some(date.weekday()), |holiday| holiday.as_day)
+        self.holiday(date).map_or_else(|| Some(date.weekday()), |holiday| holiday.as_day)
+    }
+
+    /// The holiday that counts on this date.
+    #[must_use]
+    pub fn holiday(&self, date: Date) -> Option<&Holiday> {
+        self.holidays.iter().rev().find(|holiday| (holiday.from..=holiday.to).contains(&date))
     }
 
     /// Start and end of a span that starts on `date`.

@@ -110,6 +110,58 @@ fn a_window_crosses_midnight_and_one_round_the_clock_never_ends() {
 }
 
 #[test]
+fn a_span_of_a_date_opens_once_and_also_on_a_holiday() {
+    check(
+        "cluster x zone=Europe/Rome
+         window open Mon-Fri 09:00-18:00
+         window exam 2026-11-29 08:00-14:00, 2026-12-25..2026-12-26 22:00-02:00 up-by=-30m
+         holiday 2026-12-25, 2026-12-26 why=Christmas",
+        &[
+            (
+                "2026-11-28T20:00",
+                "- compact until 11-29 08:00 CET, exam opens 11-29 08:00 CET, up by 11-29 07:30 CET",
+            ),
+            (
+                "2026-11-29T08:00",
+                "exam spread until 11-29 14:00 CET, open opens 11-30 09:00 CET, up by 11-30 09:00 CET",
+            ),
+            // The Sunday after is as any other.
+            (
+                "2026-12-06T08:00",
+                "- compact until 12-07 09:00 CET, open opens 12-07 09:00 CET, up by 12-07 09:00 CET",
+            ),
+            (
+                "2026-12-25T12:00",
+                "- compact until 12-25 22:00 CET, exam opens 12-25 22:00 CET, up by 12-25 21:30 CET",
+            ),
+            (
+                "2026-12-27T01:00",
+                "exam spread until 12-27 02:00 CET, open opens 12-28 09:00 CET, up by 12-28 09:00 CET",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_span_of_a_date_in_the_night_that_clocks_change() {
+    // 02:00 is skipped on March 29 and comes twice on October 25.
+    check(
+        "cluster x zone=Europe/Rome
+         window exam 2026-03-29, 2026-10-25 02:30-08:00 up-by=-1h",
+        &[
+            (
+                "2026-03-28T23:00",
+                "- compact until 03-29 03:00 CEST, exam opens 03-29 03:00 CEST, up by 03-29 01:00 CET",
+            ),
+            (
+                "2026-10-24T23:00",
+                "- compact until 10-25 02:30 CEST, exam opens 10-25 02:30 CEST, up by 10-25 01:30 CEST",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn holidays_close_the_day_or_make_it_another() {
     check(
         "window open Mon-Fri 09:00-18:00, Sun 10:00-12:00
@@ -266,6 +318,8 @@ fn arb_calendar() -> impl Strategy<Value = String> {
             .prop_map(|(day, h1, m1, h2, m2, goal)| {
                 format!("{day} {h1:02}:{:02}-{h2:02}:{:02} goal={goal}", m1 * 15, m2 * 15)
             });
+    let window =
+        prop_oneof![4 => window, 1 => Just("2026-03-28..2026-03-30, 2026-10-25 02:15-04:45".to_owned())];
     let zone = prop::sample::select(vec!["UTC", "Europe/Rome", "America/Santiago"]);
     (zone, prop::collection::vec(window, 0..5)).prop_map(|(zone, windows)| {
         let lines = windows.iter().enumerate().map(|(index, window)| format!("window w{index} {window}\n"));

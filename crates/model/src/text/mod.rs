@@ -8,6 +8,7 @@
 mod calendar;
 mod error;
 mod hosts;
+pub mod ics;
 mod lex;
 mod names;
 mod parse;

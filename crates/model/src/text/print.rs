@@ -6,9 +6,9 @@ use super::names::{follows, is_plain, is_plain_name, range};
 use super::parse::like_a_flag;
 use super::rules::{GROUP_FLAGS, VM_FLAGS};
 use super::{duration_text, error::reorders};
-use crate::schedule::{Holiday, Window, WindowGoal, Zone};
+use crate::schedule::{Days, Holiday, Window, WindowGoal, Zone};
 use crate::{Cluster, HostId, HostSpec, HostState, Mbps, Mib, Policy, Rule, VmId, VmSpec};
-use jiff::civil::{Time, Weekday};
+use jiff::civil::{Date, Time, Weekday};
 use std::fmt::Write;
 
 /// The text of a cluster: [`super::parse`] gives the same cluster back. What a text cannot say is said as near as it
@@ -72,7 +72,7 @@ pub fn print(cluster: &Cluster) -> String {
     for window in &cluster.schedule.windows {
         out.line("window", |out| out.window(window));
     }
-    for same in cluster.schedule.holidays.chunk_by(|a, b| a.as_day == b.as_day) {
+    for same in cluster.schedule.holidays.chunk_by(|a, b| a.as_day == b.as_day && a.why == b.why) {
         out.line("holiday", |out| out.holidays(same));
     }
     out.text
@@ -240,7 +240,10 @@ impl Printer<'_> {
             if index > 0 {
                 self.text.push(',');
             }
-            self.word(&days(&same[0].days));
+            self.word(&match &same[0].days {
+                Days::Week(week) => days(week),
+                Days::Dates(all) => all.iter().map(dates).collect::<Vec<_>>().join(","),
+            });
             for span in same {
                 self.word(&format!("{}-{}", clock(span.start), clock(span.end)));
             }
@@ -253,13 +256,13 @@ impl Printer<'_> {
     }
 
     fn holidays(&mut self, same: &[Holiday]) {
-        let dates = same.iter().map(|holiday| match holiday.from == holiday.to {
-            true => holiday.from.to_string(),
-            false => format!("{}..{}", holiday.from, holiday.to),
-        });
-        self.word(&dates.collect::<Vec<_>>().join(", "));
+        let all = same.iter().map(|holiday| dates(&(holiday.from, holiday.to)));
+        self.word(&all.collect::<Vec<_>>().join(", "));
         if let Some((name, _)) = same[0].as_day.and_then(|day| WEEK.iter().find(|(_, known)| *known == day)) {
             self.key("as", name);
+        }
+        if let Some(why) = &same[0].why {
+            self.key("why", text(why));
         }
     }
 }
@@ -387,6 +390,11 @@ fn thousandths(value: u64) -> String {
 fn clock(time: Time) -> String {
     let (hour, minute, second) = (time.hour(), time.minute(), time.second());
     if second == 0 { format!("{hour:02}:{minute:02}") } else { format!("{hour:02}:{minute:02}:{second:02}") }
+}
+
+/// `2026-12-25`, `2026-12-31..2027-01-06`.
+fn dates((from, to): &(Date, Date)) -> String {
+    if from == to { from.to_string() } else { format!("{from}..{to}") }
 }
 
 /// `Mon-Fri`, `Mon,Wed`, `Sat-Mon`.

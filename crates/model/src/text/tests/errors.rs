@@ -215,7 +215,7 @@ fn calendar() {
     check(
         "window open Monday 09:00-18:00",
         expect![
-            "2:13: `Monday` is neither a day nor hours; days are Mon Tue Wed Thu Fri Sat Sun, or a range like Mon-Fri; hours are like 09:00-19:45"
+            "2:13: `Monday` is neither a day nor hours; days are Mon Tue Wed Thu Fri Sat Sun, a range like Mon-Fri, or dates like 2026-11-29; hours are like 09:00-19:45"
         ],
     );
     check("window open Mon", expect!["2:13: days without hours; like `Mon-Fri 09:00-19:45`"]);
@@ -250,6 +250,17 @@ fn calendar() {
         "holiday 2026-02-30",
         expect![
             "2:9: `2026-02-30` is no date; write 2026-12-25, or 2026-12-31..2027-01-06 with both ends included"
+        ],
+    );
+    check(
+        "window open Sat 2026-11-29 09:00-18:00",
+        expect![[r"
+            2:17: days of the week and dates before the same hours; give each its own hours: `Sat 09:00-13:00, 2026-11-29 09:00-13:00`"]],
+    );
+    check(
+        "window open 2026-02-30 09:00-18:00",
+        expect![
+            "2:13: `2026-02-30` is no date; write 2026-12-25, or 2026-12-31..2027-01-06 with both ends included"
         ],
     );
     check("holiday 2027-01-06..2026-12-31", expect!["2:9: `2027-01-06..2026-12-31` runs backwards"]);

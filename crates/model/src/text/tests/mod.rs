@@ -2,6 +2,7 @@
 
 mod errors;
 mod hostile;
+mod ics;
 mod round_trip;
 
 use super::*;

@@ -1,7 +1,7 @@
 //! `parse(print(c)) == c` for any cluster that a text can say.
 
 use super::*;
-use crate::schedule::{Holiday, Schedule, Span, Window, WindowGoal, Zone};
+use crate::schedule::{Days, Holiday, Schedule, Span, Window, WindowGoal, Zone};
 use crate::{
     Circuit, Devices, Group, Hold, HostId, HostSpec, KNOBS, Keep, Knobs, Millis, Policy, PolicyName, VmId,
     VmSpec,
@@ -209,6 +209,12 @@ fn window() -> impl Strategy<Value = Window> {
             days
         }),
     ];
+    let dates =
+        (date(), 0..3i64).prop_map(|(from, days)| (from, from.saturating_add(jiff::Span::new().days(days))));
+    let days = prop_oneof![
+        2 => days.prop_map(Days::Week),
+        1 => prop::collection::vec(dates, 1..4).prop_map(Days::Dates),
+    ];
     let span = (days, time(), time()).prop_map(|(days, start, end)| Span { days, start, end });
     let goal = prop::sample::select(WindowGoal::ALL.to_vec());
     (prop::collection::vec(span, 1..4), goal, 0..90_000u64, any::<bool>()).prop_map(
@@ -222,11 +228,10 @@ fn window() -> impl Strategy<Value = Window> {
 
 fn schedule() -> impl Strategy<Value = Schedule> {
     let zone = prop::sample::select(vec!["UTC", "Europe/Rome", "America/New_York"]);
-    let holiday = (date(), 0..3i64, prop::option::of(weekday())).prop_map(|(from, days, as_day)| Holiday {
-        from,
-        to: from.saturating_add(jiff::Span::new().days(days)),
-        as_day,
-    });
+    let holiday =
+        (date(), 0..3i64, prop::option::of(weekday()), text()).prop_map(|(from, days, as_day, why)| {
+            Holiday { from, to: from.saturating_add(jiff::Span::new().days(days)), as_day, why }
+        });
     (zone, prop::collection::vec(window(), 0..4), prop::collection::vec(holiday, 0..4)).prop_map(
         |(zone, mut windows, holidays)| {
             for (index, window) in windows.iter_mut().enumerate() {
