@@ -86,6 +86,23 @@ fn fish_completes_verbs_and_names() {
     .assert_eq(&run(&desk(), "fish", &["-N", "-c", script]));
 }
 
+#[cfg(feature = "live")]
+#[test]
+fn names_come_from_the_daemon_that_runs() {
+    use super::live::{Running, SETTINGS, terminal};
+    let text = "cluster x\nhost seen address=127.0.0.1:1 mac=52:54:00:00:00:01\n";
+    let terminal = terminal(SETTINGS, text);
+    let offered = || {
+        let line = ["dormouse", "--", "dormouse", "--config", "dormouse.toml", "host", "show", ""];
+        run(&terminal, "env", &[&["_DORMOUSE_COMPLETE=fish"], line.as_slice()].concat())
+    };
+    let daemon = Running::start_with(&terminal, &[]);
+    std::fs::write(terminal.folder.path().join("cluster"), text.replace("seen", "written")).unwrap();
+    assert!(offered().starts_with("seen\n"), "{}", offered());
+    drop(daemon);
+    assert!(offered().starts_with("written\n"), "{}", offered());
+}
+
 #[test]
 fn each_script_asks_this_program() {
     let terminal = Terminal::new();

@@ -15,6 +15,7 @@ mod inventory;
 #[cfg(feature = "live")]
 mod live;
 mod plan;
+mod pty;
 mod readme;
 mod replay;
 #[cfg(feature = "live")]

@@ -26,12 +26,15 @@ const OWN: &[(&str, &str, &str)] = &[
     ("quit", "", "leave"),
 ];
 
-#[derive(Debug, clap::Args)]
-#[command(after_long_help = "\
-At a terminal it asks with `cluster>`. Else it carries out the lines of SCRIPT or of stdin, and stops at the first command that
-fails with the exit code of that command, as `sh -e` does.
+/// Lines are broken by whoever shows it.
+const AFTER_HELP: &str = concat!(
+    "At a terminal it asks with `cluster>`. Else it carries out the lines of SCRIPT or of stdin, and stops at the first ",
+    "command that fails with the exit code of that command, as `sh -e` does.\n\n",
+    "Words are parted by blanks, commands by `;` and line ends; `#` begins a comment. '…' and \"…\" hold names with blanks.",
+);
 
-Words are parted by blanks, commands by `;` and line ends; `#` begins a comment. '…' and \"…\" hold names with blanks.")]
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// Carry out the commands in this file and leave
     #[arg(value_name = "SCRIPT")]

@@ -92,14 +92,14 @@ fn picture(what: &str, every: u64, how: &str, text: &str) -> String {
     let rows = terminal::size().map_or(24, |(_, rows)| usize::from(rows)).max(3);
     let strong = style::STRONG;
     let mut out =
-        format!("\x1b[H{strong}{}{strong:#}  every {every} s{how}; Ctrl-C ends\x1b[K\r\n\x1b[K", safe(what));
+        format!("\x1b[H{strong}{}{strong:#}  every {every} s{how}; Ctrl-C ends\x1b[K\n\x1b[K", safe(what));
     let count = text.lines().count();
     let room = rows - 2;
     for line in text.lines().take(if count > room { room - 1 } else { room }) {
-        _ = write!(out, "\r\n{line}\x1b[K");
+        _ = write!(out, "\n{line}\x1b[K");
     }
     if count > room {
-        _ = write!(out, "\r\n… {} more lines\x1b[K", count - (room - 1));
+        _ = write!(out, "\n… {} more lines\x1b[K", count - (room - 1));
     }
     out + "\x1b[J"
 }
