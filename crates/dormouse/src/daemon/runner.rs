@@ -13,7 +13,7 @@ use dormouse_driver::{AuditEntry, IntentRecord, Kind, Remembered};
 use dormouse_model::{Action, HostId, Millis, Mono, Outcome};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// Events that wait for the loop. Whoever brings more waits; the loop itself never does.
@@ -55,11 +55,18 @@ pub(crate) enum Ended {
 pub(crate) struct Handle {
     inbox: mpsc::Sender<Input>,
     pub(super) told: watch::Receiver<u64>,
+    /// A person asked for settings and texts to be read again.
+    reload: Arc<Notify>,
 }
 
 impl Handle {
-    pub(super) const fn new(inbox: mpsc::Sender<Input>, told: watch::Receiver<u64>) -> Self {
-        Self { inbox, told }
+    pub(super) fn new(inbox: mpsc::Sender<Input>, told: watch::Receiver<u64>) -> Self {
+        Self { inbox, told, reload: Arc::new(Notify::new()) }
+    }
+
+    /// When a person has asked for a reload.
+    pub(crate) async fn reload_asked(&self) {
+        self.reload.notified().await;
     }
 
     /// Asks the loop. Answers in any case.
@@ -107,7 +114,7 @@ impl Runner {
         let (memory, strangers) = restore::memory(kept, &rim.cluster, now.mono)?;
         let (sender, inbox) = mpsc::channel(INBOX);
         let journal = Journal::start(Arc::clone(&rim.store), sender.clone());
-        let handle = Handle { inbox: sender.clone(), told: journal.told() };
+        let handle = Handle::new(sender.clone(), journal.told());
         let (trouble, lease_trouble) = watch::channel(None);
         let lease = tokio::spawn(keep_lead(rim.clone(), lead, sender, trouble));
         let publish_at = rim.shared.then_some(now.mono);
@@ -331,7 +338,12 @@ impl Runner {
             Verb::Status => Answer::data(&self.status(now)),
             Verb::Hosts => Answer::data(&views::hosts(&self.controller, &*self.rim.hypervisor, now)),
             Verb::Vms => Answer::data(&views::vms(&self.controller, now)),
-            Verb::Plan => match views::plan(&self.controller, now) {
+            Verb::Calendar => Answer::data(&views::calendar(&self.controller, now)),
+            Verb::Plan { at_ms: Some(at_ms) } => match views::plan_at(&self.controller, now, at_ms) {
+                Ok(plan) => Answer::data(&plan),
+                Err(why) => Answer::error(Code::Usage, why),
+            },
+            Verb::Plan { at_ms: None } => match views::plan(&self.controller, now) {
                 Ok(plan) => Answer::data(&plan),
                 Err(why) => Answer::error(Code::Failed, why),
             },

@@ -135,7 +135,7 @@ async fn answer(store: &dyn Store, leader: String, now_ms: i64, verb: &Verb) -> 
         "ask there; here `status`, `host list`, `vm list`, `plan`, `why` and `events` show what {leader} told"
     );
     let refused = Answer::error(Code::Refused, format!("standby; the leader is {leader}"));
-    if matches!(verb, Verb::Order(_) | Verb::Events { .. }) {
+    if matches!(verb, Verb::Order(_) | Verb::Events { .. } | Verb::Calendar | Verb::Plan { at_ms: Some(_) }) {
         return refused.hint(ask_there);
     }
     let view: View = match store.published().await.map(|view| view.map(serde_json::from_value)) {
@@ -152,11 +152,11 @@ async fn answer(store: &dyn Store, leader: String, now_ms: i64, verb: &Verb) -> 
         }
         Verb::Hosts => Answer::data(&view.hosts),
         Verb::Vms => Answer::data(&view.vms),
-        Verb::Plan => match view.plan {
+        Verb::Plan { .. } => match view.plan {
             Some(plan) => Answer::data(&plan),
             None => Answer::error(Code::Failed, "the leader has no plan"),
         },
         Verb::Why { name } => why::answer(&view, &leader, age_ms, name),
-        Verb::Order(_) | Verb::Events { .. } => refused.hint(ask_there),
+        Verb::Order(_) | Verb::Events { .. } | Verb::Calendar => refused.hint(ask_there),
     }
 }

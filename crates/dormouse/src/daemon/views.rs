@@ -1,15 +1,17 @@
 //! The controller's picture as verbs show it.
 
 use super::wire::{
-    Answer, Code, Count, DoubleView, HostView, MovesView, NextView, PlanView, RunningView, StatusView,
-    TallyView, TroubleView, View, VmView, WhyView,
+    Answer, CalendarView, Code, Count, DoubleView, HostView, MovesView, NextView, PlanView, RunningView,
+    StatusView, TallyView, TroubleView, View, VmView, WhyView, calendar_text,
 };
-use crate::verbs::plan::{Exactly, Planned};
+use crate::verbs::plan::{AsOf, Exactly, Planned};
 use dormouse_control::{Controller, Level, LogEvent, Now, Single};
 use dormouse_driver::{EventRecord, Hypervisor};
 use dormouse_model::schedule::Schedule;
 use dormouse_model::text::did_you_mean;
-use dormouse_model::{Action, Goal, Host, HostId, HostState, Intent, Obstacle, Snapshot, Vm, VmId, VmState};
+use dormouse_model::{
+    Action, Goal, Host, HostId, HostState, Intent, Obstacle, PlanId, Snapshot, Vm, VmId, VmState,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -282,13 +284,39 @@ fn planned(controller: &Controller, now: Now) -> Planned {
         took,
         cut_short: None,
         exact: Exactly::default(),
+        as_of: None,
     }
 }
 
 pub(super) fn plan(controller: &Controller, now: Now) -> Result<PlanView, String> {
-    let planned = planned(controller, now);
+    shown(&planned(controller, now))
+}
+
+fn shown(planned: &Planned) -> Result<PlanView, String> {
     let plan = planned.json().map_err(|error| error.to_string())?;
     Ok(PlanView { steps: planned.plan.steps.len(), text: planned.text(), plan })
+}
+
+/// The calendar in use.
+pub(super) fn calendar(controller: &Controller, now: Now) -> CalendarView {
+    let cluster = controller.cluster();
+    CalendarView { text: calendar_text(&cluster.name, &cluster.schedule), now_ms: now.wall.as_millisecond() }
+}
+
+/// As [`plan`], with the goal that the calendar will set at that time; everything else as it is now.
+pub(super) fn plan_at(controller: &Controller, now: Now, at_ms: i64) -> Result<PlanView, String> {
+    let wall = Timestamp::from_millisecond(at_ms).map_err(|_| "there is no such time".to_owned())?;
+    let picture = controller.snapshot(now);
+    let schedule = &picture.cluster.schedule;
+    let goal = crate::verbs::plan::goal_at(schedule, wall);
+    let as_of = AsOf::new(schedule, wall, true);
+    let started = Instant::now();
+    let (plan, report) = dormouse_planner::plan(&picture, goal, PlanId(1));
+    let took = started.elapsed();
+    let exact = Exactly::default();
+    let planned =
+        Planned { snapshot: picture, plan, report, took, cut_short: None, exact, as_of: Some(as_of) };
+    shown(&planned)
 }
 
 /// What keeps a host awake, or where a VM is.

@@ -2,6 +2,8 @@
 //! (`docs/json.md`); a request of another version is refused, not guessed at.
 
 use dormouse_driver::EventRecord;
+use dormouse_model::schedule::Schedule;
+use dormouse_model::text;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -25,8 +27,13 @@ pub(crate) enum Verb {
     Status,
     Hosts,
     Vms,
-    /// What would be done now: [`PlanView`].
-    Plan,
+    /// What would be done now, or with the calendar's goal of another time: [`PlanView`].
+    Plan {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at_ms: Option<i64>,
+    },
+    /// The calendar in use: [`CalendarView`].
+    Calendar,
     Why {
         name: String,
     },
@@ -53,6 +60,8 @@ pub(crate) enum OrderWord {
     Resume,
     Normalise,
     Apply,
+    /// Read settings and cluster text again.
+    Reload,
     Refresh {
         #[serde(default)]
         hosts: Vec<String>,
@@ -332,6 +341,22 @@ pub(crate) struct PlanView {
     pub(crate) plan: Value,
 }
 
+/// The calendar that is in use, as lines of a cluster text, and its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CalendarView {
+    pub(crate) text: String,
+    /// Milliseconds since 1970.
+    pub(crate) now_ms: i64,
+}
+
+/// A schedule as the lines of a cluster text: nothing else of the cluster is in it.
+pub(crate) fn calendar_text(name: &str, schedule: &Schedule) -> String {
+    let mut cluster = text::parse("").expect("an empty text is a cluster");
+    name.clone_into(&mut cluster.name);
+    cluster.schedule = schedule.clone();
+    text::print(&cluster)
+}
+
 /// What keeps a host awake, or where a VM is, ready to be shown and as data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WhyView {
@@ -364,6 +389,11 @@ mod tests {
         assert_eq!(
             read(r#"{"v":1,"verb":"order","order":"drain","host":"lab07"}"#),
             Ok(Verb::Order(OrderWord::Drain { host: "lab07".into() }))
+        );
+        assert_eq!(
+            read(r#"{"v":1,"verb":"plan"}"#),
+            Ok(Verb::Plan { at_ms: None }),
+            "as before there was a time"
         );
         assert_eq!(
             read(r#"{"v":1,"verb":"events"}"#),

@@ -15,4 +15,5 @@ pub(crate) mod plan;
 pub(crate) mod replay;
 pub(crate) mod shell;
 pub(crate) mod simulate;
+pub(crate) mod when;
 pub(crate) mod why;

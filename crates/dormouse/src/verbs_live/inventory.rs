@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// The text and what it says. One that does not exist yet is an empty cluster.
-pub(super) fn read(path: &Path) -> Result<(String, Cluster), Failure> {
+pub(crate) fn read(path: &Path) -> Result<(String, Cluster), Failure> {
     let source = if path.exists() { input::read(path)? } else { "cluster home\n".to_owned() };
     match text::parse(&source) {
         Ok(cluster) => Ok((source, cluster)),
@@ -48,7 +48,7 @@ pub(super) fn without_host_line(source: &str, name: &str) -> Option<String> {
 }
 
 /// Replaces the file in one step: a reader finds the old text or the new one, never a part.
-pub(super) fn replace(path: &Path, content: &str) -> Result<(), Failure> {
+pub(crate) fn replace(path: &Path, content: &str) -> Result<(), Failure> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let new = beside(path);
     let write = || -> io::Result<()> {

@@ -4,7 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod host;
-mod inventory;
+pub(crate) mod inventory;
 mod kept;
 pub(crate) mod orders;
 pub(crate) mod run;
@@ -17,7 +17,7 @@ pub(crate) mod vm;
 
 use crate::cli::{Ctx, Failure, Format};
 use crate::daemon::client::Client;
-use crate::daemon::wire::{PlanView, Verb, WhyView};
+use crate::daemon::wire::{CalendarView, PlanView, Verb, WhyView};
 
 /// The verbs that need a daemon, or are it.
 #[derive(Debug, clap::Subcommand)]
@@ -76,8 +76,21 @@ pub(crate) fn run(command: Command, ctx: &Ctx) -> Result<(), Failure> {
 }
 
 /// `plan` without a cluster text: what the daemon would do now.
-pub(crate) fn plan(ctx: &Ctx, format: Format) -> Result<(), Failure> {
-    let plan: PlanView = Client::connect(ctx).map_err(or_a_text)?.ask(Verb::Plan)?;
+pub(crate) fn plan(ctx: &Ctx, at: Option<&str>, format: Format) -> Result<(), Failure> {
+    let mut client = Client::connect(ctx).map_err(or_a_text)?;
+    let at_ms = match at {
+        None => None,
+        Some(said) => {
+            // On the daemon's clock, which in the lab is another one.
+            let calendar: CalendarView = client.ask(Verb::Calendar)?;
+            let odd =
+                || Failure::new("the daemon's calendar makes no sense").hint("restart it after an upgrade");
+            let cluster = dormouse_model::text::parse(&calendar.text).map_err(|_| odd())?;
+            let now = jiff::Timestamp::from_millisecond(calendar.now_ms).map_err(|_| odd())?;
+            Some(crate::verbs::plan::said_time(said, &cluster.schedule, now)?.as_millisecond())
+        }
+    };
+    let plan: PlanView = client.ask(Verb::Plan { at_ms })?;
     match format {
         Format::Text => ctx.print(&plan.text),
         Format::Json => ctx.print_json(&plan.plan),

@@ -56,7 +56,7 @@ pub(crate) fn refresh(args: &RefreshArgs, ctx: &Ctx) -> Result<(), Failure> {
 /// Shows the plan, asks, and has it carried out. The daemon plans once more at that moment.
 pub(crate) fn apply(args: &ApplyArgs, ctx: &Ctx) -> Result<(), Failure> {
     let mut client = Client::connect(ctx)?;
-    let plan: PlanView = client.ask(Verb::Plan)?;
+    let plan: PlanView = client.ask(Verb::Plan { at_ms: None })?;
     ctx.print(&plan.text)?;
     if plan.steps == 0 {
         return Err(Failure::with_exit(Exit::Nothing, "there is nothing to do"));

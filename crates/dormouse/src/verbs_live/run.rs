@@ -234,7 +234,7 @@ async fn obeying<T>(
                 systemd.stopping();
                 handle.stop(Ended::Stopped).await;
             }
-            _ = signals.reload.recv() => {
+            () = reload(&mut signals.reload, handle) => {
                 systemd.reloading();
                 match reread(ctx, config) {
                     Ok(new) => {
@@ -250,6 +250,14 @@ async fn obeying<T>(
                 }
             }
         }
+    }
+}
+
+/// When a signal or a person asks for it.
+async fn reload(signal: &mut Signal, handle: &Handle) {
+    tokio::select! {
+        _ = signal.recv() => {}
+        () = handle.reload_asked() => {}
     }
 }
 

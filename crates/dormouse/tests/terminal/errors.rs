@@ -148,9 +148,10 @@ fn a_file_name_cannot_steer_the_terminal() {
 #[test]
 fn a_time_that_is_none() {
     let lab = Terminal::with(LAB);
-    for time in ["20:00", "tomorrow", "2026-13-01T20:00"] {
+    for time in ["24:00", "tomorrow", "2026-13-01T20:00", "yesterday"] {
         let shown = lab.type_in(&format!("plan --cluster cluster --at {time}"));
-        assert!(shown.contains("write a day and a time like 2026-12-01T20:00\n"), "{shown}");
+        assert!(shown.contains(&format!("`{time}` is no time that is understood\n")), "{shown}");
+        assert!(shown.contains("Hint: write `Fri 22:00`, `tomorrow 6:30`"), "{shown}");
         assert!(shown.ends_with("exit status 2\n"), "{shown}");
     }
 }

@@ -11,6 +11,7 @@ use dormouse_control::{Effect, Event, Level, LogEvent, Now, Order};
 use dormouse_driver::{AuditEntry, EventRecord, Kind, Remembered};
 use dormouse_model::{HostId, Mono, Outcome, VmId};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -61,6 +62,9 @@ impl Runner {
     pub(super) fn obey(&mut self, word: &OrderWord, by: String, now: Now, reply: oneshot::Sender<Answer>) {
         if let OrderWord::Adopt { host } = word {
             return self.adopt(word, host, by, reply);
+        }
+        if *word == OrderWord::Reload {
+            return self.reload(word, by, reply);
         }
         let order = match self.resolve(word, now) {
             Ok(order) => order,
@@ -141,6 +145,22 @@ impl Runner {
         });
     }
 
+    /// Has the texts read again, once the word for it is written down: by whoever runs this loop, which it ends.
+    fn reload(&mut self, word: &OrderWord, by: String, reply: oneshot::Sender<Answer>) {
+        if let Err(why) = self.journal.takes_words() {
+            return drop(reply.send(no_room(why)));
+        }
+        self.tell(LogEvent::new(Level::Info, "order").with("by", &by).with("order", "reload"));
+        self.note_word(&by, word, "taken".to_owned());
+        let answer = Answer::data(&OrderView { order: "reload".to_owned(), by, told: vec![] });
+        let (written, asked) = (self.journal.written(), Arc::clone(&self.handle.reload));
+        tokio::spawn(async move {
+            let answer = once_written(answer, "reload", written, STORE_PATIENCE).await;
+            _ = reply.send(answer);
+            asked.notify_one();
+        });
+    }
+
     pub(super) fn adopted(&mut self, host: HostId, by: &str, outcome: &Outcome) -> Answer {
         let name = self.rim.cluster.hosts[host.index()].name.clone();
         let event = |level, name| LogEvent::new(level, name).with("by", by);
@@ -200,6 +220,9 @@ impl Runner {
             OrderWord::Sleep { host } => Order::Sleep { host: self.host(host)? },
             OrderWord::SayOff { host } => Order::SayOff { host: self.host(host)? },
             OrderWord::Fence { host } => Order::Fence { host: self.host(host)? },
+            OrderWord::Reload => {
+                return Err(Box::new(Answer::error(Code::Failed, "the loop itself reads its texts again")));
+            }
             OrderWord::Adopt { .. } => {
                 return Err(Box::new(Answer::error(Code::Failed, "adopting is asked of the host itself")));
             }

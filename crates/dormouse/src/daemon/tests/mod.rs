@@ -7,7 +7,9 @@ mod words;
 mod world;
 
 use super::client::{self, Client};
-use super::wire::{Answer, HostView, OrderView, OrderWord, PlanView, REQUEST_BYTES_MAX, StatusView, Verb};
+use super::wire::{
+    Answer, CalendarView, HostView, OrderView, OrderWord, PlanView, REQUEST_BYTES_MAX, StatusView, Verb,
+};
 use super::{DaemonClock, Ended, Lead, Listening, Rim, Runner};
 use crate::cli::Exit;
 use disk::Disk;
@@ -218,7 +220,9 @@ fn observing_it_sees_everything_and_touches_nothing() {
     let status = daemon.status();
     assert_eq!((status.mode.as_str(), status.epoch, status.paused), ("observe", Some(1), false));
     assert_eq!(daemon.host("a").vms, ["a-vm1", "a-vm2"]);
-    daemon.until("a plan would do something", |daemon| daemon.ask::<PlanView>(&Verb::Plan).steps > 0);
+    daemon.until("a plan would do something", |daemon| {
+        daemon.ask::<PlanView>(&Verb::Plan { at_ms: None }).steps > 0
+    });
     assert_eq!(machine.world.effects(), 0);
     assert_eq!(daemon.stop(), Ended::Stopped);
     assert!(!machine.socket().exists(), "the name is taken away");
@@ -229,7 +233,7 @@ fn advising_it_waits_for_apply_and_writes_down_how_it_ended() {
     let machine = Machine::new(Automation::Advise, &[("a", 2), ("b", 1), ("c", 0), ("d", 0)]);
     let daemon = machine.start();
     daemon.until("it advises", |daemon| !daemon.events("plan.advised").is_empty());
-    let plan: PlanView = daemon.ask(&Verb::Plan);
+    let plan: PlanView = daemon.ask(&Verb::Plan { at_ms: None });
     assert!(plan.plan["steps"].as_array().is_some_and(|steps| !steps.is_empty()), "{}", plan.plan);
     assert!(plan.text.contains("sleep"), "{}", plan.text);
     assert_eq!(machine.world.effects(), 0);
@@ -339,7 +343,9 @@ fn a_pause_outlives_a_restart_and_ends_with_resume() {
     let daemon = machine.start();
     assert!(daemon.status().paused);
     daemon.until("it has looked", |daemon| daemon.host("d").state == "on");
-    daemon.until("it would do something", |daemon| daemon.ask::<PlanView>(&Verb::Plan).steps > 0);
+    daemon.until("it would do something", |daemon| {
+        daemon.ask::<PlanView>(&Verb::Plan { at_ms: None }).steps > 0
+    });
     assert_eq!(machine.world.effects(), before);
     daemon.order(OrderWord::Resume).expect("taken");
     daemon.until("it acts", |_| machine.world.effects() > before);

@@ -72,3 +72,33 @@ fn on_a_full_disk_an_order_is_in_force_and_says_that_it_is_not_written() {
     daemon.order(OrderWord::Adopt { host: "d".to_owned() }).expect("taken over");
     assert_eq!(machine.world.calls("adopt"), ["adopt d"]);
 }
+
+#[test]
+fn the_calendar_in_use_is_told_and_the_plan_of_another_time() {
+    let cluster = CLUSTER.replace("policy", "window open Mon-Sun 09:00-18:00 up-by=-30m\npolicy");
+    let daemon = Machine::of(World::new(&HOSTS), cluster, settings(Automation::Observe));
+    let daemon = daemon.start();
+    let view: CalendarView = daemon.ask(&Verb::Calendar);
+    assert!(view.text.contains("window open Mon-Sun 09:00-18:00 goal=spread up-by=-30m\n"), "{}", view.text);
+    assert!(!view.text.contains("host "), "{}", view.text);
+    let at = |hour: i64| {
+        let day = view.now_ms - view.now_ms.rem_euclid(86_400_000) + 2 * 86_400_000;
+        daemon.ask::<PlanView>(&Verb::Plan { at_ms: Some(day + hour * 3_600_000) })
+    };
+    assert_eq!(at(12).plan["goal"], "spread");
+    assert_eq!(at(8).plan["goal"], "compact");
+    let text = at(8).text;
+    assert!(text.starts_with("As of ") && text.contains(" 08:00 UTC: no window is in force then."), "{text}");
+}
+
+#[test]
+fn a_reload_that_was_asked_for_is_in_the_log_and_reaches_whoever_runs_the_loop() {
+    let machine = Machine::new(Automation::Observe, &HOSTS);
+    let daemon = machine.start();
+    assert_eq!(daemon.order(OrderWord::Reload).expect("taken").order, "reload");
+    let asked = async { tokio::time::timeout(PATIENCE, daemon.handle.reload_asked()).await };
+    daemon.runtime.as_ref().expect("runs").block_on(asked).expect("it is asked for");
+    let store = daemon.store.clone();
+    drop(daemon);
+    assert_eq!(words(&store, &Runtime::new().expect("a runtime")).len(), 1);
+}

@@ -1,22 +1,44 @@
 //! `dormouse calendar`: the hours of the cluster as they come, and changes to them.
 
+#[cfg(feature = "live")]
+mod change;
 mod days;
 mod draw;
+#[cfg(feature = "live")]
+mod edit;
 mod json;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "live")]
+mod told;
 
 use super::input;
 use crate::cli::{Ctx, Failure, Format, safe};
 use dormouse_model::schedule::Schedule;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Draw the coming days: open, quiet and closed hours, holidays, exams
     Show(ShowArgs),
+    /// Open once: an exam on a Sunday
+    #[cfg(feature = "live")]
+    Open(change::OpenArgs),
+    /// A time in which nothing is moved or switched
+    #[cfg(feature = "live")]
+    Quiet(change::QuietArgs),
+    /// Close on dates: holidays
+    #[cfg(feature = "live")]
+    #[command(visible_alias = "holiday")]
+    Close(change::CloseArgs),
+    /// Take over a calendar of another program (.ics)
+    #[cfg(feature = "live")]
+    Import(change::ImportArgs),
+    /// Take back a window by its name, or what is written for a date
+    #[cfg(feature = "live")]
+    Remove(change::RemoveArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -41,25 +63,63 @@ pub(crate) struct ShowArgs {
 pub(crate) fn run(command: Command, ctx: &Ctx) -> Result<(), Failure> {
     match command {
         Command::Show(args) => show(&args, ctx),
+        #[cfg(feature = "live")]
+        Command::Open(args) => change::open(&args, ctx),
+        #[cfg(feature = "live")]
+        Command::Quiet(args) => change::quiet(&args, ctx),
+        #[cfg(feature = "live")]
+        Command::Close(args) => change::close(&args, ctx),
+        #[cfg(feature = "live")]
+        Command::Import(args) => change::import(&args, ctx),
+        #[cfg(feature = "live")]
+        Command::Remove(args) => change::remove(&args, ctx),
     }
 }
 
 fn show(args: &ShowArgs, ctx: &Ctx) -> Result<(), Failure> {
-    let path = match &args.cluster {
-        Some(path) => path.clone(),
-        None => input::settings(ctx)?.config.cluster,
-    };
-    let cluster = input::cluster(&path)?;
-    let of = format!("Calendar of {}, zone {}", safe(&cluster.name), cluster.schedule.zone);
-    let schedule = cluster.schedule;
+    let Shown { name, from, schedule, now, note } = Shown::of(args.cluster.as_deref(), ctx)?;
+    let of = format!("Calendar of {}, zone {}, {from}", safe(&name), schedule.zone);
     let now = match args.from {
         Some(shown) => input::instant(&schedule, shown)?,
-        None => input::now(),
+        None => now,
     };
     let days = days::of(&schedule, now, args.days);
     match args.format {
         Format::Json => ctx.print_json(&json::Document::of(&schedule, &days, now)),
-        Format::Text => ctx.print(&text(&of, &schedule, &days, now)),
+        Format::Text => {
+            let note = note.map_or_else(String::new, |note| format!("\nNote: {note}\n"));
+            ctx.print(&(text(&of, &schedule, &days, now) + &note))
+        }
+    }
+}
+
+/// A calendar, and where it comes from.
+struct Shown {
+    name: String,
+    from: String,
+    schedule: Schedule,
+    now: Timestamp,
+    note: Option<String>,
+}
+
+impl Shown {
+    /// As the daemon has it in use; without one, or where a text is named, from the text.
+    fn of(cluster: Option<&Path>, ctx: &Ctx) -> Result<Self, Failure> {
+        #[cfg(feature = "live")]
+        if cluster.is_none()
+            && let Some((name, schedule, now)) = told::in_use(ctx)
+        {
+            let note = told::differs(ctx, &schedule);
+            return Ok(Self { name, from: "as the daemon has it in use".to_owned(), schedule, now, note });
+        }
+        let path = match cluster {
+            Some(path) => path.to_owned(),
+            None => input::settings(ctx)?.config.cluster,
+        };
+        let read = input::cluster(&path)?;
+        let from = format!("from {}", safe(&path.display().to_string()));
+        let from = if cluster.is_some() { from } else { format!("{from}; no daemon answers") };
+        Ok(Self { name: read.name, from, schedule: read.schedule, now: input::now(), note: None })
     }
 }
 

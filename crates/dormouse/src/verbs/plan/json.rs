@@ -6,6 +6,9 @@ use serde::Serialize;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Document<'a> {
+    /// The time whose goal it is, where that is not now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<&'a str>,
     policy: &'static str,
     goal: &'static str,
     hosts_on_before: u32,
@@ -134,8 +137,9 @@ struct Refusal<'a> {
 
 impl<'a> Document<'a> {
     pub(super) fn of(planned: &'a Planned) -> Self {
-        let Planned { snapshot, plan, report, took, cut_short, exact } = planned;
+        let Planned { snapshot, plan, report, took, cut_short, exact, as_of } = planned;
         Self {
+            at: as_of.as_ref().map(|as_of| as_of.at.as_str()),
             policy: plan.policy.as_str(),
             goal: plan.goal.as_str(),
             hosts_on_before: report.hosts_on_before,

@@ -5,10 +5,11 @@ mod text;
 mod timeline;
 
 use super::input::{self, PolicyArgs};
-use crate::cli::{Ctx, Failure, Format};
+use super::when;
+use crate::cli::{Ctx, Failure, Format, safe};
 use dormouse_model::schedule::{Schedule, WindowGoal};
 use dormouse_model::{Cluster, Goal, Millis, Plan, PlanId, Report, Snapshot};
-use jiff::civil::DateTime;
+use jiff::Timestamp;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,9 +33,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SPAN", default_value = "8h", value_parser = horizon)]
     horizon: Millis,
 
-    /// Take goal and horizon from the calendar as of this time in the cluster's zone, like 2026-12-01T20:00
-    #[arg(long, value_name = "TIME", conflicts_with_all = ["goal", "horizon"], value_parser = input::shown_time)]
-    at: Option<DateTime>,
+    /// The goal that the calendar sets at this time: `Fri 22:00`, `tomorrow 6:30`, `in 2h`, 2026-12-01T20:00
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["goal", "horizon"])]
+    at: Option<String>,
 
     /// Answer with the best plan found within this time, like 10ms; reading the text is not part of it
     #[arg(long, value_name = "SPAN", value_parser = deadline)]
@@ -101,6 +102,35 @@ pub(crate) struct Planned {
     /// The deadline, where it kept the planner from going on.
     pub(crate) cut_short: Option<Duration>,
     pub(crate) exact: Exactly,
+    /// For which time, where that is not now.
+    pub(crate) as_of: Option<AsOf>,
+}
+
+/// The time that a plan is for, and what is assumed of it.
+#[derive(Debug)]
+pub(crate) struct AsOf {
+    /// RFC 3339, in the cluster's zone.
+    at: String,
+    words: String,
+}
+
+impl AsOf {
+    pub(crate) fn new(schedule: &Schedule, at: Timestamp, live: bool) -> Self {
+        let shown = at.to_zoned(schedule.zone.rules().clone());
+        let moment = schedule.at(at);
+        let window = moment.window.map_or_else(
+            || "no window is in force then".to_owned(),
+            |window| format!("window {} is in force then", safe(&window.name)),
+        );
+        let now = if live { "as they are now" } else { "as the text says" };
+        Self {
+            at: shown.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+            words: format!(
+                "As of {}: {window}. Assumed: hosts, VMs and their demand {now}; no forecast, no orders.",
+                shown.strftime("%a %Y-%m-%d %H:%M %Z")
+            ),
+        }
+    }
 }
 
 /// Which bounds were found by looking at all placements: some placement has so few hosts on, or stands at so little.
@@ -150,7 +180,7 @@ impl Planned {
         } else {
             Exactly::default()
         };
-        Ok(Self { snapshot, plan, report, took, cut_short, exact })
+        Ok(Self { snapshot, plan, report, took, cut_short, exact, as_of: None })
     }
 
     /// For people.
@@ -176,28 +206,37 @@ impl Planned {
 pub(crate) fn run(args: &Args, ctx: &Ctx) -> Result<(), Failure> {
     let Some(path) = &args.cluster else {
         #[cfg(feature = "live")]
-        return crate::verbs_live::plan(ctx, args.format);
+        return crate::verbs_live::plan(ctx, args.at.as_deref(), args.format);
         #[cfg(not(feature = "live"))]
         return Err(Failure::usage("no cluster to plan for").hint("name a cluster text with --cluster FILE"));
     };
     let mut cluster = input::cluster(path)?;
     args.policy.apply(&mut cluster.policy)?;
-    let goal = match args.at {
-        Some(shown) => goal_at(&cluster.schedule, shown)?,
-        None => args.goal.goal(args.horizon),
+    let (goal, as_of) = match &args.at {
+        Some(said) => {
+            let at = said_time(said, &cluster.schedule, input::now())?;
+            (goal_at(&cluster.schedule, at), Some(AsOf::new(&cluster.schedule, at, false)))
+        }
+        None => (args.goal.goal(args.horizon), None),
     };
-    Planned::make(cluster, goal, args.deadline)?.print(ctx, args.format, args.all)
+    let planned = Planned::make(cluster, goal, args.deadline)?;
+    Planned { as_of, ..planned }.print(ctx, args.format, args.all)
+}
+
+pub(crate) fn said_time(said: &str, schedule: &Schedule, now: Timestamp) -> Result<Timestamp, Failure> {
+    when::time(said, schedule, now).ok_or_else(|| {
+        Failure::usage(format!("`{}` is no time that is understood", safe(said))).hint(when::TIMES)
+    })
 }
 
 /// The goal that the calendar sets at that time. From an opening's up-by on it is the opening's.
-fn goal_at(schedule: &Schedule, shown: DateTime) -> Result<Goal, Failure> {
-    let now = input::instant(schedule, shown)?;
+pub(crate) fn goal_at(schedule: &Schedule, now: Timestamp) -> Goal {
     let moment = schedule.at(now);
     let up_by = moment.next_opening.as_ref().map(|opening| opening.up_by);
     if let Some(opening) = moment.next_opening.as_ref().filter(|opening| opening.up_by <= now) {
-        return Ok(Goal::Spread { wake_off: opening.window.wake_all });
+        return Goal::Spread { wake_off: opening.window.wake_all };
     }
-    Ok(match moment.goal {
+    match moment.goal {
         WindowGoal::Spread => Goal::Spread { wake_off: moment.window.is_some_and(|window| window.wake_all) },
         WindowGoal::Hold => Goal::Hold,
         WindowGoal::Compact => {
@@ -205,5 +244,5 @@ fn goal_at(schedule: &Schedule, shown: DateTime) -> Result<Goal, Failure> {
             let left = end.and_then(|end| u64::try_from(end.as_millisecond() - now.as_millisecond()).ok());
             Goal::Compact { horizon: left.map_or(HORIZON, Millis) }
         }
-    })
+    }
 }

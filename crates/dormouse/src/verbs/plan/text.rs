@@ -14,6 +14,9 @@ const DRAWN_MAX: usize = 128;
 
 pub(super) fn render(planned: &Planned, all: bool) -> String {
     let mut out = String::new();
+    if let Some(as_of) = &planned.as_of {
+        _ = writeln!(out, "{}\n", as_of.words);
+    }
     head(&mut out, planned);
     if planned.plan.steps.is_empty() {
         out += "\nNothing to do.\n";
