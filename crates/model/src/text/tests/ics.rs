@@ -1,3 +1,5 @@
+//! Calendars of other programs in, events or the refused line out.
+
 use crate::schedule::Zone;
 use crate::text::ics::{Event, When, parse};
 use expect_test::{Expect, expect};
