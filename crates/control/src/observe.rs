@@ -425,8 +425,8 @@ impl Controller {
         self.tell_vm(id, &name, &was, &next, first);
         // A VM that left, came or changed hands without us: plans made before do not hold. One that nobody knew and that
         // holds nothing is no news to a plan.
-        let first_look = first && next.hosts().is_empty();
-        let expected = first_look
+        let no_news = first && next.hosts().is_empty();
+        let expected = no_news
             || matches!((&was, &next), (_, VmState::Migrating { .. }) | (VmState::Migrating { .. }, _));
         if !expected {
             self.drop_run("vm.changed");

@@ -146,7 +146,7 @@ impl Controller {
     fn is_elsewhere(&mut self, id: IntentId) -> Option<bool> {
         let flight = self.flights.get(&id)?;
         let (vm, from, to) = flight.migration()?;
-        let since = flight.since_look;
+        let (since, began) = (flight.since_look, flight.since);
         let others = self.host_ids().filter(|host| *host != from && *host != to);
         let others: Vec<HostId> = others.filter(|host| !self.host(*host).state.is_down()).collect();
         let present = |host| self.sighting(vm, host).is_some_and(|(state, _)| state.is_present());
@@ -155,10 +155,12 @@ impl Controller {
         if heard.into_iter().any(present) {
             return Some(true);
         }
-        for host in
-            unheard.iter().filter(|host| self.hosts[host.index()].look.is_none()).copied().collect::<Vec<_>>()
-        {
-            self.look_soon(host);
+        for host in &unheard {
+            // Once at once; one that refuses is asked at the usual pace from then on.
+            let record = self.host(*host);
+            if record.look.is_none() && record.last_look.is_none_or(|asked| asked < began) {
+                self.look_soon(*host);
+            }
         }
         unheard.is_empty().then_some(false)
     }

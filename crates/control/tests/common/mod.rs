@@ -67,6 +67,8 @@ pub(crate) struct World {
     pub(crate) epoch: Epoch,
     pub(crate) trail: Vec<String>,
     pub(crate) acts: Vec<Intent>,
+    /// How often each host was looked at.
+    pub(crate) looks: BTreeMap<HostId, usize>,
     pub(crate) closed: Vec<(IntentId, Outcome)>,
     pub(crate) written: BTreeMap<IntentId, Intent>,
     pub(crate) hosts_memory: BTreeMap<String, HostMemory>,
@@ -125,6 +127,7 @@ impl World {
             epoch: Epoch(1),
             trail: vec![],
             acts: vec![],
+            looks: BTreeMap::new(),
             closed: vec![],
             written: BTreeMap::new(),
             hosts_memory: BTreeMap::new(),
@@ -206,6 +209,7 @@ impl World {
     fn carry_out(&mut self, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Look { id, host, .. } => {
+                *self.looks.entry(host).or_default() += 1;
                 let result = self.look(host);
                 Some(Event::Observed(Observation {
                     id,

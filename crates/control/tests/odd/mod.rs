@@ -106,7 +106,10 @@ fn a_vm_that_its_user_paused_moves_and_stays_paused() {
 
 /// A move of v1 from h1 to h3 whose driver lost its word, and what both ends then show.
 fn half_done(source: Option<DomainState>, destination: Option<DomainState>) -> World {
-    let mut world = three();
+    half_done_in(three(), source, destination)
+}
+
+fn half_done_in(mut world: World, source: Option<DomainState>, destination: Option<DomainState>) -> World {
     let (h1, h3) = (world.host("h1"), world.host("h3"));
     world.mute = true;
     world.order(Order::Move { vm: VmId(0), to: h3 });
@@ -192,6 +195,27 @@ fn a_move_found_half_done_is_set_right_only_where_that_is_safe() {
     world.run(600);
     assert_eq!(asked_to_settle(&world), before, "nothing more while it is silent");
     assert_eq!(vm(&world, 0), VmState::Conflict { hosts: vec![h1, h3] });
+}
+
+/// Held at its source, nothing at its destination, and a third host that refuses every look at once: it may run there. Nothing
+/// is done, the host is named, and it is not stared at (a refused look costs nothing, so it could be asked for ever).
+#[test]
+fn a_held_vm_waits_for_the_host_that_nobody_hears_and_names_it() {
+    let mut world = three();
+    let h2 = world.host("h2");
+    world.silent.insert(h2);
+    let mut world = half_done_in(world, Some(DomainState::PausedMigrating), None);
+    world.run(300);
+    assert_eq!(asked_to_settle(&world), 0, "{}", world.trail.join("\n"));
+    assert_eq!(world.trail_of(&["ev=vm.held vm=v1", "unheard=h2"]).lines().count(), 1);
+    let looks = world.looks[&h2];
+    assert!((320 / 15..=320 / 15 + 6).contains(&looks), "{looks} looks within 320 s");
+    world.silent.remove(&h2);
+    world.run(40);
+    assert_eq!(asked_to_settle(&world), 1, "{}", world.trail.join("\n"));
+    shows(&mut world, Some(DomainState::Running), None);
+    world.run(40);
+    assert_eq!(world.trail_of(&["alarm.over alarm=vm.held"]).lines().count(), 1);
 }
 
 /// A move that ran into its deadline is not tried again every few minutes; another VM makes room instead (fault M05).
