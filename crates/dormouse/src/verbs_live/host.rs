@@ -49,6 +49,18 @@ pub(crate) struct ListArgs {
     #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = state())]
     states: Vec<String>,
 
+    /// Only hosts with this in their name or address
+    #[arg(long, value_name = "TEXT")]
+    find: Option<String>,
+
+    /// Only hosts with at least this load (of 15 minutes, of all processors)
+    #[arg(long, value_name = "PERCENT")]
+    load_min: Option<u64>,
+
+    /// Only hosts with at most this load; one whose load was not seen has neither
+    #[arg(long, value_name = "PERCENT")]
+    load_max: Option<u64>,
+
     /// For people or for programs
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -163,6 +175,15 @@ fn list(args: &ListArgs, ctx: &Ctx) -> Result<(), Failure> {
     let mut hosts = all(ctx)?;
     if !args.states.is_empty() {
         hosts.retain(|host| args.states.contains(&host.state));
+    }
+    if let Some(text) = args.find.as_ref().map(|text| text.to_lowercase()) {
+        let has = |place: &String| place.to_lowercase().contains(&text);
+        hosts.retain(|host| has(&host.name) || host.address.as_ref().is_some_and(has));
+    }
+    if args.load_min.is_some() || args.load_max.is_some() {
+        let (least, most) = (args.load_min.unwrap_or(0), args.load_max.unwrap_or(u64::MAX));
+        let within = |load: u64| load >= least.saturating_mul(10) && load <= most.saturating_mul(10);
+        hosts.retain(|host| host.load15_permille.is_some_and(within));
     }
     if args.format == Format::Json {
         return ctx.print_json(&hosts);

@@ -14,6 +14,7 @@ pub(crate) mod status;
 pub(crate) mod store;
 pub(crate) mod top;
 pub(crate) mod vm;
+pub(crate) mod wol;
 
 use crate::cli::{Ctx, Failure, Format};
 use crate::daemon::client::Client;
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     /// The VMs: list, show, move
     #[command(subcommand)]
     Vm(vm::Command),
+    /// Break glass: wake machines by MAC address, without daemon, store or settings
+    Wol(wol::Args),
     /// Start nothing new; what runs will end
     Pause(orders::PauseArgs),
     /// End a pause, a freeze or `normalise`
@@ -67,6 +70,7 @@ pub(crate) fn run(command: Command, ctx: &Ctx) -> Result<(), Failure> {
         Command::Store(command) => store::run(&command, ctx),
         Command::Host(command) => host::run(&command, ctx),
         Command::Vm(command) => vm::run(&command, ctx),
+        Command::Wol(args) => wol::run(&args, ctx),
         Command::Pause(args) => orders::pause(&args, ctx),
         Command::Resume => orders::resume(ctx),
         Command::Normalise => orders::normalise(ctx),

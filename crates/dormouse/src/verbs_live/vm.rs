@@ -10,6 +10,8 @@ use dormouse_model::text::did_you_mean;
 pub(crate) enum Command {
     /// Every VM, where it is and what it does there
     List(ListArgs),
+    /// Which VMs have this in their name, UUID, state or place
+    Find(FindArgs),
     /// Everything about one VM
     Show(ShowArgs),
     /// Move a VM now; passes the same checks as a plan
@@ -21,6 +23,17 @@ pub(crate) struct ListArgs {
     /// Only those on this host
     #[arg(value_name = "HOST")]
     host: Option<String>,
+
+    /// For people or for programs
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct FindArgs {
+    /// A part of it, in capital or small letters
+    #[arg(value_name = "TEXT")]
+    text: String,
 
     /// For people or for programs
     #[arg(long, value_enum, default_value_t)]
@@ -52,6 +65,7 @@ pub(crate) struct MoveArgs {
 pub(crate) fn run(command: &Command, ctx: &Ctx) -> Result<(), Failure> {
     match command {
         Command::List(args) => list(args, ctx),
+        Command::Find(args) => find(args, ctx),
         Command::Show(args) => show(args, ctx),
         Command::Move(args) => {
             let order = OrderWord::Move { vm: args.vm.clone(), to: args.to.clone() };
@@ -70,11 +84,31 @@ fn list(args: &ListArgs, ctx: &Ctx) -> Result<(), Failure> {
     if let Some(host) = &args.host {
         vms.retain(|vm| vm.host.as_ref() == Some(host) || vm.hosts.contains(host));
     }
-    if args.format == Format::Json {
+    tell(&vms, args.format, ctx)
+}
+
+fn find(args: &FindArgs, ctx: &Ctx) -> Result<(), Failure> {
+    let mut vms = all(ctx)?;
+    let wanted = args.text.to_lowercase();
+    vms.retain(|vm| {
+        let places = vm.hosts.iter().chain(&vm.host).chain(&vm.home);
+        let texts = [&vm.name, &vm.uuid, &vm.state].into_iter().chain(places);
+        texts.into_iter().any(|text| text.to_lowercase().contains(&wanted))
+    });
+    if vms.is_empty() && args.format == Format::Text {
+        let failure = Failure::with_exit(Exit::Nothing, format!("no VM has `{}` in it", safe(&args.text)));
+        return Err(failure.hint("`dormouse vm list` shows them all"));
+    }
+    vms.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
+    tell(&vms, args.format, ctx)
+}
+
+fn tell(vms: &[VmView], format: Format, ctx: &Ctx) -> Result<(), Failure> {
+    if format == Format::Json {
         return ctx.print_json(&vms);
     }
     let mut table = Table::new(&["VM", "state", "host", "memory ", "CPU ", "uuid"]);
-    for vm in &vms {
+    for vm in vms {
         let cpu = format!("{}.{:02}", vm.cpu_milli / 1000, vm.cpu_milli % 1000 / 10);
         table.row([&vm.name, &vm.state, &place(vm), &format!("{} MiB", vm.mem_mib), &cpu, &vm.uuid]);
     }

@@ -314,3 +314,52 @@ fn top_needs_a_terminal_and_says_what_does_not() {
     "#]]
     .assert_eq(&shown(&terminal, "--config dormouse.toml top"));
 }
+
+#[test]
+fn wol_needs_nothing_but_a_list() {
+    let terminal = terminal("this is no setting", "this is no cluster text either\n");
+    let list = "lab01 52:54:00:00:00:01\nlab02 52:54:00:00:00:02 \u{1b}[2J\nlab03 sold\n";
+    std::fs::write(terminal.folder.path().join("macs"), list).unwrap();
+    let typed = [
+        "wol -n 52:54:00:00:00:07 --from macs",
+        "wol -n --from macs --only lab02",
+        "wol 52:54:00:00:00",
+        "wol -n --from macs --only lab03",
+        "wol -n --from nowhere",
+        "wol",
+    ];
+    let shown: String =
+        typed.iter().map(|line| shown(&terminal, &format!("--config dormouse.toml {line}"))).collect();
+    expect![[r#"
+        $ dormouse --config dormouse.toml wol -n 52:54:00:00:00:07 --from macs
+        Would wake 3 machines:
+          lab01 52:54:00:00:00:01
+          lab02 52:54:00:00:00:02 \u{1b}[2J
+          52:54:00:00:00:07
+        exit status 0
+        $ dormouse --config dormouse.toml wol -n --from macs --only lab02
+        Would wake 1 machine:
+          lab02 52:54:00:00:00:02 \u{1b}[2J
+        exit status 0
+        $ dormouse --config dormouse.toml wol 52:54:00:00:00
+        stderr: Error: `52:54:00:00:00` is no MAC address of one machine
+        stderr: Hint: write six pairs of digits, like 52:54:00:12:34:56; --from FILE reads a list
+        exit status 2
+        $ dormouse --config dormouse.toml wol -n --from macs --only lab03
+        stderr: Error: no MAC address stands in a line with `lab03` in `macs`
+        stderr: Hint: a line like `lab07 52:54:00:12:34:56` has one
+        exit status 2
+        $ dormouse --config dormouse.toml wol -n --from nowhere
+        stderr: Error: the list `nowhere` cannot be read
+        stderr: Caused by: No such file or directory (os error 2)
+        exit status 2
+        $ dormouse --config dormouse.toml wol
+        stderr: error: the following required arguments were not provided:
+        stderr:   <MAC>...
+        stderr:
+        stderr: Usage: dormouse wol <MAC>...
+        stderr:
+        stderr: For more information, try '--help'.
+        exit status 2
+    "#]].assert_eq(&shown);
+}

@@ -23,6 +23,7 @@ pub use error::{TextError, quoted};
 pub use names::names;
 pub use parse::parse;
 pub use print::print;
+pub use value::mac;
 
 use crate::Millis;
 

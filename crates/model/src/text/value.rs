@@ -83,8 +83,9 @@ fn number(text: &str, allowed: std::ops::RangeInclusive<u64>) -> Option<u64> {
     digits.then(|| text.parse().ok()).flatten().filter(|number| allowed.contains(number))
 }
 
-/// Of one machine: neither zero nor a group's.
-pub(super) fn mac(text: &str) -> Option<[u8; 6]> {
+/// A MAC address of one machine, with `:` or `-`: neither zero nor a group's.
+#[must_use]
+pub fn mac(text: &str) -> Option<[u8; 6]> {
     let separator = if text.contains('-') { '-' } else { ':' };
     let mut bytes = [0; 6];
     let mut parts = text.split(separator);
