@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The rules of all scenarios: everything fits on one host, and nobody waits for hours.
 pub(crate) const POLICY: &str = "policy balanced failover=0 spare.min=0 spare.target=0 min_on=1 payback=0 disrupt.max=1000 \
     window.sleep=4s window.wake=2s min_up=2s min_down=2s cycles.host_day=1000 moves.vm_hour=1000 moves.vm_day=1000 \
-    load.high=1000 cpu.target=1000\n";
+    load.high=1000 cpu.target=1000 window.churn=0s\n";
 
 /// What the calendar wants, all day long.
 #[derive(Clone, Copy)]

@@ -361,5 +361,6 @@ fn wol_needs_nothing_but_a_list() {
         stderr:
         stderr: For more information, try '--help'.
         exit status 2
-    "#]].assert_eq(&shown);
+    "#]]
+    .assert_eq(&shown);
 }
