@@ -32,7 +32,7 @@ pub(crate) struct ListArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct FindArgs {
     /// A part of it, in capital or small letters
-    #[arg(value_name = "TEXT")]
+    #[arg(value_name = "VM")]
     text: String,
 
     /// For people or for programs

@@ -148,7 +148,7 @@ mod tests {
             help host [sh] | show
             vm list --format [] | json | text
             # ho[]
-            host list [--f] | --format
+            host list [--f] | --find | --format
         "#]]
         .assert_eq(&lines.map(tab).concat());
     }
