@@ -24,6 +24,8 @@ pub(super) struct Link {
     members: Arc<[Client]>,
     /// The member that answered last.
     first: Arc<AtomicUsize>,
+    /// Members are spoken to over TLS.
+    tls: bool,
 }
 
 /// Why a call brought nothing.
@@ -56,27 +58,28 @@ impl Link {
             .with_keep_alive(Duration::from_secs(2), Duration::from_secs(2))
             .with_keep_alive_while_idle(true)
             .with_require_leader(true);
-        if settings.ca.is_some() || settings.identity.is_some() {
-            let mut tls = TlsOptions::new();
+        let tls = settings.ca.is_some() || settings.identity.is_some();
+        if tls {
+            let mut shown = TlsOptions::new();
             if let Some(ca) = &settings.ca {
-                tls = tls.ca_certificate(Certificate::from_pem(read(ca)?));
+                shown = shown.ca_certificate(Certificate::from_pem(read(ca)?));
             }
             if let Some((certificate, key)) = &settings.identity {
-                tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+                shown = shown.identity(Identity::from_pem(read(certificate)?, read(key)?));
             }
-            options = options.with_tls(tls);
+            options = options.with_tls(shown);
         }
         let mut members = vec![];
         for endpoint in &settings.endpoints {
             let client = Client::connect([endpoint], Some(options.clone()))
                 .await
-                .map_err(|error| bad(format!("etcd at {endpoint}: {}", words(&error))))?;
+                .map_err(|error| bad(format!("etcd at {endpoint}: {}", words(&error, tls))))?;
             members.push(client);
         }
         if members.is_empty() {
             return Err(bad("no endpoint of an etcd is given".to_owned()));
         }
-        Ok(Self { members: members.into(), first: Arc::new(AtomicUsize::new(0)) })
+        Ok(Self { members: members.into(), first: Arc::new(AtomicUsize::new(0)), tls })
     }
 
     /// The first answer of any member, asked one after the other and in the end all at once.
@@ -107,7 +110,7 @@ impl Link {
                     if let Some(why) = refusal(&error) {
                         return Err(Failure::Refused(why));
                     }
-                    last = words(&error);
+                    last = words(&error, self.tls);
                     if turn >= count {
                         tokio::time::sleep_until(end.min(Instant::now() + AGAIN)).await;
                     }
@@ -139,7 +142,7 @@ impl Link {
 }
 
 /// An error with all its causes, and what it means where that is not plain.
-fn words(error: &dyn std::error::Error) -> String {
+fn words(error: &dyn std::error::Error, tls: bool) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
@@ -149,10 +152,13 @@ fn words(error: &dyn std::error::Error) -> String {
         }
         cause = next.source();
     }
-    // Our side of TLS names what it refuses. The other side closes the connection, and its alert is not always heard.
+    // Our side of TLS names what it refuses. The other side closes the connection, and its alert is not always heard: a word of
+    // ours that was on its way meets a pipe without an end.
+    let closed = ["fatal alert", "connection closed"].iter().any(|sign| words.contains(sign))
+        || tls && ["broken pipe", "connection reset"].iter().any(|sign| words.to_lowercase().contains(sign));
     let meaning = if words.contains("invalid peer certificate") {
         "its certificate is not vouched for by `etcd.ca`"
-    } else if words.contains("fatal alert") || words.contains("connection closed") {
+    } else if closed {
         "it closed the connection, as a member does that wants a certificate it knows (`etcd.certificate`, `etcd.key`)"
     } else if words.contains("failed to parse private key") {
         "`etcd.key` is no key that we can use"
